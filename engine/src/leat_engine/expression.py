@@ -1,0 +1,6 @@
+"""To be written: CEL behind `${ }`."""
+
+from typing import Any
+
+
+class Template: ...

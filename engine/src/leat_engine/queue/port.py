@@ -1,0 +1,48 @@
+"""The port between a runner and its broker. Two implementations, one conformance suite."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from leat_engine.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A job that the broker handed over. ``ack`` after the claim is durable; without it the job is delivered again."""
+
+    job: Job
+    ack: Callable[[], Awaitable[None]]
+
+
+class Queue(Protocol):
+    """Jobs, by pool."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether publishing and consuming are likely to work now. While False, runners poll the store."""
+        ...
+
+    async def publish(self, jobs: Sequence[Job]) -> None:
+        """Hand jobs to the broker; returns when it has confirmed all of them.
+
+        Raises:
+            QueueUnavailable: Some were not confirmed in time. Publishing them again is harmless.
+        """
+        ...
+
+    async def consume(self, pool: str, prefetch: int, sink: Callable[[Delivery], None]) -> None:
+        """Deliver jobs of ``pool`` to ``sink``, at most ``prefetch`` unacknowledged. Goes on across reconnects."""
+        ...
+
+    async def pause(self) -> None:
+        """Deliver nothing more; what was delivered and not acknowledged goes back to the queue."""
+        ...
+
+    async def depth(self, pool: str) -> int | None:
+        """Jobs of ``pool`` that wait in the broker, or None when it cannot be asked."""
+        ...
+
+    async def close(self) -> None:
+        """Stop consuming and disconnect."""
+        ...
