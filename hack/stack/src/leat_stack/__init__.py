@@ -1,1 +1,16 @@
-"""Room to be written."""
+"""Starts the real parts - Postgres, RabbitMQ, a Kubernetes API server - for the demo, the tests and the benchmarks.
+
+The law of this room:
+
+- A stack lives in one folder, its home, and nowhere else: data, logs, addresses, process ids. `down` removes the folder.
+- Everything listens on loopback or on a unix socket, on ports of its own. A server that was there before is left alone.
+- Every process carries its home in its environment, and is touched only while it does: a stale process id hits no stranger.
+- Nothing is mocked and nothing is weakened: Postgres and RabbitMQ write to disk, the API server enforces RBAC.
+- What is missing on the machine is named together with how to get it.
+"""
+
+from leat_stack.endpoints import Endpoints, Part
+from leat_stack.errors import StackError
+from leat_stack.stack import down, status, up
+
+__all__ = ["Endpoints", "Part", "StackError", "down", "status", "up"]

@@ -1,0 +1,103 @@
+"""Up, down, and what is there."""
+
+import fcntl
+import logging
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+
+from leat_cli import postgres
+
+from leat_stack import apiserver, rabbitmq
+from leat_stack.daemons import Daemons, Program
+from leat_stack.endpoints import Endpoints, Part
+
+log = logging.getLogger(__name__)
+
+DAEMONS = {
+    Part.POSTGRES: (Part.POSTGRES,),
+    Part.RABBITMQ: (Part.RABBITMQ,),
+    Part.KUBERNETES: (apiserver.APISERVER, apiserver.ETCD),
+}
+"""The daemons of each part, in the order in which they are stopped."""
+
+_START_SECONDS = 60.0
+
+
+def up(home: Path, parts: Collection[Part] = tuple(Part)) -> Endpoints:
+    """Start what does not run yet, in parallel, and return where everything is; also kept as `home/endpoints.json`.
+
+    A part that was stopped or killed comes back at its address with its data.
+
+    Raises:
+        StackError, PostgresUnavailableError: a part cannot be started here; with what to do.
+    """
+    home = home.resolve()
+    starts = {Part.POSTGRES: _start_postgres, Part.RABBITMQ: rabbitmq.start, Part.KUBERNETES: apiserver.start}
+    with _locked(home), ThreadPoolExecutor() as pool:
+        daemons = Daemons(home)
+        going = [pool.submit(starts[part], home, daemons) for part in parts]
+        endpoints = _merged([Endpoints.load(home), *(each.result() for each in going)])
+        endpoints.save(home)
+    return endpoints
+
+
+def stop(home: Path, parts: Collection[Part] = tuple(Part)) -> None:
+    """Stop the parts and keep their data: what a test of an outage needs."""
+    daemons = Daemons(home.resolve())
+    for part in parts:
+        for name in DAEMONS[part]:
+            daemons.stop(name)
+
+
+def down(home: Path) -> None:
+    """End every process of the stack and remove its folder. A broker given by URL is left as it is."""
+    home = home.resolve()
+    if not home.exists():
+        return
+    with _locked(home):
+        Daemons(home).kill_all()
+        rabbitmq.remove_container(home)
+        if (sockets := postgres.socket_folder(home / "postgres")) != home / "postgres":
+            shutil.rmtree(sockets, ignore_errors=True)
+        shutil.rmtree(home)
+
+
+def status(home: Path) -> dict[str, bool]:
+    """Return for each daemon that this home has known whether it runs."""
+    home = home.resolve()
+    running = Daemons(home).names()
+    return {file.stem: file.stem in running for file in sorted((home / "pid").glob("*.pid"))}
+
+
+def _start_postgres(home: Path, daemons: Daemons) -> Endpoints:
+    data = home / "postgres"
+    if daemons.find(Part.POSTGRES) is None:
+        log.info("starting Postgres")
+        postgres.initialise(data)
+        (data / "postmaster.pid").unlink(missing_ok=True)  # of a killed server: its number may be somebody else's by now
+        daemons.start(Program(Part.POSTGRES, postgres.command(data, {"max_connections": "200"})))
+    daemons.wait_until(lambda: postgres.ready(data), Part.POSTGRES, _START_SECONDS)
+    return Endpoints(postgres_dsn=postgres.dsn(data))
+
+
+def _merged(found: Collection[Endpoints]) -> Endpoints:
+    """Return, field by field, the last address that is not empty."""
+    names = [field.name for field in fields(Endpoints)]
+    return Endpoints(**{name: value for each in found for name in names if (value := getattr(each, name))})
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Let one process at a time change the stack of this home."""
+    while True:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with (home / "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            if (home / "lock").exists() and os.path.samestat((home / "lock").stat(), os.fstat(file.fileno())):
+                yield
+                return  # else `down` removed the folder while this one waited
