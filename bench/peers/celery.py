@@ -1,0 +1,83 @@
+"""Measures Celery: RabbitMQ as its broker, Redis for results where it can be had, chains of tasks acknowledged late."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench import parts
+from bench.load import Figures, Load, Sample, figures
+from leat_stack.daemons import Program
+
+REQUIREMENTS = ("celery[redis,gevent]==5.7.0", "hiredis==3.5.0")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to run Celery: ``workers`` processes (or parents of a pool) with these options."""
+
+    name: str
+    workers: int
+    options: tuple[str, ...]
+    prefetch: int
+    in_flight: int = 200
+
+
+SETTINGS = (
+    Setting("prefork, 2 processes", workers=1, options=("--pool=prefork", "--concurrency=2"), prefetch=32),
+    Setting("gevent, 2 workers x 50", workers=2, options=("--pool=gevent", "--concurrency=50"), prefetch=1),
+    Setting("solo, 2 workers", workers=2, options=("--pool=solo",), prefetch=64),
+)
+
+
+def measure(load: Load, broker: str) -> list[Figures]:
+    """The figures of every setting over a RabbitMQ at the AMQP URL ``broker``."""
+    binaries = parts.venv("celery", REQUIREMENTS)
+    measured = []
+    with _results() as results:
+        for number, setting in enumerate(SETTINGS):
+            environment = {
+                "BENCH_BROKER": broker,
+                "BENCH_RESULTS": results,
+                "BENCH_QUEUE": f"celery-{number}-{os.getpid()}",
+                "BENCH_DONE": str(parts.HOME / "celery-done.txt"),
+                "BENCH_PREFETCH": str(setting.prefetch),
+            }
+            name = f"{setting.name}, {'Redis results' if results else 'no results'}"
+            saturated, paced = _run(setting, binaries, environment, load)
+            measured.append(figures(name, saturated, paced, load.seconds))
+    return measured
+
+
+@contextmanager
+def _results() -> Iterator[str]:
+    """The URL of an own Redis, in memory and on a socket file; empty where there is none."""
+    try:
+        server, environment = parts.redis()
+    except parts.MissingError as missing:
+        print(f"Celery runs without results: {missing}")
+        yield ""
+        return
+    socket = parts.HOME / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(parts.HOME)]
+    with parts.running(Program("redis", [str(server), *options], environment)):
+        parts.wait_until(socket.exists, "redis")
+        yield f"redis+socket://{socket}"
+
+
+def _run(
+    setting: Setting, binaries: Path, environment: dict[str, str], load: Load
+) -> tuple[list[Sample], list[Sample]]:
+    Path(environment["BENCH_DONE"]).write_text("")
+    worker = [str(binaries / "celery"), "--quiet", "--app=bench.peers.celery_app", "worker", "--loglevel=WARNING"]
+    options = [*setting.options, "--without-gossip", "--without-mingle", "--without-heartbeat"]
+    driver = [str(binaries / "python"), "-m", "bench.peers.celery_drive", str(setting.in_flight)]
+    with ExitStack() as workers:
+        for number in range(setting.workers):
+            name = f"celery-worker-{number}"
+            command = [*worker, *options, f"--hostname={name}@%h"]
+            workers.enter_context(parts.running(Program(name, command, environment)))
+        samples = json.loads(parts.output(Program("celery-driver", [*driver, json.dumps(asdict(load))], environment)))
+    return [Sample(**one) for one in samples["saturated"]], [Sample(**one) for one in samples["paced"]]
