@@ -35,16 +35,22 @@ def _parser() -> argparse.ArgumentParser:
         ("env", "print export lines for a shell"),
     ):
         command = commands.add_parser(name, help=text, description=text)
-        command.add_argument("--home", type=Path, default=DEFAULT_HOME, help="folder of the stack (default: %(default)s)")
+        command.add_argument(
+            "--home", type=Path, default=DEFAULT_HOME, help="folder of the stack (default: %(default)s)"
+        )
         if name == "up":
-            command.add_argument("parts", nargs="*", type=Part, metavar="PART", help=f"any of {', '.join(Part)}; default: all")
+            command.add_argument(
+                "parts", nargs="*", type=Part, metavar="PART", help=f"any of {', '.join(Part)}; default: all"
+            )
     return parser
 
 
 def _up(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     up(arguments.home, arguments.parts or tuple(Part))
-    print(f"up after {time.monotonic() - start:.1f} s. Next: eval \"$(leat-stack env --home {shlex.quote(str(arguments.home))})\"")
+    print(
+        f'up after {time.monotonic() - start:.1f} s. Next: eval "$(leat-stack env --home {shlex.quote(str(arguments.home))})"'
+    )
 
 
 def _down(arguments: argparse.Namespace) -> None:

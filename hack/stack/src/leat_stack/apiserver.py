@@ -69,7 +69,9 @@ def start(home: Path, daemons: Daemons) -> Endpoints:
     daemons.wait_until((root / "tls" / "apiserver.crt").exists, APISERVER, _START_SECONDS)
     _write_kubeconfig(root / "admin.kubeconfig", root, cluster, cluster.admin_token)
     _write_kubeconfig(root / "operator.kubeconfig", root, cluster, cluster.operator_token)
-    daemons.wait_until(lambda: _kubectl(endpoints, "get", "--raw", "/readyz").returncode == 0, APISERVER, _START_SECONDS)
+    daemons.wait_until(
+        lambda: _kubectl(endpoints, "get", "--raw", "/readyz").returncode == 0, APISERVER, _START_SECONDS
+    )
     establish(endpoints, [_ROOT / "crds", _ROOT / "config" / "rbac"])
     return endpoints
 
@@ -87,7 +89,9 @@ def establish(endpoints: Endpoints, folders: Sequence[Path]) -> None:
         if applied.returncode != 0:
             raise StackError(f"the API server refuses what is in {folder}: {applied.stderr.strip()}")
         if "customresourcedefinition" in applied.stdout:
-            waited = _kubectl(endpoints, "wait", "--for=condition=Established", "--timeout=30s", "--filename", str(folder))
+            waited = _kubectl(
+                endpoints, "wait", "--for=condition=Established", "--timeout=30s", "--filename", str(folder)
+            )
             if waited.returncode != 0:
                 raise StackError(f"the API server does not serve what is in {folder}: {waited.stderr.strip()}")
 
@@ -129,7 +133,9 @@ def _cluster(root: Path) -> Cluster:
 
 def _signing_key() -> bytes:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
 
 
 def _write_kubeconfig(path: Path, root: Path, cluster: Cluster, token: str) -> None:

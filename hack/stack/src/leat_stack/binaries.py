@@ -119,10 +119,14 @@ def _go() -> str:
     go = shutil.which("go")
     if go is None:
         raise StackError(f"Go is missing. {how_to_get_kubernetes()}")
-    found = json.loads(subprocess.run([go, "env", "-json", "GOVERSION"], check=True, capture_output=True, text=True).stdout)
+    found = json.loads(
+        subprocess.run([go, "env", "-json", "GOVERSION"], check=True, capture_output=True, text=True).stdout
+    )
     numbers = re.match(r"go(\d+)\.(\d+)", found["GOVERSION"])
     if numbers is not None and (int(numbers[1]), int(numbers[2])) < _OLDEST_GO:
-        raise StackError(f"Go is too old: found {found['GOVERSION']}, at least 1.21 is needed. {how_to_get_kubernetes()}")
+        raise StackError(
+            f"Go is too old: found {found['GOVERSION']}, at least 1.21 is needed. {how_to_get_kubernetes()}"
+        )
     return go
 
 

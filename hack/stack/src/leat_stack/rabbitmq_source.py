@@ -96,7 +96,11 @@ def pinned_image() -> str:
 
 def missing(platform: str) -> str:
     """Return what to type on this platform (as sys.platform) to get a RabbitMQ."""
-    install = "brew install rabbitmq" if platform == "darwin" else "sudo apt-get install --no-install-recommends rabbitmq-server"
+    install = (
+        "brew install rabbitmq"
+        if platform == "darwin"
+        else "sudo apt-get install --no-install-recommends rabbitmq-server"
+    )
     return (
         f"RabbitMQ is missing. Any one of these gives it: {install}; start Docker; or set LEAT_AMQP_URL (and "
         "LEAT_AMQP_MANAGEMENT_URL) to a broker you have. The package's own service is not used and may stay off."
@@ -119,9 +123,13 @@ def _install(prefix: tuple[str, ...]) -> None:
         for arguments in (["update"], ["install", "--yes", "--no-install-recommends", "rabbitmq-server"]):
             done = subprocess.run([*apt, *arguments], check=False, capture_output=True, text=True)
             if done.returncode != 0:
-                raise StackError(f"apt-get {arguments[0]} failed: {done.stderr.strip()[-1000:]}\n{missing(sys.platform)}")
+                raise StackError(
+                    f"apt-get {arguments[0]} failed: {done.stderr.strip()[-1000:]}\n{missing(sys.platform)}"
+                )
     if shutil.which("systemctl"):  # the package asks for a start at the next boot
-        subprocess.run([*prefix, "systemctl", "disable", "--quiet", "rabbitmq-server"], check=False, capture_output=True)
+        subprocess.run(
+            [*prefix, "systemctl", "disable", "--quiet", "rabbitmq-server"], check=False, capture_output=True
+        )
 
 
 @contextmanager

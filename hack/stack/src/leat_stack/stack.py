@@ -79,7 +79,9 @@ def _start_postgres(home: Path, daemons: Daemons) -> Endpoints:
     if daemons.find(Part.POSTGRES) is None:
         log.info("starting Postgres")
         postgres.initialise(data)
-        (data / "postmaster.pid").unlink(missing_ok=True)  # of a killed server: its number may be somebody else's by now
+        (data / "postmaster.pid").unlink(
+            missing_ok=True
+        )  # of a killed server: its number may be somebody else's by now
         daemons.start(Program(Part.POSTGRES, postgres.command(data, {"max_connections": "200"})))
     daemons.wait_until(lambda: postgres.ready(data), Part.POSTGRES, _START_SECONDS)
     return Endpoints(postgres_dsn=postgres.dsn(data))

@@ -1,0 +1,65 @@
+"""Fixtures only. The stack is started once, by the first test that needs a part of it, and shared by all runs of pytest."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from leat_stack import Endpoints, Part, up
+
+from tests.support.stack import fresh_database, fresh_namespace, fresh_vhost
+
+HOME = Path(__file__).parents[1] / ".leat" / "test"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Endpoints:
+    """All parts. It stays up for the next run: `uv run leat-stack down --home .leat/test` ends it."""
+    return up(HOME)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Endpoints:
+    return up(HOME, [Part.POSTGRES])
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Endpoints:
+    return up(HOME, [Part.RABBITMQ])
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Endpoints:
+    return up(HOME, [Part.KUBERNETES])
+
+
+@pytest.fixture(scope="module")
+def postgres_dsn(postgres: Endpoints) -> Iterator[str]:
+    """A database for this module alone, empty at its start."""
+    with fresh_database(postgres) as dsn:
+        yield dsn
+
+
+@pytest.fixture(scope="module")
+def amqp_url(rabbitmq: Endpoints) -> Iterator[str]:
+    """A virtual host for this module alone."""
+    with fresh_vhost(rabbitmq) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(kubernetes: Endpoints) -> str:
+    """The path of a kubeconfig that may do everything."""
+    return kubernetes.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(kubernetes: Endpoints) -> str:
+    """The path of a kubeconfig with the operator's rights."""
+    return kubernetes.operator_kubeconfig
+
+
+@pytest.fixture
+def namespace(kubernetes: Endpoints) -> Iterator[str]:
+    """A namespace for this test alone."""
+    with fresh_namespace(kubernetes) as name:
+        yield name
