@@ -1,12 +1,12 @@
-"""Fixtures only. The stack is started once, by the first test that needs a part of it, and shared by all runs of pytest."""
+"""Fixtures only. The first test that needs a part of the stack starts it; all later runs of pytest share it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from leat_stack import Endpoints, Part, up
-
 from tests.support.stack import fresh_database, fresh_namespace, fresh_vhost
+
+from leat_stack import Endpoints, Part, up
 
 HOME = Path(__file__).parents[1] / ".leat" / "test"
 

@@ -3,11 +3,11 @@
 import aio_pika
 import asyncpg
 import pytest
+from tests.conftest import HOME
+
 from leat_stack import Part, up
 from leat_stack.daemons import Daemons
 from leat_stack.stack import DAEMONS
-
-from tests.conftest import HOME
 
 
 async def test_a_module_has_an_empty_database_of_its_own_on_a_server_that_writes_to_disk(postgres_dsn):

@@ -1,4 +1,4 @@
-"""What a test takes from the running stack: a database, a virtual host, a namespace of its own, gone when the test is."""
+"""What a test takes from the running stack: a database, a virtual host, a namespace of its own, gone when it is."""
 
 import asyncio
 import http.client
@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 from kubernetes import client, config
+
 from leat_stack import Endpoints
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
@@ -45,18 +46,19 @@ def fresh_vhost(endpoints: Endpoints) -> Iterator[str]:
 
 @contextmanager
 def fresh_namespace(endpoints: Endpoints) -> Iterator[str]:
-    """Yield the name of a new namespace. The stack has no controller manager, so what it would do at the end is done here."""
+    """Yield the name of a new namespace. What a controller manager would clean up is cleaned up here: there is none."""
     api = config.new_client_from_config(endpoints.kubeconfig)
     name = f"test-{secrets.token_hex(6)}"
+    released = client.V1Namespace(metadata=client.V1ObjectMeta(name=name), spec=client.V1NamespaceSpec(finalizers=[]))
     namespaces, resources = client.CoreV1Api(api), client.CustomObjectsApi(api)
-    namespaces.create_namespace({"metadata": {"name": name}})
+    namespaces.create_namespace(client.V1Namespace(metadata=client.V1ObjectMeta(name=name)))
     try:
         yield name
     finally:
         for plural in _plurals(resources):
             resources.delete_collection_namespaced_custom_object(GROUP, VERSION, name, plural)
         namespaces.delete_namespace(name)
-        namespaces.replace_namespace_finalize(name, {"metadata": {"name": name}, "spec": {"finalizers": []}})
+        namespaces.replace_namespace_finalize(name, released)
         api.close()
 
 

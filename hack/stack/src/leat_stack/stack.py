@@ -11,7 +11,6 @@ from dataclasses import fields
 from pathlib import Path
 
 from leat_cli import postgres
-
 from leat_stack import apiserver, rabbitmq
 from leat_stack.daemons import Daemons, Program
 from leat_stack.endpoints import Endpoints, Part
