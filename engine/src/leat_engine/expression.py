@@ -1,6 +1,0 @@
-"""To be written: CEL behind `${ }`."""
-
-from typing import Any
-
-
-class Template: ...

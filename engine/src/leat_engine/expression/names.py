@@ -1,0 +1,35 @@
+"""Which variables an expression may read, and the reasons when it reads others."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+
+from leat_engine.expression.tree import Path
+
+Names = Mapping[str, frozenset[str] | None]
+"""Variables by name; the members each is known to have, or None when any member may be there."""
+
+MEMBERS_OF_STEP = frozenset({"state", "output", "error"})
+MEMBERS_OF_RUN = frozenset({"id", "name", "namespace", "workflow", "phase"})
+_NOUNS = {"inputs": "input", "steps": "step", "vars": "variable", "run": "field of run"}
+
+
+def check_names(paths: Iterable[Path], names: Names) -> Iterator[str]:
+    """A sentence for each path that leads to nothing."""
+    for variable, *fields in paths:
+        members = names[variable]
+        if variable == "steps" and not fields:
+            yield "reads `steps` as a whole; name the step, as in steps.NAME.output, so that its need is known"
+        elif members is not None and fields and fields[0] not in members:
+            yield unknown(_NOUNS.get(variable, "field"), fields[0], members)
+        elif variable == "steps" and len(fields) > 1 and fields[1] not in MEMBERS_OF_STEP:
+            yield unknown(f"field of steps.{fields[0]}", fields[1], MEMBERS_OF_STEP)
+
+
+def unknown(noun: str, found: str, known: Iterable[str]) -> str:
+    """"there is no step 'chrage'; did you mean 'charge'?", or what there is when nothing is close."""
+    known = sorted(known)
+    close = get_close_matches(found, known, n=1, cutoff=0.6)
+    if close:
+        return f"there is no {noun} {found!r}; did you mean {close[0]!r}?"
+    there = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
+    return f"there is no {noun} {found!r}; there is {there}" if known else f"there is no {noun} {found!r}"

@@ -1,0 +1,258 @@
+"""Values with `${ }` in them: a string, or lists and objects of any depth."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from leat_engine import limits
+from leat_engine.errors import ExpressionError, Reason, Rejected
+from leat_engine.expression.program import CompileError, Program, compile_program
+from leat_engine.expression.names import Names, check_names
+
+_TOKEN = re.compile(
+    r"""(?P<string>[rRbB]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))"""
+    r"""|(?P<open>\{)|(?P<close>\})""",
+    re.DOTALL,
+)
+_START = re.compile(r"\$?\$\{")
+
+Bindings = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Expression:
+    path: str
+    program: Program
+    condition: bool
+
+    def evaluate(self, bindings: Bindings) -> Any:
+        try:
+            value = self.program.evaluate(bindings)
+        except ExpressionError as error:
+            raise ExpressionError(f"{self.path}: ${{ {self.program.text} }} {error}") from error
+        if self.condition and not isinstance(value, bool):
+            found = orjson.dumps(value).decode()[:80]
+            raise ExpressionError(f"{self.path}: ${{ {self.program.text} }} gives {found}; a condition must give true or false")
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    parts: tuple[str | _Expression, ...]
+
+    def evaluate(self, bindings: Bindings) -> str:
+        return "".join(part if isinstance(part, str) else as_text(part.evaluate(bindings)) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Constant:
+    value: Any
+
+    def evaluate(self, _bindings: Bindings) -> Any:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    members: "tuple[tuple[str, _Node], ...]"
+
+    def evaluate(self, bindings: Bindings) -> dict[str, Any]:
+        return {key: node.evaluate(bindings) for key, node in self.members}
+
+
+@dataclass(frozen=True, slots=True)
+class _Array:
+    items: "tuple[_Node, ...]"
+
+    def evaluate(self, bindings: Bindings) -> list[Any]:
+        return [node.evaluate(bindings) for node in self.items]
+
+
+_Node = _Expression | _Text | _Constant | _Object | _Array
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A value whose expressions are compiled.
+
+    Attributes:
+        constant: There is no expression in it; `evaluate` gives the same object every time, which nobody may change.
+        reads: Names of the steps that its expressions read.
+        dynamic: Field paths, below the template's own, of the strings that hold expressions.
+    """
+
+    node: _Node
+    constant: bool
+    reads: frozenset[str]
+    dynamic: frozenset[tuple[str | int, ...]]
+
+    def evaluate(self, bindings: Bindings) -> Any:
+        """The value, a JSON value, with every expression evaluated.
+
+        Args:
+            bindings: The variables by name. Only what the expressions read is looked at.
+
+        Raises:
+            ExpressionError: An expression has no value. The message starts with its field path.
+        """
+        return self.node.evaluate(bindings)
+
+
+def compile_template(value: Any, path: str, names: Names) -> Template:
+    """Compile the expressions in ``value``.
+
+    Args:
+        value: A JSON value.
+        path: Field path of the value, for messages.
+        names: What its expressions may read.
+
+    Raises:
+        Rejected: With a reason for every expression that is wrong.
+    """
+    return _compile(value, path, names, condition=False)
+
+
+def compile_condition(value: Any, path: str, names: Names) -> Template:
+    """Compile a field that is true or false: a boolean, or one expression that gives a boolean.
+
+    Raises:
+        Rejected: It is something else, or the expression is wrong.
+    """
+    if not isinstance(value, bool) and not (isinstance(value, str) and _is_single(value)):
+        hint = f"write ${{ {value} }}" if isinstance(value, str) and "${" not in value else "write one ${ ... }"
+        raise Rejected([Reason(path, f"found {_shown(value)}, expected true, false or one expression; {hint}")])
+    return _compile(value, path, names, condition=True)
+
+
+def as_text(value: Any) -> str:
+    """A JSON value inside text: strings as they are, null as nothing, everything else as JSON."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else orjson.dumps(value).decode()
+
+
+def _compile(value: Any, path: str, names: Names, *, condition: bool) -> Template:
+    compiler = _Compiler(names, condition)
+    node = compiler.compile(value, path, ())
+    if compiler.reasons:
+        raise Rejected(compiler.reasons)
+    return Template(node, isinstance(node, _Constant), frozenset(compiler.reads), frozenset(compiler.dynamic))
+
+
+class _Compiler:
+    """Collects reasons, steps read and places of expressions while it walks one value."""
+
+    def __init__(self, names: Names, condition: bool) -> None:
+        self.names = names
+        self.condition = condition
+        self.reasons: list[Reason] = []
+        self.reads: set[str] = set()
+        self.dynamic: set[tuple[str | int, ...]] = set()
+
+    def compile(self, value: Any, path: str, below: tuple[str | int, ...]) -> _Node:
+        if len(below) > limits.VALUE_DEPTH:
+            self.reasons.append(Reason(path, f"is nested deeper than {limits.VALUE_DEPTH} levels"))
+            return _Constant(None)
+        match value:
+            case str():
+                return self._string(value, path, below) if "${" in value else _Constant(value)
+            case Mapping():
+                return self._object(value, path, below)
+            case list():
+                items = tuple(self.compile(item, f"{path}[{i}]", (*below, i)) for i, item in enumerate(value))
+                constants = [item.value for item in items if isinstance(item, _Constant)]
+                return _Constant(constants) if len(constants) == len(items) else _Array(items)
+            case _:
+                return _Constant(value)
+
+    def _object(self, value: Mapping[str, Any], path: str, below: tuple[str | int, ...]) -> _Node:
+        members = []
+        for key, item in value.items():
+            if "${" in key:
+                self.reasons.append(Reason(path, f"the key {key!r} holds an expression; only values may"))
+            members.append((key, self.compile(item, f"{path}.{key}", (*below, key))))
+        constants = {key: node.value for key, node in members if isinstance(node, _Constant)}
+        return _Constant(constants) if len(constants) == len(members) else _Object(tuple(members))
+
+    def _string(self, text: str, path: str, below: tuple[str | int, ...]) -> _Node:
+        try:
+            pieces = list(split(text))
+        except CompileError as error:
+            self.reasons.append(Reason(path, str(error)))
+            return _Constant(None)
+        parts = tuple(piece if literal else self._expression(piece, path) for literal, piece in pieces)
+        texts = [part for part in parts if isinstance(part, str)]
+        if len(texts) == len(parts):
+            return _Constant("".join(texts))
+        self.dynamic.add(below)
+        compiled = tuple(part for part in parts if part is not None)
+        return compiled[0] if len(compiled) == 1 and isinstance(compiled[0], _Expression) else _Text(compiled)
+
+    def _expression(self, text: str, path: str) -> _Expression | None:
+        try:
+            program = compile_program(text.strip(), frozenset(self.names))
+        except CompileError as error:
+            self.reasons.append(Reason(path, f"${{ {_brief(text)} }}: {error}"))
+            return None
+        problems = list(check_names(program.paths, self.names))
+        if self.condition and not program.may_be("BOOL"):
+            problems.append(f"gives {program.type.lower()}; a condition must give true or false")
+        self.reasons.extend(Reason(path, f"${{ {_brief(text)} }}: {problem}") for problem in problems)
+        self.reads.update(read[1] for read in program.paths if read[0] == "steps" and len(read) > 1)
+        return _Expression(path, program, self.condition)
+
+
+def split(text: str) -> Iterator[tuple[bool, str]]:
+    """The pieces of a text: ``(True, literal text)`` and ``(False, expression)``, in order.
+
+    ``$${`` is a literal ``${``. Braces and quotes inside an expression are read as CEL reads them.
+
+    Raises:
+        CompileError: An expression has no end.
+    """
+    position = 0
+    while start := _START.search(text, position):
+        if start[0] == "$${":
+            yield True, text[position : start.start()] + "${"
+            position = start.end()
+            continue
+        if start.start() > position:
+            yield True, text[position : start.start()]
+        end = _end(text, start.end())
+        yield False, text[start.end() : end]
+        position = end + 1
+    if position < len(text):
+        yield True, text[position:]
+
+
+def _end(text: str, position: int) -> int:
+    """Where the ``}`` is that ends the expression beginning at ``position``."""
+    depth = 0
+    for token in _TOKEN.finditer(text, position):
+        if token["open"]:
+            depth += 1
+        elif token["close"]:
+            if depth == 0:
+                return token.start()
+            depth -= 1
+    raise CompileError(f"${{ {_brief(text[position:])}: the expression has no closing `}}`; write $${{ for a literal ${{")
+
+
+def _is_single(text: str) -> bool:
+    try:
+        pieces = list(split(text))
+    except CompileError:
+        return True  # compiling it will say what is wrong
+    return len(pieces) == 1 and not pieces[0][0]
+
+
+def _brief(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str) else type(value).__name__
