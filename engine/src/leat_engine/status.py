@@ -1,0 +1,253 @@
+"""The store's truth about a run, as its resource's ``.status``.
+
+A projection: the same record gives the same status, so writing it again changes nothing. Times come from the record
+alone, and a condition's ``lastTransitionTime`` moves only with its ``status``. Conditions read as kstatus reads them:
+a running run is InProgress, a failed one is Failed, one that succeeded or was cancelled on request is Current.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from leat_engine.errors import Reason
+from leat_engine.job import dumps
+from leat_engine.limits import KIB
+from leat_engine.plan import Plan
+from leat_engine.redaction import Redaction
+from leat_engine.result import Phase
+
+if TYPE_CHECKING:  # a record is plain data, but its package holds the clients that this half must not load
+    from leat_engine.store.records import Report, RunRecord, StepRecord
+
+OUTPUT_BYTES = 4 * KIB
+FAILURES = 20
+MESSAGE_CHARS = 1024
+FAILURE_CHARS = 512
+
+Status = dict[str, Any]
+
+_LIVE_MESSAGES = {
+    Phase.PENDING: "Accepted; no runner has taken a step yet",
+    Phase.RUNNING: "Running",
+    Phase.SUSPENDED: "Suspended: nothing new starts until spec.suspend is false",
+    Phase.COMPENSATING: "Undoing the steps that succeeded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the three conditions of a run say.
+
+    Attributes:
+        succeeded: Status of `Succeeded`: "Unknown", "True" or "False".
+        stalled: Whether the run failed and nobody will go on with it.
+        since: When `Succeeded` took this status.
+        begun: When the run began, which is when it began to be reconciled.
+    """
+
+    succeeded: str
+    stalled: bool
+    reason: str
+    message: str
+    since: datetime
+    begun: datetime
+
+    def conditions(self, generation: int) -> list[Status]:
+        """The conditions, in the order that people read them."""
+        live = self.succeeded == "Unknown"
+        return [
+            self._condition("Succeeded", self.succeeded, self.since, generation),
+            self._condition("Reconciling", str(live), self.since, generation),
+            self._condition("Stalled", str(self.stalled), self.since if self.stalled else self.begun, generation),
+        ]
+
+    def _condition(self, name: str, status: str, since: datetime, generation: int) -> Status:
+        return {
+            "type": name,
+            "status": status,
+            "reason": self.reason,
+            "message": self.message,
+            "lastTransitionTime": _time(since),
+            "observedGeneration": generation,
+        }
+
+
+def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Status:
+    """The status of the resource that stands for a run.
+
+    Args:
+        report: The run and its failed steps.
+        plan: The run's plan: names the failed steps and the sensitive inputs. None when its revision is not to be had;
+            then nothing is shown that may hold a sensitive value.
+        generation: The newest generation of the resource that was seen; the record's own if that is newer.
+    """
+    run = report.run
+    redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs)
+    phase = shown_phase(run)
+    output, note = _output(run, redaction)
+    message = bounded(_message(run, phase, redaction) + note, MESSAGE_CHARS)
+    generation = max(generation, run.generation)
+    done = run.succeeded + run.failed + run.skipped
+    begun = begun_at(run.run_id)
+    verdict = Verdict(
+        succeeded={Phase.SUCCEEDED: "True", Phase.FAILED: "False", Phase.CANCELLED: "False"}.get(phase, "Unknown"),
+        stalled=phase is Phase.FAILED,
+        reason=_reason(run, phase),
+        message=message,
+        since=(run.finished_at or begun) if phase.done else begun,
+        begun=begun,
+    )
+    status: Status = {
+        "observedGeneration": generation,
+        "phase": phase.label,
+        "conditions": verdict.conditions(generation),
+        "runId": str(run.run_id),
+        "revision": run.revision,
+        "steps": {
+            "total": run.total,
+            "succeeded": run.succeeded,
+            "failed": run.failed,
+            "running": run.live,
+            "skipped": run.skipped,
+        },
+        "progress": f"{done}/{run.total}",
+        "message": message,
+        "startedAt": _time(run.started_at, "milliseconds"),
+    }
+    if run.finished_at is not None:
+        status["finishedAt"] = _time(run.finished_at, "milliseconds")
+    if failures := _failures(report.failures, plan, redaction):
+        status["failures"] = failures
+    if output is not None:
+        status["output"] = output
+    return status
+
+
+def rejected_status(reasons: Sequence[Reason], generation: int, at: datetime) -> Status:
+    """The status of a run that cannot be accepted, ever: Failed, with every reason."""
+    message = reasons_message(reasons)
+    verdict = Verdict("False", stalled=True, reason="Rejected", message=message, since=at, begun=at)
+    return {
+        "observedGeneration": generation,
+        "phase": Phase.FAILED.label,
+        "conditions": verdict.conditions(generation),
+        "finishedAt": _time(at, "milliseconds"),
+        "message": message,
+    }
+
+
+def waiting_status(workflow: str, generation: int, since: datetime) -> Status:
+    """The status of a run whose Workflow is not there (yet): a GitOps tool may apply them in any order."""
+    message = f"Workflow {workflow} is not there yet; the run starts when it is"
+    verdict = Verdict("Unknown", stalled=False, reason="WorkflowNotFound", message=message, since=since, begun=since)
+    return {
+        "observedGeneration": generation,
+        "phase": Phase.PENDING.label,
+        "conditions": verdict.conditions(generation),
+        "message": message,
+    }
+
+
+def workflow_status(revision: str | None, reasons: Sequence[Reason], generation: int, at: datetime) -> Status:
+    """The status of a Workflow: ``Ready``, or not with every reason and field path.
+
+    Args:
+        revision: The id of the compiled revision, None when the spec is rejected.
+        reasons: Why it is rejected.
+        generation: The generation that was compiled.
+        at: When the condition took its status; the caller keeps it while the status stays.
+    """
+    ready = revision is not None
+    status: Status = {
+        "observedGeneration": generation,
+        "conditions": [
+            {
+                "type": "Ready",
+                "status": str(ready),
+                "reason": "Compiled" if ready else "Rejected",
+                "message": "Runs can start" if ready else reasons_message(reasons),
+                "lastTransitionTime": _time(at),
+                "observedGeneration": generation,
+            },
+        ],
+    }
+    if ready:
+        status["revision"] = revision
+    return status
+
+
+def shown_phase(run: "RunRecord") -> Phase:
+    """The phase that people read: a suspended run says so from the moment that nothing new starts."""
+    return Phase.SUSPENDED if run.suspended and run.phase <= Phase.RUNNING and run.stopping is None else run.phase
+
+
+def begun_at(run_id: UUID) -> datetime:
+    """When the run began: the millisecond in its UUIDv7, the same in every record of it."""
+    return datetime.fromtimestamp((run_id.int >> 80) / 1000, UTC)
+
+
+def reasons_message(reasons: Sequence[Reason]) -> str:
+    """All reasons in one bounded text; those that do not fit are counted."""
+    shown: list[str] = []
+    for index, reason in enumerate(reasons):
+        text = bounded(str(reason), FAILURE_CHARS)
+        rest = len(reasons) - index
+        if sum(map(len, shown)) + 2 * len(shown) + len(text) > MESSAGE_CHARS - 20 and shown:
+            shown.append(f"and {rest} more")
+            break
+        shown.append(text)
+    return "; ".join(shown)
+
+
+def bounded(text: str, limit: int) -> str:
+    """The text, cut at ``limit`` characters with an ellipsis."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _reason(run: "RunRecord", phase: Phase) -> str:
+    if phase is Phase.FAILED and run.error is not None:
+        return str(run.error.get("type") or phase.label)
+    return "Stopping" if run.stopping is not None and not phase.done else phase.label
+
+
+def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str:
+    why = "" if run.error is None else _shown(run.error.get("message", ""), redaction)
+    if phase is Phase.SUCCEEDED:
+        return "All steps ended well"
+    if phase.done:
+        return why or ("Cancelled on request" if phase is Phase.CANCELLED else "A step failed")
+    if run.stopping is not None:
+        return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
+    return _LIVE_MESSAGES[phase]
+
+
+def _output(run: "RunRecord", redaction: Redaction | None) -> tuple[Any, str]:
+    if run.phase is not Phase.SUCCEEDED or run.output is None:
+        return None, ""
+    if redaction is None:
+        return None, ". The output is not shown here because the run's revision cannot be read"
+    size = len(dumps(run.output).encode())
+    if size > OUTPUT_BYTES:
+        return None, f". The output of {size} bytes is over the {OUTPUT_BYTES} shown here; `leat describe` shows it"
+    return redaction.value(run.output), ""
+
+
+def _failures(steps: Sequence["StepRecord"], plan: Plan | None, redaction: Redaction | None) -> list[Status]:
+    return [
+        {
+            "step": str(step.key.step) if plan is None else plan.steps[step.key.step].name,
+            "reason": str((step.error or {}).get("reason", "Failed")),
+            "message": bounded(_shown((step.error or {}).get("message", ""), redaction), FAILURE_CHARS),
+        }
+        for step in steps[:FAILURES]
+    ]
+
+
+def _shown(text: Any, redaction: Redaction | None) -> str:
+    return "(not shown)" if redaction is None else redaction.text(str(text))
+
+
+def _time(at: datetime, precision: str = "seconds") -> str:
+    return at.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
