@@ -5,7 +5,7 @@ checked tree, never guessed from its text. What an expression costs is bounded: 
 result (see `leat_engine.limits`). Values never become source text, so nothing that a user's data holds is evaluated.
 """
 
-from leat_engine.expression.names import MEMBERS_OF_RUN, Names, unknown
+from leat_engine.expression.names import MEMBERS_OF_RUN, Names
 from leat_engine.expression.template import Template, as_text, compile_condition, compile_template
 
-__all__ = ["MEMBERS_OF_RUN", "Names", "Template", "as_text", "compile_condition", "compile_template", "unknown"]
+__all__ = ["MEMBERS_OF_RUN", "Names", "Template", "as_text", "compile_condition", "compile_template"]

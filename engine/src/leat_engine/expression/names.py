@@ -1,9 +1,9 @@
 """Which variables an expression may read, and the reasons when it reads others."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 
 from leat_engine.expression.tree import Path
+from leat_engine.spelling import unknown
 
 Names = Mapping[str, frozenset[str] | None]
 """Variables by name; the members each is known to have, or None when any member may be there."""
@@ -23,13 +23,3 @@ def check_names(paths: Iterable[Path], names: Names) -> Iterator[str]:
             yield unknown(_NOUNS.get(variable, "field"), fields[0], members)
         elif variable == "steps" and len(fields) > 1 and fields[1] not in MEMBERS_OF_STEP:
             yield unknown(f"field of steps.{fields[0]}", fields[1], MEMBERS_OF_STEP)
-
-
-def unknown(noun: str, found: str, known: Iterable[str]) -> str:
-    """"there is no step 'chrage'; did you mean 'charge'?", or what there is when nothing is close."""
-    known = sorted(known)
-    close = get_close_matches(found, known, n=1, cutoff=0.6)
-    if close:
-        return f"there is no {noun} {found!r}; did you mean {close[0]!r}?"
-    there = ", ".join(known[:10]) + (", ..." if len(known) > 10 else "")
-    return f"there is no {noun} {found!r}; there is {there}" if known else f"there is no {noun} {found!r}"

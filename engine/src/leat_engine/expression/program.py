@@ -155,7 +155,9 @@ def _prune(bindings: Mapping[str, Any], paths: tuple[Path, ...]) -> dict[str, An
 
 @lru_cache(maxsize=64)
 def _environment(variables: frozenset[str]) -> Any:
-    types = {name: cel.Type.TIMESTAMP if name == "now" else cel.Type.Map(cel.Type.STRING, cel.Type.DYN) for name in variables}
+    types = {
+        name: cel.Type.TIMESTAMP if name == "now" else cel.Type.Map(cel.Type.STRING, cel.Type.DYN) for name in variables
+    }
     extensions = [ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()]
     return cel.NewEnv(variables=types, extensions=extensions)
 
@@ -181,5 +183,9 @@ def _point(text: str, message: str) -> str:
     line = lines[min(int(found["line"]), len(lines)) - 1]
     start = max(0, int(found["column"]) - 40)
     caret = " " * (int(found["column"]) - 1 - start) + "^"
-    what = found["message"].replace(" (in container '')", "").split(" expecting {")[0].removesuffix(" [INVALID_ARGUMENT]")
+    what = (
+        found["message"].replace(" (in container '')", "").split(" expecting {")[0].removesuffix(" [INVALID_ARGUMENT]")
+    )
+    if what.startswith("undeclared") and line[: int(found["column"]) - 1].rstrip().endswith("-"):
+        what += '; a name that holds `-` is read as steps["my-step"]'
     return f"{what[:1].lower()}{what[1:]}\n  {line[start : start + 80]}\n  {caret}"

@@ -1,7 +1,7 @@
 """Values with `${ }` in them: a string, or lists and objects of any depth."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,8 @@ import orjson
 
 from leat_engine import limits
 from leat_engine.errors import ExpressionError, Reason, Rejected
-from leat_engine.expression.program import CompileError, Program, compile_program
 from leat_engine.expression.names import Names, check_names
+from leat_engine.expression.program import CompileError, Program, compile_program
 
 _TOKEN = re.compile(
     r"""(?P<string>[rRbB]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))"""
@@ -35,7 +35,9 @@ class _Expression:
             raise ExpressionError(f"{self.path}: ${{ {self.program.text} }} {error}") from error
         if self.condition and not isinstance(value, bool):
             found = orjson.dumps(value).decode()[:80]
-            raise ExpressionError(f"{self.path}: ${{ {self.program.text} }} gives {found}; a condition must give true or false")
+            raise ExpressionError(
+                f"{self.path}: ${{ {self.program.text} }} gives {found}; a condition must give true or false"
+            )
         return value
 
 
@@ -101,18 +103,19 @@ class Template:
         return self.node.evaluate(bindings)
 
 
-def compile_template(value: Any, path: str, names: Names) -> Template:
+def compile_template(value: Any, path: str, names: Names, verbatim: frozenset[str] = frozenset()) -> Template:
     """Compile the expressions in ``value``.
 
     Args:
         value: A JSON value.
         path: Field path of the value, for messages.
         names: What its expressions may read.
+        verbatim: Members of the value, an object, that are taken as they are: a script's ``${X}`` is the shell's.
 
     Raises:
         Rejected: With a reason for every expression that is wrong.
     """
-    return _compile(value, path, names, condition=False)
+    return _compile(value, path, _Compiler(names, condition=False, verbatim=verbatim))
 
 
 def compile_condition(value: Any, path: str, names: Names) -> Template:
@@ -124,7 +127,7 @@ def compile_condition(value: Any, path: str, names: Names) -> Template:
     if not isinstance(value, bool) and not (isinstance(value, str) and _is_single(value)):
         hint = f"write ${{ {value} }}" if isinstance(value, str) and "${" not in value else "write one ${ ... }"
         raise Rejected([Reason(path, f"found {_shown(value)}, expected true, false or one expression; {hint}")])
-    return _compile(value, path, names, condition=True)
+    return _compile(value, path, _Compiler(names, condition=True, verbatim=frozenset()))
 
 
 def as_text(value: Any) -> str:
@@ -134,8 +137,7 @@ def as_text(value: Any) -> str:
     return "" if value is None else orjson.dumps(value).decode()
 
 
-def _compile(value: Any, path: str, names: Names, *, condition: bool) -> Template:
-    compiler = _Compiler(names, condition)
+def _compile(value: Any, path: str, compiler: "_Compiler") -> Template:
     node = compiler.compile(value, path, ())
     if compiler.reasons:
         raise Rejected(compiler.reasons)
@@ -145,9 +147,10 @@ def _compile(value: Any, path: str, names: Names, *, condition: bool) -> Templat
 class _Compiler:
     """Collects reasons, steps read and places of expressions while it walks one value."""
 
-    def __init__(self, names: Names, condition: bool) -> None:
+    def __init__(self, names: Names, *, condition: bool, verbatim: frozenset[str]) -> None:
         self.names = names
         self.condition = condition
+        self.verbatim = verbatim
         self.reasons: list[Reason] = []
         self.reads: set[str] = set()
         self.dynamic: set[tuple[str | int, ...]] = set()
@@ -169,8 +172,11 @@ class _Compiler:
                 return _Constant(value)
 
     def _object(self, value: Mapping[str, Any], path: str, below: tuple[str | int, ...]) -> _Node:
-        members = []
+        members: list[tuple[str, _Node]] = []
         for key, item in value.items():
+            if not below and key in self.verbatim:
+                members.append((key, _Constant(item)))
+                continue
             if "${" in key:
                 self.reasons.append(Reason(path, f"the key {key!r} holds an expression; only values may"))
             members.append((key, self.compile(item, f"{path}.{key}", (*below, key))))
@@ -238,7 +244,9 @@ def _end(text: str, position: int) -> int:
             if depth == 0:
                 return token.start()
             depth -= 1
-    raise CompileError(f"${{ {_brief(text[position:])}: the expression has no closing `}}`; write $${{ for a literal ${{")
+    raise CompileError(
+        f"${{ {_brief(text[position:])}: the expression has no closing `}}`; write $${{ for a literal ${{"
+    )
 
 
 def _is_single(text: str) -> bool:

@@ -1,0 +1,172 @@
+"""One step of a spec, compiled by itself: its name, kind, fields, expressions and times."""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from leat_engine.errors import Reason, Rejected
+from leat_engine.expression import Names, Template, compile_condition, compile_template
+from leat_engine.retry import NO_RETRY, RetryPolicy
+from leat_engine.spec import Step, WorkflowSpec, parse_duration
+from leat_engine.spec.kinds import verbatim_fields
+from leat_engine.spec.parse import LATER, not_supported, reasons
+from leat_engine.spec.workflow import Backoff, Retry
+from leat_engine.spelling import unknown
+
+PURE_KINDS = frozenset({"transform", "fail"})
+"""Kinds without effects: the decider does them, in the commit of their predecessor."""
+
+_STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every step is compiled with, and where the reasons are collected."""
+
+    spec: WorkflowSpec
+    models: Mapping[str, type[BaseModel]]
+    names: Names
+    reasons: list[Reason] = field(default_factory=list)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Turn a `Rejected` into collected reasons and go on behind the block."""
+        try:
+            yield
+        except Rejected as rejected:
+            self.reasons.extend(rejected.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledStep:
+    """A step before it is part of a graph. ``reads`` are names of steps; the rest is as in `PlanStep`."""
+
+    spec: Step
+    kind: str
+    fields: Template
+    model: type[BaseModel]
+    when: Template | None
+    retry: RetryPolicy
+    timeout: float | None
+    deadline: float | None
+    pool: str
+    path: str
+    reads: frozenset[str]
+
+
+def compile_step(step: Step, path: str, shop: Workshop) -> CompiledStep | None:
+    """Compile a step. Gives None when it has no usable kind; what is wrong is in ``shop.reasons``."""
+    check_name("step", step.name, f"{path}.name", shop.reasons)
+    defaults = shop.spec.defaults
+    when = _optional(step.when, f"{path}.when", shop)
+    retry = _retry(step, path, shop)
+    kind = _kind(step, path, shop)
+    fields = _fields(step, kind, path, shop) if kind else None
+    if kind is None or fields is None:
+        return None
+    timeout = step.timeout or (defaults.timeout if defaults else None)
+    return CompiledStep(
+        spec=step,
+        kind=kind,
+        fields=fields,
+        model=shop.models[kind],
+        when=when,
+        retry=retry,
+        timeout=seconds(timeout),
+        deadline=seconds(step.deadline),
+        pool=step.pool or shop.spec.pool,
+        path=path,
+        reads=fields.reads | (when.reads if when else frozenset()),
+    )
+
+
+def check_name(noun: str, name: str, path: str, found: list[Reason]) -> None:
+    """Add a reason when ``name`` has characters that names do not have."""
+    if not _STEP_NAME.fullmatch(name):
+        rule = "letters, digits, `-` and `_`, at most 63, beginning with a letter"
+        found.append(Reason(path, f"{name[:80]!r} is no {noun} name; expected {rule}"))
+
+
+def seconds(duration: str | None) -> float | None:
+    """Seconds of a duration that a model has checked."""
+    return None if duration is None else parse_duration(duration)
+
+
+def _optional(condition: bool | str | None, path: str, shop: Workshop) -> Template | None:
+    if condition is None:
+        return None
+    with shop.collecting():
+        return compile_condition(condition, path, shop.names)
+    return None
+
+
+def _kind(step: Step, path: str, shop: Workshop) -> str | None:
+    """The one kind of the step."""
+    kinds = [name for name in step.others if name in shop.models]
+    fields = [name if info.alias is None else info.alias for name, info in Step.model_fields.items()]
+    strange = [name for name in step.others if name not in shop.models]
+    for name in strange:
+        message = not_supported(name) if name in LATER else unknown("kind or field", name, [*shop.models, *fields])
+        shop.reasons.append(Reason(f"{path}.{name}", message))
+    if len(kinds) > 1:
+        shop.reasons.append(Reason(path, f"has {len(kinds)} kinds ({', '.join(kinds)}); a step has exactly one"))
+    if not kinds and not strange:
+        shop.reasons.append(Reason(path, f"has no kind; add one of {', '.join(sorted(shop.models))}"))
+    return kinds[0] if len(kinds) == 1 else None
+
+
+def _fields(step: Step, kind: str, path: str, shop: Workshop) -> Template | None:
+    """The fields of the kind, checked against its model as far as they are known before the run."""
+    model, value, here = shop.models[kind], step.others[kind], f"{path}.{kind}"
+    with shop.collecting():
+        fields = compile_template(value, here, shop.names, verbatim_fields(model))
+        shop.reasons.extend(_constant_problems(model, fields, value, here))
+        return fields
+    return None
+
+
+def _constant_problems(model: type[BaseModel], fields: Template, value: Any, path: str) -> Iterator[Reason]:
+    """Problems of the fields that hold no expression; the others are checked when the step runs."""
+    try:
+        model.model_validate(fields.evaluate({}) if fields.constant else value)
+    except ValidationError as error:
+        kept = [
+            detail
+            for detail in error.errors(include_url=False)
+            if not any(detail["loc"][: len(place)] == place for place in fields.dynamic)
+        ]
+        yield from reasons(kept, model, path)
+
+
+def _retry(step: Step, path: str, shop: Workshop) -> RetryPolicy:
+    """The step's policy over the default one, field by field."""
+    default = shop.spec.defaults.retry if shop.spec.defaults else None
+    if step.retry is None and default is None:
+        return NO_RETRY
+    own, base = step.retry or Retry(), default or Retry()
+    delay, base_delay = own.backoff or Backoff(), base.backoff or Backoff()
+    names = {name: shop.names[name] for name in ("inputs", "vars")} | {"error": None}
+    when = own.when if own.when is not None else base.when
+    where = (
+        f"{path}.retry.when" if own.when is not None else f"{path.split('.steps[', maxsplit=1)[0]}.defaults.retry.when"
+    )
+    policy = RetryPolicy()
+    return RetryPolicy(
+        max=first(own.max, base.max, 3),
+        initial=first(seconds(delay.initial), seconds(base_delay.initial), policy.initial),
+        factor=first(delay.factor, base_delay.factor, policy.factor),
+        max_delay=first(seconds(delay.max), seconds(base_delay.max), policy.max_delay),
+        full_jitter=first(delay.jitter, base_delay.jitter, "full") == "full",
+        when=_optional(when, where, Workshop(shop.spec, shop.models, names, shop.reasons)),
+        max_elapsed=seconds(own.max_elapsed or base.max_elapsed),
+    )
+
+
+def first(own: T | None, base: T | None, otherwise: T) -> T:
+    """The first value that is there."""
+    return own if own is not None else base if base is not None else otherwise

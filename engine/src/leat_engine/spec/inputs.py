@@ -1,0 +1,99 @@
+"""A workflow's inputs: each a JSON Schema, checked when the workflow is planned, applied when a run is accepted."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from leat_engine import limits
+from leat_engine.errors import Reason, Rejected
+from leat_engine.spec.parse import field_path
+from leat_engine.spelling import unknown
+
+_MASK = "the value"
+_ABSENT: Any = object()
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    validator: jsonschema_rs.Draft202012Validator
+    default: Any
+    sensitive: bool
+
+    def problems(self, value: Any, path: str) -> Iterator[Reason]:
+        for error in self.validator.iter_errors(value):
+            yield Reason(field_path(path, error.instance_path), error.message)
+
+
+class InputsSchema:
+    """The inputs that a workflow takes. ``sensitive`` are the names of those whose values nobody may see."""
+
+    def __init__(self, inputs: Mapping[str, _Input]) -> None:
+        self._inputs = inputs
+        self.names = frozenset(inputs)
+        self.sensitive = frozenset(name for name, one in inputs.items() if one.sensitive)
+
+    def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
+        """The run's inputs: ``values`` with the defaults of those that are absent.
+
+        Raises:
+            Rejected: Inputs are missing, unknown, too large or not what their schemas say.
+        """
+        reasons = [
+            Reason(f"{path}.{name}", unknown("input", name, self.names)) for name in values if name not in self.names
+        ]
+        inputs: dict[str, Any] = {}
+        for name, one in self._inputs.items():
+            value = values.get(name, one.default)
+            if value is _ABSENT:
+                reasons.append(Reason(f"{path}.{name}", "is required and missing"))
+                continue
+            inputs[name] = value
+            reasons.extend(one.problems(value, f"{path}.{name}"))
+        if not reasons and (size := len(orjson.dumps(inputs))) > limits.INPUTS_BYTES:
+            reasons.append(Reason(path, f"are {size} bytes of JSON; a run takes {limits.INPUTS_BYTES}"))
+        if reasons:
+            raise Rejected(reasons)
+        return inputs
+
+
+def compile_inputs(schemas: Mapping[str, Mapping[str, Any]], path: str) -> InputsSchema:
+    """Compile the ``inputs`` of a workflow, found at ``path``.
+
+    Raises:
+        Rejected: A schema is not valid, or a default is not what its schema says.
+    """
+    reasons: list[Reason] = []
+    inputs: dict[str, _Input] = {}
+    for name, schema in schemas.items():
+        here = f"{path}.{name}"
+        sensitive = schema.get("sensitive", False)
+        if not isinstance(sensitive, bool):
+            reasons.append(Reason(f"{here}.sensitive", "expected true or false"))
+            continue
+        try:
+            inputs[name] = one = _Input(_validator(schema, masked=sensitive), schema.get("default", _ABSENT), sensitive)
+        except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
+            message = error.message if isinstance(error, jsonschema_rs.ValidationError) else str(error)
+            where = error.instance_path if isinstance(error, jsonschema_rs.ValidationError) else []
+            reasons.append(Reason(field_path(here, where), f"is no valid JSON Schema: {message}"))
+            continue
+        if one.default is not _ABSENT:
+            reasons.extend(one.problems(one.default, f"{here}.default"))
+    if reasons:
+        raise Rejected(reasons)
+    return InputsSchema(inputs)
+
+
+def _validator(schema: Mapping[str, Any], *, masked: bool) -> jsonschema_rs.Draft202012Validator:
+    """Offline, so that a ``$ref`` cannot make the engine read files or addresses; linear-time patterns only."""
+    own = {key: value for key, value in schema.items() if key not in {"sensitive", "default"}}
+    return jsonschema_rs.Draft202012Validator(
+        own,
+        offline=True,
+        validate_formats=True,
+        mask=_MASK if masked else None,
+        pattern_options=jsonschema_rs.RegexOptions(),
+    )

@@ -1,0 +1,156 @@
+"""From documents to models, and from pydantic's errors to reasons with field paths."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from leat_engine.errors import Reason, Rejected
+from leat_engine.spec.run import WorkflowRun
+from leat_engine.spec.workflow import Workflow, WorkflowSpec
+from leat_engine.spelling import unknown
+
+LATER = frozenset(
+    [
+        "forEach",
+        "maxParallel",
+        "repeat",
+        "switch",
+        "steps",
+        "compensate",
+        "finally",
+        "concurrency",
+        "rateLimit",
+        "breaker",
+        "triggers",
+        "rerun",
+        "signal",
+        "approval",
+        "container",
+        "workflow",
+        "publish",
+        "sql",
+    ]
+)
+"""Fields and kinds that the language will have, so that a user learns that the word is right and the version is not."""
+
+M = TypeVar("M", bound=BaseModel)
+Location = Sequence[str | int]
+
+
+def parse_workflow(document: Mapping[str, Any]) -> Workflow:
+    """Read a `Workflow` resource.
+
+    Raises:
+        Rejected: With every field that is wrong.
+    """
+    return _parse(Workflow, document, "")
+
+
+def parse_run(document: Mapping[str, Any]) -> WorkflowRun:
+    """Read a `WorkflowRun` resource.
+
+    Raises:
+        Rejected: With every field that is wrong.
+    """
+    return _parse(WorkflowRun, document, "")
+
+
+def parse_spec(spec: Mapping[str, Any], path: str = "spec") -> WorkflowSpec:
+    """Read the spec of a workflow, such as a revision's.
+
+    Raises:
+        Rejected: With every field that is wrong; the paths begin with ``path``.
+    """
+    return _parse(WorkflowSpec, spec, path)
+
+
+def field_path(base: str, location: Location) -> str:
+    """``spec.steps[2].http.url`` of a base and the keys and indexes below it."""
+    for part in location:
+        base += f"[{part}]" if isinstance(part, int) else f".{part}" if base else part
+    return base
+
+
+def reasons(details: Iterable[ErrorDetails], model: type[BaseModel], base: str) -> Iterator[Reason]:
+    """Pydantic's errors about ``model``, found at ``base``, as reasons."""
+    for detail in details:
+        yield Reason(field_path(base, _written(detail["loc"])), _message(detail, model))
+
+
+def not_supported(name: str) -> str:
+    """The answer to a word of the language that this version does not know yet."""
+    return f"`{name}` is not supported by this version"
+
+
+def _parse(model: type[M], document: Mapping[str, Any], path: str) -> M:
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise Rejected(reasons(error.errors(include_url=False), model, path)) from error
+
+
+def _written(location: Location) -> list[str | int]:
+    """A location without what pydantic adds for unions and validators: names of types, such as ``bool``."""
+    return [part for part in location if isinstance(part, int) or part not in {"bool", "str", "int", "float"}]
+
+
+def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
+    location, found = detail["loc"], detail["input"]
+    match detail["type"]:
+        case "missing":
+            return "is required and missing"
+        case "extra_forbidden":
+            name = str(location[-1])
+            known = _fields(_model_at(model, location[:-1]) or model)
+            return not_supported(name) if name in LATER and name not in known else unknown("field", name, known)
+        case "value_error":
+            return str(detail["ctx"]["error"])
+        case _:
+            expected = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            return f"found {shown(found)}, expected {expected}"
+
+
+def shown(value: Any) -> str:
+    """A value in a message: short, and objects by their type only."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case str() | int() | float():
+            text = repr(value)
+            return text if len(text) <= 60 else text[:57] + "..."
+        case Mapping():
+            return "an object"
+        case list():
+            return "a list"
+        case _:
+            return type(value).__name__
+
+
+def _fields(model: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _model_at(model: type[BaseModel], location: Location) -> type[BaseModel] | None:
+    """The model of the object at ``location`` below an object of ``model``."""
+    current: Any = model
+    for part in location:
+        if isinstance(current, type) and issubclass(current, BaseModel):
+            by_alias = {field.alias or name: field.annotation for name, field in current.model_fields.items()}
+            current = _bare(by_alias.get(str(part)))
+        elif get_origin(current) in (list, dict):
+            current = _bare(get_args(current)[-1])
+    return current if isinstance(current, type) and issubclass(current, BaseModel) else None
+
+
+def _bare(annotation: Any) -> Any:
+    """An annotation without ``Annotated`` and ``| None``."""
+    if hasattr(annotation, "__metadata__"):
+        return _bare(annotation.__origin__)
+    if get_origin(annotation) in (Union, UnionType):
+        return _bare(next((a for a in get_args(annotation) if a is not type(None)), None))
+    return annotation

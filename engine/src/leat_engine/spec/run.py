@@ -1,0 +1,54 @@
+"""The resource `WorkflowRun`."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from leat_engine.spec.meta import Metadata
+from leat_engine.spec.model import Model
+from leat_engine.spec.status import WorkflowRunStatus
+from leat_engine.spec.workflow import WorkflowSpec
+
+
+class WorkflowRef(Model):
+    """The workflow to run, of the same namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the Workflow. A run may be there before its Workflow is."""
+
+
+class WorkflowRunSpec(Model):
+    """What to run. Only `suspend`, `cancel`, `priority` and `ttlSecondsAfterFinished` may change later."""
+
+    workflow: WorkflowRef | None = None
+    """The workflow to run; this or `inline`."""
+    inline: WorkflowSpec | None = None
+    """A whole workflow that only this run uses."""
+    inputs: Annotated[dict[str, Any], Field(max_length=256)] = {}
+    """Inputs by name, as the workflow's `inputs` describe them."""
+    suspend: bool = False
+    """Pause: running steps end, nothing new starts."""
+    cancel: bool = False
+    """End the run: running steps are interrupted. It cannot be taken back."""
+    priority: Annotated[int, Field(ge=0, le=9)] = 0
+    """0 to 9; steps of runs with a higher one are claimed first."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+    """Seconds after which the finished WorkflowRun is deleted. History in the store has a retention of its own."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.workflow is None) == (self.inline is None):
+            raise ValueError("expected exactly one of `workflow` and `inline`")
+        return self
+
+
+class WorkflowRun(Model):
+    """One run of a workflow."""
+
+    api_version: Literal["leat.dev/v1alpha1"]
+    kind: Literal["WorkflowRun"]
+    metadata: Metadata
+    spec: WorkflowRunSpec
+    """What to run."""
+    status: WorkflowRunStatus | None = None
+    """How far the run is."""

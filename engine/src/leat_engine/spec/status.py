@@ -1,0 +1,110 @@
+"""What the operator reports in `.status`. All of it is a projection of the store: delete it, and it comes back."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from leat_engine.spec.model import Model
+
+Timestamp = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+PhaseName = Literal["Pending", "Running", "Suspended", "Compensating", "Succeeded", "Failed", "Cancelled"]
+
+
+class Condition(Model):
+    """One statement about the object, as `kubectl wait` and kstatus read it."""
+
+    type: str
+    """What the statement is about, such as Ready or Succeeded."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    reason: str
+    """CamelCase word for machines."""
+    message: str = ""
+    """One sentence for people."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+    observed_generation: int | None = None
+    """The generation of the spec that it speaks of."""
+
+
+class LastRun(Model):
+    """The run of a workflow that ended last."""
+
+    name: str
+    """Name of the WorkflowRun."""
+    phase: PhaseName
+    """How it ended."""
+    finished_at: Timestamp
+    """When it ended."""
+
+
+class WorkflowStatus(Model):
+    """What is known about a workflow."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+    conditions: list[Condition] = []
+    """Ready: whether runs can start, with every reason and field path when the spec is wrong."""
+    revision: str | None = None
+    """The compiled version that new runs take."""
+    active: int | None = None
+    """Runs that are not finished."""
+    last_run: LastRun | None = None
+    """The run that ended last."""
+
+
+class StepCounts(Model):
+    """How many steps are in which state."""
+
+    total: int = 0
+    """Steps of the workflow."""
+    succeeded: int = 0
+    """Steps that did their work."""
+    failed: int = 0
+    """Steps whose last attempt failed."""
+    running: int = 0
+    """Steps that a runner executes."""
+    skipped: int = 0
+    """Steps that were not to run."""
+
+
+class StepFailure(Model):
+    """A step that failed."""
+
+    step: str
+    """Name of the step."""
+    reason: str
+    """CamelCase word for machines."""
+    message: str
+    """What happened, for people."""
+
+
+class WorkflowRunStatus(Model):
+    """How far a run is."""
+
+    observed_generation: int | None = None
+    """The generation of the spec that this status speaks of."""
+    phase: PhaseName | None = None
+    """Where the run is on its way."""
+    conditions: list[Condition] = []
+    """Succeeded (what `kubectl wait` waits for), Reconciling and Stalled (what kstatus, Argo CD and Flux read)."""
+    run_id: str | None = None
+    """Id of the run in the store."""
+    revision: str | None = None
+    """The compiled version of the workflow that it runs."""
+    started_at: Timestamp | None = None
+    """When the first step started."""
+    finished_at: Timestamp | None = None
+    """When the run ended."""
+    steps: StepCounts | None = None
+    """How many steps are in which state."""
+    progress: str | None = None
+    """Steps done of all steps, such as `3/5`."""
+    message: str | None = None
+    """One sentence on where the run is or why it failed."""
+    failures: Annotated[list[StepFailure], Field(max_length=20)] = []
+    """The first steps that failed."""
+    output: Any = None
+    """The run's output, if it is small and not sensitive."""
+    estimated_finish_at: Timestamp | None = None
+    """When the run is likely to end, judged by earlier runs."""

@@ -1,0 +1,132 @@
+"""The resource `Workflow`."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from leat_engine import limits
+from leat_engine.spec.duration import Duration
+from leat_engine.spec.meta import Metadata
+from leat_engine.spec.model import Model
+from leat_engine.spec.status import WorkflowStatus
+
+Name = Annotated[str, Field(max_length=limits.NAME_CHARS)]
+End = Literal["Succeeded", "Failed", "Skipped", "Finished"]
+JsonSchema = dict[str, Any]
+
+
+class Backoff(Model):
+    """How long to wait between attempts."""
+
+    initial: Duration | None = None
+    """Delay before the second attempt. 1s unless stated."""
+    factor: Annotated[float, Field(ge=1, le=100)] | None = None
+    """What each delay is multiplied by to give the next one. 2 unless stated."""
+    max: Duration | None = None
+    """The longest delay. 1m unless stated."""
+    jitter: Literal["full", "none"] | None = None
+    """`full` (unless stated) draws each delay evenly from 0 to its value, so that many failures do not return together."""
+
+
+class Retry(Model):
+    """Whether and when a failed attempt is followed by another one. A step's fields override those of `defaults`."""
+
+    max: Annotated[int, Field(ge=0, le=limits.RETRIES)] | None = None
+    """Further attempts after the first. 3 unless stated; 0 means none."""
+    backoff: Backoff | None = None
+    """How long to wait between attempts."""
+    when: bool | str | None = None
+    """A condition on `error`, such as `${ error.status >= 500 }`; false ends the attempts. It may read `inputs` and `vars` too."""
+    max_elapsed: Duration | None = None
+    """No further attempt starts later than this after the step was first queued."""
+
+
+class Defaults(Model):
+    """What holds for every step that does not say otherwise."""
+
+    retry: Retry | None = None
+    """Retry policy of the steps. Without one a failed attempt is final."""
+    timeout: Duration | None = None
+    """Time that each attempt of a step may take."""
+
+
+class Need(Model):
+    """A step that has to be done before this one starts."""
+
+    step: Name
+    """Name of the step."""
+    on: Annotated[list[End], Field(min_length=1, max_length=4)] | None = None
+    """Ends of that step which let this one start: Succeeded, Failed, Skipped, Finished (any end). [Succeeded, Skipped]
+    unless stated. An edge that takes Failed handles the failure."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read(cls, value: Any) -> Any:
+        """A plain name is a need on its success; YAML 1.1 reads the key ``on`` as true, and kubectl sends it as "true"."""
+        if isinstance(value, str):
+            return {"step": value}
+        if isinstance(value, Mapping):
+            return {"on" if key is True or key == "true" else key: item for key, item in value.items()}
+        return value
+
+
+class Step(Model):
+    """One step: a name, when it runs, and exactly one kind (`http`, `script`, ...) with the kind's fields."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Name
+    """Name of the step, unique in the workflow: letters, digits, `-` and `_`, at most 63, beginning with a letter."""
+    needs: Annotated[list[Need], Field(max_length=limits.NEEDS)] = []
+    """Steps that have to be done before this one starts: names, or `{step: NAME, on: [Failed]}`. A step whose result an
+    expression reads is needed without being listed."""
+    when: bool | str | None = None
+    """A condition. When it is false the step is skipped, and its output is null."""
+    retry: Retry | None = None
+    """Whether and when a failed attempt is followed by another one."""
+    timeout: Duration | None = None
+    """Time that each attempt may take."""
+    deadline: Duration | None = None
+    """Time that all attempts may take together, from when the step was first queued."""
+    pool: Name | None = None
+    """The pool of runners that execute it; the workflow's unless stated."""
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The fields that are no field of every step: the kind, if all is well."""
+        return self.model_extra or {}
+
+
+class WorkflowSpec(Model):
+    """What a workflow does."""
+
+    description: Annotated[str, Field(max_length=2048)] | None = None
+    """What the workflow is for, in a sentence."""
+    inputs: Annotated[dict[str, JsonSchema], Field(max_length=256)] = {}
+    """Inputs by name, each a JSON Schema. One without `default` is required. `sensitive: true` redacts its value wherever
+    people look."""
+    vars: Annotated[dict[str, Any], Field(max_length=256)] = {}
+    """Values by name that expressions read as `vars.NAME`. They may read `inputs` and `run`."""
+    defaults: Defaults | None = None
+    """What holds for every step that does not say otherwise."""
+    timeout: Duration | None = None
+    """Time that the whole run may take; then it is stopped and fails."""
+    pool: Name = "default"
+    """The pool of runners that execute the steps."""
+    steps: Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)]
+    """The steps, in any order: each starts as soon as what it needs is done."""
+    output: Any = None
+    """The run's output, evaluated when every step is done."""
+
+
+class Workflow(Model):
+    """A workflow: steps, and what each of them needs. Runs of it are WorkflowRuns."""
+
+    api_version: Literal["leat.dev/v1alpha1"]
+    kind: Literal["Workflow"]
+    metadata: Metadata
+    spec: WorkflowSpec
+    """What the workflow does."""
+    status: WorkflowStatus | None = None
+    """What the operator found out about it."""
