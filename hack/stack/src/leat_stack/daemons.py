@@ -66,15 +66,14 @@ class Daemons:
         return process if _mark_of(process) == self._mark(name) else None
 
     def names(self) -> list[str]:
-        """Return the names of the daemons that run."""
-        found = sorted(file.stem for file in (self._home / "pid").glob("*.pid"))
-        return [name for name in found if self.find(name) is not None]
+        """Return the names of the daemons that this home has known, running or not."""
+        return sorted(file.stem for file in (self._home / "log").glob("*.log"))
 
-    def stop(self, name: str, *, grace: float = 10.0) -> None:
+    def stop(self, name: str, *, by: signal.Signals = signal.SIGTERM, grace: float = 10.0) -> None:
         """Ask the daemon to end, and after `grace` seconds make it. Its children go with it."""
         if (process := self.find(name)) is not None:
-            process.send_signal(signal.SIGTERM)
-            psutil.wait_procs([process], timeout=grace)
+            process.send_signal(by)
+            _wait_until_ended([process], grace)
         _kill([each for each in psutil.process_iter() if _mark_of(each) == self._mark(name)])
         self._pid_file(name).unlink(missing_ok=True)
 
@@ -139,4 +138,11 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
             process.kill()
         except psutil.NoSuchProcess:
             continue
-    psutil.wait_procs(processes, timeout=10)
+    _wait_until_ended(processes, seconds=10)
+
+
+def _wait_until_ended(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Wait for their marks to go, which is sooner than their ids: init may take its time to reap."""
+    deadline = time.monotonic() + seconds
+    while any(_mark_of(each) for each in processes) and time.monotonic() < deadline:
+        time.sleep(0.01)

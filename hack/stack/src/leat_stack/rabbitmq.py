@@ -102,7 +102,7 @@ def server_program(home: Path, broker: Broker, server: Server) -> Program:
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(root / "advanced.config"),
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(root / "enabled_plugins"),
         "RABBITMQ_MNESIA_BASE": str(root / "data"),
-        "RABBITMQ_LOG_BASE": str(home / "log"),
+        "RABBITMQ_LOG_BASE": str(root / "log"),
         "RABBITMQ_PID_FILE": str(root / "rabbitmq.pid"),
     }
     return Program(Part.RABBITMQ, [str(server.path)], env)

@@ -4,11 +4,14 @@ import fcntl
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
+
+import psutil
 
 from leat_cli import postgres
 from leat_stack import apiserver, rabbitmq
@@ -50,7 +53,8 @@ def stop(home: Path, parts: Collection[Part] = tuple(Part)) -> None:
     daemons = Daemons(home.resolve())
     for part in parts:
         for name in DAEMONS[part]:
-            daemons.stop(name)
+            # To Postgres SIGTERM means: wait until every client has left.
+            daemons.stop(name, by=signal.SIGINT if name == Part.POSTGRES else signal.SIGTERM)
 
 
 def down(home: Path) -> None:
@@ -68,9 +72,8 @@ def down(home: Path) -> None:
 
 def status(home: Path) -> dict[str, bool]:
     """Return for each daemon that this home has known whether it runs."""
-    home = home.resolve()
-    running = Daemons(home).names()
-    return {file.stem: file.stem in running for file in sorted((home / "pid").glob("*.pid"))}
+    daemons = Daemons(home.resolve())
+    return {name: daemons.find(name) is not None for name in daemons.names()}
 
 
 def _start_postgres(home: Path, daemons: Daemons) -> Endpoints:
@@ -78,12 +81,24 @@ def _start_postgres(home: Path, daemons: Daemons) -> Endpoints:
     if daemons.find(Part.POSTGRES) is None:
         log.info("starting Postgres")
         postgres.initialise(data)
-        (data / "postmaster.pid").unlink(
-            missing_ok=True
-        )  # of a killed server: its number may be somebody else's by now
+        _clear_after_kill(data)
         daemons.start(Program(Part.POSTGRES, postgres.command(data, {"max_connections": "200"})))
     daemons.wait_until(lambda: postgres.ready(data), Part.POSTGRES, _START_SECONDS)
     return Endpoints(postgres_dsn=postgres.dsn(data))
+
+
+def _clear_after_kill(data: Path) -> None:
+    """End what a killed Postgres left and remove its lock files: the number in them may be somebody else's by now.
+
+    Its backends work in the data folder, and show no mark: they write their titles over their environment.
+    """
+    orphans = [each for each in psutil.process_iter(["cwd"]) if each.info["cwd"] == str(data)]
+    for orphan in orphans:
+        with suppress(psutil.NoSuchProcess):
+            orphan.kill()
+    psutil.wait_procs(orphans, timeout=10)
+    (data / "postmaster.pid").unlink(missing_ok=True)
+    (postgres.socket_folder(data) / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
 
 
 def _merged(found: Collection[Endpoints]) -> Endpoints:
