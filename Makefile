@@ -1,0 +1,72 @@
+# Everything a person or a machine does with this tree. `make` alone lists it.
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-down test test-unit test-integration test-e2e check format generate bench profile clean
+
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+STACK := .leat/test
+SOURCES := engine/src runner/src operator/src cli/src hack/stack/src hack/generate.py
+
+help: ## List the commands
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
+	@echo "New here? make demo"
+
+setup: ## Make the environment in .venv (the others do it by themselves)
+	@hack/setup
+	@[ "$(MAKECMDGOALS)" != setup ] || echo "setup: done. Next: make demo, or make test"
+
+demo: setup ## Start everything here and run a workflow on it
+	@python -m leat_stack.demo up
+
+demo-down: setup ## End the demo and remove its data
+	@python -m leat_stack.demo down
+
+test: stack ## Run all tests (ARGS="-k name" for some)
+	@pytest $(ARGS)
+	@leat-stack down --home $(STACK) >/dev/null
+	@echo "test: passed. Next: make check"
+
+test-unit: setup ## Run the tests that need no server
+	@pytest tests/unit $(ARGS)
+	@echo "test-unit: passed. Next: make test"
+
+test-integration: stack ## Run the tests that need Postgres and RabbitMQ, and leave these up
+	@pytest tests/integration $(ARGS)
+	@echo "test-integration: passed. Next: make test-e2e. To end the servers: .venv/bin/leat-stack down --home $(STACK)"
+
+test-e2e: stack ## Run the tests on the API server and real processes, and leave the servers up
+	@pytest tests/e2e $(ARGS)
+	@echo "test-e2e: passed. Next: make check. To end the servers: .venv/bin/leat-stack down --home $(STACK)"
+
+.PHONY: stack
+stack: setup
+	@leat-stack up --home $(STACK)
+
+check: setup ## Check style, types, the rooms' contracts, and that generated files are fresh
+	@ruff check .
+	@ruff format --check .
+	@mypy $(SOURCES)
+	@lint-imports
+	@python hack/generate.py --check
+	@echo "check: passed. Next: git commit"
+
+format: setup ## Bring all files to the house's style
+	@ruff check --fix --quiet . || true
+	@ruff format .
+	@echo "format: done. Next: make check"
+
+generate: setup ## Write crds/, JSON schemas and the reference page from the models
+	@python hack/generate.py
+	@echo "generate: done. Next: git diff, then make check"
+
+bench: setup ## Measure Leat beside its peers (minutes)
+	@python -m bench
+
+profile: setup ## Show where a runner's time goes
+	@python -m bench.profile
+
+clean: ## End all servers of this tree, remove .leat, .venv and caches
+	@for home in .leat/*/; do [ ! -x .venv/bin/leat-stack ] || [ ! -e "$$home/lock" ] || leat-stack down --home "$$home"; done
+	@rm -rf .leat .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@echo "clean: done (programs built for Kubernetes stay in the user's cache). Next: make setup"

@@ -1,0 +1,123 @@
+"""`make demo`: everything on this machine, then one workflow from `kubectl apply` to its result.
+
+Commands that a user would type are shown before they run.
+"""
+
+import argparse
+import logging
+import os
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import yaml
+
+from leat_cli.postgres import PostgresUnavailableError
+from leat_stack import Endpoints, Part, StackError, down, programs, up
+from leat_stack.daemons import Daemons, Program, free_ports
+
+HOME = Path(".leat/demo")
+RUNNERS = 2
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    """Bring the demo up and run a sample, or bring it down."""
+    parser = argparse.ArgumentParser(prog="python -m leat_stack.demo", description=main.__doc__)
+    parser.add_argument("command", choices=["up", "down"])
+    parser.add_argument(
+        "--sample", type=Path, default=programs.SAMPLES / "dag-with-join.yaml", help="default: %(default)s"
+    )
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        if arguments.command == "up":
+            _up(arguments.sample)
+        else:
+            down(HOME)
+            print("demo: no process and no data left. Next: make demo")
+    except (StackError, PostgresUnavailableError) as error:
+        sys.exit(f"error: {error}")
+
+
+def _up(sample: Path) -> None:
+    start = time.monotonic()
+    endpoints = up(HOME, tuple(Part))
+    start_leat(endpoints, Daemons(HOME.resolve()))
+    log.info("everything is up after %.1f s\n", time.monotonic() - start)
+    shown = os.path.relpath(sample)
+    name = _run_of(sample)
+    _kubectl(endpoints, "delete", "workflowrun", name, "--ignore-not-found", shown=False)  # of an earlier demo
+    _kubectl(endpoints, "apply", "--filename", shown)
+    watched = _call([sys.executable, "-m", "leat_cli", "watch", name], endpoints, "leat watch " + name)
+    _kubectl(endpoints, "get", "workflows,workflowruns")
+    if watched != 0:
+        raise StackError(f"the run {name} did not succeed (see {HOME}/log)")
+    _say_what_next(endpoints, name)
+
+
+def start_leat(endpoints: Endpoints, daemons: Daemons) -> None:
+    """Migrate the database, then start the operator and the runners of this tree, in place of those that run."""
+    log.info("starting the operator and %d runners", RUNNERS)
+    _migrate(programs.migration(endpoints))
+    ports = free_ports(1 + RUNNERS)
+    ours = [
+        programs.operator(endpoints, metrics_port=ports[0]),
+        *(
+            programs.runner(endpoints, each, metrics_port=ports[each], functions="functions")
+            for each in range(1, RUNNERS + 1)
+        ),
+    ]
+    for program in ours:
+        daemons.stop(program.name)
+        daemons.start(program)
+
+
+def _migrate(program: Program) -> None:
+    done = subprocess.run(program.argv, check=False, env={**os.environ, **program.env}, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise StackError(f"the database could not be migrated: {done.stderr.strip()[-2000:]}")
+
+
+def _run_of(sample: Path) -> str:
+    documents = [each for each in yaml.safe_load_all(sample.read_text()) if each]
+    names = [each["metadata"].get("name") for each in documents if each.get("kind") == "WorkflowRun"]
+    if not names or not names[0]:
+        raise StackError(f"{sample} has no WorkflowRun with a name")
+    return str(names[0])
+
+
+def _kubectl(endpoints: Endpoints, *arguments: str, shown: bool = True) -> None:
+    title = shlex.join(["kubectl", *arguments]) if shown else ""
+    if _call([endpoints.kubectl, *arguments], endpoints, title) != 0:
+        raise StackError(f"kubectl {arguments[0]} failed")
+
+
+def _call(argv: list[str], endpoints: Endpoints, title: str) -> int:
+    if title:
+        print(f"$ {title}", flush=True)
+    output = None if title else subprocess.DEVNULL
+    return subprocess.run(argv, check=False, env=_environment(endpoints), stdout=output).returncode
+
+
+def _environment(endpoints: Endpoints) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("LEAT_")}
+    return {**ours, "KUBECONFIG": endpoints.kubeconfig}
+
+
+def _say_what_next(endpoints: Endpoints, name: str) -> None:
+    path = Path(endpoints.kubectl).parent
+    print(
+        f"\nGo on in this shell:\n"
+        f"  export KUBECONFIG={shlex.quote(endpoints.kubeconfig)} PATH={shlex.quote(str(path))}:$PATH\n"
+        f"  kubectl describe workflowrun {name}\n"
+        f"  kubectl apply -f config/samples/hello.yaml && kubectl get workflowruns --watch\n"
+        f"Logs: {HOME}/log. Remove everything: make demo-down"
+    )
+
+
+if __name__ == "__main__":
+    main()
