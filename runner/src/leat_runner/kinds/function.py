@@ -1,0 +1,99 @@
+"""function: call the user's Python, by the name it was marked with.
+
+An ``async def`` runs on the runner's loop and must not block it. A plain ``def`` runs in a thread, with the caller's
+context variables; a thread cannot be interrupted, so a cancelled one goes on in the background with its result thrown
+away. An exception is a failure of its class's name, and retriable; `leat.StepFailed` is one of the user's choosing.
+"""
+
+import asyncio
+import contextvars
+import difflib
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+from leat_engine.kind import StepContext, Weight
+from leat_engine.result import ErrorType, Failed, Outcome, StepError
+from leat_engine.spec.kinds import Function
+from leat_runner.kinds.output import details, succeeded
+from leat_runner.kinds.setup import KindSetup
+from leat_runner.kinds.user_code import BadArguments, StepFunction, load_functions
+from leat_runner.sdk import StepFailed
+
+MAX_THREADS = 64
+TRACEBACK = 4096
+"""Characters kept of a traceback: its end, which holds the user's own lines."""
+
+MESSAGE = 4096
+
+
+class FunctionKind:
+    """Calls functions. They are loaded once, when the runner starts."""
+
+    weight: ClassVar[Weight] = Weight.IO
+
+    def __init__(self, setup: KindSetup) -> None:
+        self._sources = setup.settings.functions
+        self._functions = load_functions(self._sources)
+        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="leat-function")
+
+    async def execute(self, step: StepContext, fields: Function) -> Outcome:
+        """Call the function once. What it returns, as JSON, is the output."""
+        function = self._functions.get(fields.name)
+        if function is None:
+            return _unknown(fields.name, self._functions.keys(), self._sources)
+        try:
+            arguments = function.bind(step, fields.arguments)
+        except BadArguments as error:
+            return Failed(StepError(ErrorType.INVALID, str(error), reason="BadArguments", retriable=False))
+        if not function.is_async:
+            context = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, context.run, _call, function, arguments)
+        try:
+            return succeeded(await function.call(**arguments))
+        except asyncio.CancelledError as error:
+            # The user's code may raise it too, by awaiting something that was cancelled: that is only a failure.
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            return failure(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is the user's
+            # SystemExit too: sys.exit in a step must not end the runner.
+            return failure(error)
+
+    async def close(self) -> None:
+        """Let go of the threads; those still in user code are not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def failure(error: BaseException) -> Failed:
+    """An exception of the user's code as an error."""
+    if isinstance(error, StepFailed):
+        kind = error.type or type(error).__name__
+        return Failed(StepError(kind, error.message, retriable=error.retriable, details=details(error.details)))
+    # The first frame is this file's.
+    frames = error.__traceback__.tb_next if error.__traceback__ else None
+    trace = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK:]
+    message = str(error)[:MESSAGE] or type(error).__name__
+    return Failed(StepError(type(error).__name__, message, details=details({"traceback": trace})))
+
+
+def _call(function: StepFunction, arguments: dict[str, Any]) -> Outcome:
+    # Nothing may leave the thread as an exception: some, such as StopIteration, cannot be handed to a future.
+    try:
+        return succeeded(function.call(**arguments))
+    except BaseException as error:  # noqa: BLE001 - whatever it is, it is the user's
+        return failure(error)
+
+
+def _unknown(name: str, known: Any, sources: tuple[str, ...]) -> Failed:
+    close = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean '{close[0]}'?" if close else f"it knows {', '.join(sorted(known)[:20]) or 'none'}."
+    where = ", ".join(sources) or "no module"
+    message = (
+        f"function.name: this pool has no function '{name}'; {hint} "
+        f"Functions are marked with @leat.step and loaded from LEAT_FUNCTIONS ({where})."
+    )
+    # Retriable: while a pool is rolled out, an older runner may get the step that a newer one knows.
+    return Failed(StepError(ErrorType.NOT_FOUND, message, reason="FunctionNotFound"))

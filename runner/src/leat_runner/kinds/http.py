@@ -1,0 +1,237 @@
+"""http: one request, through one shared client with bounded pools and verified TLS.
+
+Nothing that may hold a secret is shown: messages name the method, the host and the path, never the query, credentials
+or headers. Statuses worth another try are 408, 425, 429 and 5xx; any other unexpected status is not retriable.
+"""
+
+import asyncio
+import codecs
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import aiohttp
+import orjson
+
+from leat_engine.kind import StepContext, Weight
+from leat_engine.result import ErrorType, Failed, Outcome, StepError
+from leat_engine.spec.kinds import Http, status_expected
+from leat_runner.kinds.network import PrivateAddress, public_socket
+from leat_runner.kinds.output import succeeded, too_large
+from leat_runner.kinds.request import BadRequest, Request, request_of
+from leat_runner.kinds.setup import KindSetup
+
+MAX_CONNECTIONS = 256
+MAX_CONNECTIONS_PER_HOST = 64
+IDLE_CONNECTION = 4.0
+"""Seconds. Below the 5 s after which common servers close: a POST on a connection being closed fails without need."""
+
+CONNECT_TIMEOUT = 10.0
+SILENCE_TIMEOUT = 300.0
+"""Seconds without a byte, for steps without a ``timeout``: a peer that vanished must not hold a slot for ever."""
+
+EXCERPT = 2048
+"""Bytes of an unexpected answer that go into the error."""
+
+RETRIABLE = frozenset({408, 425, 429})
+
+
+class HttpKind:
+    """Sends requests."""
+
+    weight: ClassVar[Weight] = Weight.IO
+
+    def __init__(self, setup: KindSetup) -> None:
+        self._clock = setup.clock
+        self._guarded = not setup.settings.http_private_networks
+        self._session: aiohttp.ClientSession | None = None
+
+    async def execute(self, step: StepContext, fields: Http) -> Outcome:
+        """Send the request once. The output is ``{status, headers, body}``, header names in lower case."""
+        try:
+            request = request_of(step, fields)
+        except BadRequest as error:
+            return Failed(StepError(ErrorType.INVALID, str(error), retriable=False))
+        try:
+            async with self._answer(step, request, fields) as answer:
+                if not status_expected(answer.status, fields.expect):
+                    return unexpected(request, fields, answer, await _excerpt(answer), self._clock())
+                body = await _read(answer, fields.max_response_bytes)
+                if body is None:
+                    return too_large(f"the answer to {request}", None, fields.max_response_bytes)
+                return succeeded(
+                    {"status": answer.status, "headers": _headers(answer), "body": parsed(answer.headers, body)}
+                )
+        except (aiohttp.ClientError, OSError) as error:
+            return _no_answer(request, error)
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    @asynccontextmanager
+    async def _answer(self, step: StepContext, request: Request, fields: Http) -> AsyncIterator[aiohttp.ClientResponse]:
+        if self._session is None:
+            self._session = self._open()
+        silence = SILENCE_TIMEOUT if step.timeout is None else None
+        async with self._session.request(
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=fields.follow_redirects,
+            timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=silence),
+        ) as answer:
+            yield answer
+
+    def _open(self) -> aiohttp.ClientSession:
+        # Needs the running loop, so not in the constructor.
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=MAX_CONNECTIONS,
+                limit_per_host=MAX_CONNECTIONS_PER_HOST,
+                keepalive_timeout=IDLE_CONNECTION,
+                socket_factory=public_socket if self._guarded else None,
+            ),
+            # Cookies would travel from one run to another.
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "leat"},
+            # No proxies and no ~/.netrc of the runner: what is sent is what the step says.
+            trust_env=False,
+        )
+
+
+def unexpected(request: Request, fields: Http, answer: aiohttp.ClientResponse, excerpt: str, now: datetime) -> Failed:
+    """The error of an answer with another status than the expected ones."""
+    status = answer.status
+    details: dict[str, Any] = {"status": status, "body": excerpt}
+    wait = retry_after(answer.headers.get("Retry-After", ""), now)
+    if wait is not None:
+        details["retryAfter"] = wait
+    message = f"{request} answered {_status_text(status)}; expected {', '.join(fields.expect)}"
+    retriable = status in RETRIABLE or status >= 500
+    return Failed(StepError(ErrorType.HTTP_STATUS, message, retriable=retriable, details=details))
+
+
+def retry_after(value: str, now: datetime) -> int | None:
+    """Seconds of a ``Retry-After`` header, which holds seconds or a date; None when it holds neither."""
+    if value.isascii() and value.isdigit():
+        return int(value)
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if at.tzinfo is None:
+        at = at.replace(tzinfo=UTC)
+    return max(0, round((at - now).total_seconds()))
+
+
+def parsed(headers: Mapping[str, str], body: bytes) -> Any:
+    """A body as a value: what JSON says if the content type is JSON and the text is too, else text.
+
+    The work is done when the answer comes, so a server that mislabels its answer does not make the step fail.
+    """
+    content_type, _, parameters = headers.get("Content-Type", "").partition(";")
+    content_type = content_type.strip().lower()
+    if content_type == "application/json" or content_type.endswith("+json"):
+        try:
+            return orjson.loads(body) if body else None
+        except orjson.JSONDecodeError:
+            pass
+    return body.decode(_charset(parameters), errors="replace")
+
+
+def _charset(parameters: str) -> str:
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name.lower() == "charset":
+            try:
+                return codecs.lookup(value.strip("\"'")).name
+            except LookupError:
+                break
+    return "utf-8"
+
+
+async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
+    """The whole body, or None when it is over ``limit`` bytes after decompression. Never holds more than that."""
+    parts = bytearray()
+    async for part in answer.content.iter_any():
+        parts += part
+        if len(parts) > limit:
+            answer.close()
+            return None
+    return bytes(parts)
+
+
+async def _excerpt(answer: aiohttp.ClientResponse) -> str:
+    start = await _read_start(answer)
+    return start.decode(errors="replace")
+
+
+async def _read_start(answer: aiohttp.ClientResponse) -> bytes:
+    parts = bytearray()
+    async for part in answer.content.iter_any():
+        parts += part
+        if len(parts) >= EXCERPT:
+            # The rest is of no use, so neither is the connection that would deliver it first.
+            answer.close()
+            break
+    return bytes(parts[:EXCERPT])
+
+
+def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): ", ".join(answer.headers.getall(name)) for name in answer.headers}
+
+
+def _status_text(status: int) -> str:
+    try:
+        return f"{status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return str(status)
+
+
+def _no_answer(request: Request, error: aiohttp.ClientError | OSError) -> Failed:
+    match error:
+        case aiohttp.ClientConnectorError(os_error=PrivateAddress() as refused):
+            return _connection(request, str(refused.strerror), "PrivateNetwork", retriable=False)
+        case aiohttp.TooManyRedirects():
+            return _connection(request, "too many redirects", "TooManyRedirects", retriable=False)
+        case aiohttp.InvalidURL():
+            # Only a redirect gets here: the step's own URL was checked. The target is not shown, it may hold a token.
+            return _connection(request, "the redirect leads to a URL that is not http", "BadRedirect", retriable=False)
+        case asyncio.TimeoutError():
+            message = f"{request} got no answer: nothing came for {SILENCE_TIMEOUT:g} s, or no connection was made"
+            return Failed(StepError(ErrorType.TIMEOUT, message))
+        case _:
+            return _connection(request, _cause(error), _reason(error))
+
+
+def _connection(request: Request, cause: str, reason: str, *, retriable: bool = True) -> Failed:
+    return Failed(
+        StepError(ErrorType.CONNECTION, f"{request} got no answer: {cause}", reason=reason, retriable=retriable)
+    )
+
+
+def _reason(error: aiohttp.ClientError | OSError) -> str:
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return "NameNotResolved"
+        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
+            return "Tls"
+        case aiohttp.ClientConnectorError():
+            return "NotConnected"
+        case _:
+            return "ConnectionLost"
+
+
+def _cause(error: aiohttp.ClientError | OSError) -> str:
+    # str(error) of the client's errors may quote the URL, whose query may hold a token.
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "the server closed the connection"
+    return f"the connection broke ({type(error).__name__})"

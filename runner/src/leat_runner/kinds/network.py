@@ -1,0 +1,54 @@
+"""The guard of the private network: which addresses a step may connect to when the operator of the pool says no."""
+
+import errno
+import socket
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import Any
+
+AZURE_WIRE_SERVER = IPv4Address("168.63.129.16")
+"""Serves credentials to virtual machines like 169.254.169.254 does, but from a public range."""
+
+NAT64 = IPv6Network("64:ff9b::/96")
+CURRENT_NETWORK = IPv4Network("0.0.0.0/8")
+"""Linux connects 0.0.0.0 to the machine itself."""
+
+
+class PrivateAddress(OSError):
+    """The name led to an address that is not of the public internet. An OSError, as the connector expects."""
+
+    def __init__(self) -> None:
+        # The address stays out: it would map the inner network for whoever may write workflows.
+        super().__init__(errno.EACCES, "the address is private, and this pool forbids http steps to private networks")
+
+
+def public_socket(info: tuple[Any, ...]) -> socket.socket:
+    """A socket for one resolved address, or no socket at all.
+
+    Called by the connector for the very address that it is about to connect to, after every resolution and redirect, so
+    a name that changes its answer between a check and the connection (DNS rebinding) gains nothing.
+
+    Raises:
+        PrivateAddress: The address is not of the public internet.
+    """
+    family, kind, protocol, _, address = info
+    if not is_public(address[0]):
+        raise PrivateAddress
+    return socket.socket(family, kind, protocol)
+
+
+def is_public(host: str) -> bool:
+    """Whether an IP address in text is of the public internet, looking through IPv4 addresses wrapped in IPv6."""
+    address = ip_address(host)
+    if isinstance(address, IPv6Address):
+        wrapped = _wrapped(address)
+        if wrapped is not None:
+            address = wrapped
+    if isinstance(address, IPv4Address) and (address == AZURE_WIRE_SERVER or address in CURRENT_NETWORK):
+        return False
+    return address.is_global and not address.is_multicast
+
+
+def _wrapped(address: IPv6Address) -> IPv4Address | None:
+    if address in NAT64:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour

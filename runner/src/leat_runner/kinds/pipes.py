@@ -1,0 +1,93 @@
+"""An output of a process, drained with bounded memory: lines go to the log, the tail is kept for the error."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+TAIL = 4096
+"""Bytes kept from the end."""
+
+MAX_LINE = 2048
+MAX_LINES = 1000
+"""What one output may put into the log; the rest is counted."""
+
+
+class Output(asyncio.Protocol):
+    """The reading end of a pipe whose writing end a process gets.
+
+    The pipe is our own and not the one of asyncio's subprocess, because that one's ``wait`` ends, on some event loops,
+    only when every holder of the pipe has closed it: a process left in the background would hide the end of its parent.
+
+    Attributes:
+        fd: The writing end, until `handed_over`.
+        closed: Done when nobody can write any more.
+    """
+
+    def __init__(self, stream: str, fd: int) -> None:
+        self._stream = stream
+        self._tail = b""
+        self._line = b""
+        self._lines = 0
+        self.fd = fd
+        self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def handed_over(self) -> None:
+        """Close our copy of the writing end: the process has its own, and the pipe must end with the process."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    @property
+    def tail(self) -> str:
+        """The last 4 KiB, as text."""
+        return self._tail.decode(errors="replace")
+
+    def data_received(self, data: bytes) -> None:
+        """Take what was written."""
+        self._tail = (self._tail + data[-TAIL:])[-TAIL:]
+        if self._lines >= MAX_LINES:
+            self._lines += data.count(b"\n")
+            return
+        *lines, rest = (self._line + data).split(b"\n")
+        for line in lines:
+            self._write(line)
+        # A line without an end must not grow for ever.
+        self._line = rest[:MAX_LINE]
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Nobody holds the writing end any more, or the reader left."""
+        if self._line:
+            self._write(self._line)
+        if self._lines > MAX_LINES:
+            log.warning("script.output_dropped", stream=self._stream, lines=self._lines - MAX_LINES)
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    def _write(self, line: bytes) -> None:
+        self._lines += 1
+        if self._lines <= MAX_LINES:
+            log.info("script.output", stream=self._stream, line=line[:MAX_LINE].decode(errors="replace"))
+
+
+@asynccontextmanager
+async def draining(stream: str) -> AsyncIterator[Output]:
+    """A new pipe being drained. Leaving stops reading, whoever still writes. ``stream`` is its name in the log."""
+    reading, writing = os.pipe()
+    output = Output(stream, writing)
+    pipe = os.fdopen(reading, "rb", 0)
+    try:
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: output, pipe)
+    except BaseException:
+        pipe.close()
+        output.handed_over()
+        raise
+    try:
+        yield output
+    finally:
+        output.handed_over()
+        transport.close()
