@@ -5,7 +5,7 @@ Standard library only: the peers' drivers import this in environments that have 
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 STEPS = 5
@@ -53,6 +53,19 @@ class Figures:
     p99_ms: float
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What an engine's module hands back: figures by setting, and the versions of what was measured."""
+
+    settings: Sequence[Figures]
+    versions: Mapping[str, str]
+
+    @property
+    def best(self) -> Figures:
+        """The setting the engine is reported at: the one with the most runs per second."""
+        return max(self.settings, key=lambda one: one.runs_per_s)
+
+
 def percentile(values: Iterable[float], q: float) -> float:
     """The smallest value that at least a share ``q`` (0..1) of the values do not exceed.
 
@@ -86,10 +99,11 @@ def best_window(finished: Iterable[float], seconds: float) -> float:
     if not ordered or ordered[-1] - ordered[0] < seconds:
         observed = ordered[-1] - ordered[0] if ordered else 0.0
         raise ValueError(f"observed {observed:.1f} s of finished runs, less than one window of {seconds:.1f} s")
-    last_start = ordered[-1] - seconds
     # The finish that opens a window is not counted: n finishes after it in `seconds` are n whole intervals.
     counts = (
-        bisect_right(ordered, opens + seconds) - index - 1 for index, opens in enumerate(ordered) if opens <= last_start
+        bisect_right(ordered, opens + seconds) - index - 1
+        for index, opens in enumerate(ordered)
+        if ordered[-1] - opens >= seconds
     )
     return max(counts) / seconds
 
@@ -103,8 +117,3 @@ def figures(setting: str, saturated: Sequence[Sample], paced: Sequence[Sample], 
         p50_ms=percentile(latencies, 0.50),
         p99_ms=percentile(latencies, 0.99),
     )
-
-
-def best(measured: Sequence[Figures]) -> Figures:
-    """The setting an engine is reported at: the one with the most runs per second."""
-    return max(measured, key=lambda one: one.runs_per_s)

@@ -12,7 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import aiohttp
+
+from leat_stack import Endpoints, Part, down, up
 from leat_stack.daemons import Daemons, Program
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,6 +84,28 @@ def _quiet(command: Sequence[str], cwd: Path | None = None) -> str:
     if done.returncode != 0:
         raise MissingError(f"`{' '.join(command)}` failed:\n{done.stderr.strip()}")
     return done.stdout
+
+
+@contextmanager
+def stack(*wanted: Part) -> Iterator[Endpoints]:
+    """Fresh parts for the length of the block, and none of them afterwards."""
+    home = HOME / "stack"
+    down(home)
+    try:
+        yield up(home, wanted)
+    finally:
+        down(home)
+
+
+async def rabbitmq_overview(endpoints: Endpoints) -> dict[str, Any]:
+    """What RabbitMQ's management API says of the whole broker."""
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(f"{endpoints.amqp_management_url}/api/overview") as answer,
+    ):
+        answer.raise_for_status()
+        overview: dict[str, Any] = await answer.json()
+    return overview
 
 
 @contextmanager

@@ -1,17 +1,27 @@
 """Measures Celery: RabbitMQ as its broker, Redis for results where it can be had, chains of tasks acknowledged late."""
 
+import asyncio
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from bench import parts
-from bench.load import Figures, Load, Sample, figures
+from bench.load import Load, Measured, Sample, figures
+from leat_stack import Part
 from leat_stack.daemons import Program
 
-REQUIREMENTS = ("celery[redis,gevent]==5.7.0", "hiredis==3.5.0")
+CELERY = "5.7.0"
+REQUIREMENTS = (f"celery[redis,gevent]=={CELERY}", "hiredis==3.5.0")
+
+
+class Results(StrEnum):
+    """Whose result a chain leaves behind."""
+
+    EACH = "each step's result in Redis"
+    LAST = "the last step's result in Redis"
 
 
 @dataclass(frozen=True)
@@ -22,37 +32,42 @@ class Setting:
     workers: int
     options: tuple[str, ...]
     prefetch: int
+    results: Results = Results.LAST
     in_flight: int = 200
 
 
+PREFORK = ("--pool=prefork", "--concurrency=2")
 SETTINGS = (
-    Setting("prefork, 2 processes", workers=1, options=("--pool=prefork", "--concurrency=2"), prefetch=32),
-    Setting("gevent, 2 workers x 50", workers=2, options=("--pool=gevent", "--concurrency=50"), prefetch=1),
+    Setting("prefork, 2 processes", workers=1, options=PREFORK, prefetch=32, results=Results.EACH),
+    Setting("prefork, 2 processes", workers=1, options=PREFORK, prefetch=32),
     Setting("solo, 2 workers", workers=2, options=("--pool=solo",), prefetch=64),
+    Setting("gevent, 2 workers x 50", workers=2, options=("--pool=gevent", "--concurrency=50"), prefetch=1),
 )
 
 
-def measure(load: Load, broker: str) -> list[Figures]:
-    """The figures of every setting over a RabbitMQ at the AMQP URL ``broker``."""
+def measure(load: Load) -> Measured:
+    """The figures of every setting."""
     binaries = parts.venv("celery", REQUIREMENTS)
     measured = []
-    with _results() as results:
+    with parts.stack(Part.RABBITMQ) as endpoints, _redis() as results:
         for number, setting in enumerate(SETTINGS):
             environment = {
-                "BENCH_BROKER": broker,
+                "BENCH_BROKER": endpoints.amqp_url,
                 "BENCH_RESULTS": results,
-                "BENCH_QUEUE": f"celery-{number}-{os.getpid()}",
+                "BENCH_STEP_RESULTS": str(int(setting.results is Results.EACH)),
+                "BENCH_QUEUE": f"celery-{number}",
                 "BENCH_DONE": str(parts.HOME / "celery-done.txt"),
                 "BENCH_PREFETCH": str(setting.prefetch),
             }
-            name = f"{setting.name}, {'Redis results' if results else 'no results'}"
             saturated, paced = _run(setting, binaries, environment, load)
+            name = f"{setting.name}; {setting.results if results else 'no results'}"
             measured.append(figures(name, saturated, paced, load.seconds))
-    return measured
+        overview = asyncio.run(parts.rabbitmq_overview(endpoints))
+    return Measured(measured, {"celery": CELERY, "rabbitmq": overview["rabbitmq_version"]})
 
 
 @contextmanager
-def _results() -> Iterator[str]:
+def _redis() -> Iterator[str]:
     """The URL of an own Redis, in memory and on a socket file; empty where there is none."""
     try:
         server, environment = parts.redis()

@@ -1,7 +1,8 @@
 """The Celery application: a chain's steps, and the last one, which says when it is done.
 
 Settings come from the environment: ``BENCH_BROKER`` (AMQP URL), ``BENCH_RESULTS`` (Redis URL, empty for no results),
-``BENCH_QUEUE``, ``BENCH_PREFETCH``, ``BENCH_DONE`` (a file that gets one line per run: measuring costs no message).
+``BENCH_STEP_RESULTS`` (1: of every step, 0: of the last one), ``BENCH_QUEUE``, ``BENCH_PREFETCH`` and ``BENCH_DONE``
+(a file that gets one line per run: measuring costs no message).
 """
 
 # Celery lives in an environment of its own, and ships no types.
@@ -28,7 +29,7 @@ app.conf.update(
 )
 
 
-@app.task
+@app.task(ignore_result=os.environ["BENCH_STEP_RESULTS"] == "0")
 def step() -> None:
     """Nothing."""
 

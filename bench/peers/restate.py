@@ -12,7 +12,7 @@ import aiohttp
 import uvloop
 
 from bench import parts
-from bench.load import Figures, Load, Sample, figures, schedule
+from bench.load import Load, Measured, Sample, figures, schedule
 from leat_stack.daemons import Program, free_ports
 
 SERVER = "1.7.12"
@@ -29,9 +29,24 @@ class Setting:
     server: dict[str, str] = field(default_factory=dict)
 
 
+# The invoker fills a connection with streams before it opens another, and a connection belongs to one worker: with the
+# default of 128 a second worker may stand idle. More than one partition only helps where there are cores for them.
+SPREAD = {"RESTATE_WORKER__INVOKER__HTTP2_STREAMS_PER_CONNECTION_LIMIT": "32"}
 SETTINGS = (
     Setting("default server, 1 worker", workers=1, in_flight=200),
     Setting("4 partitions, 2 workers", workers=2, in_flight=200, server={"RESTATE_DEFAULT_NUM_PARTITIONS": "4"}),
+    Setting(
+        "4 partitions, 2 workers, 32 streams a connection",
+        workers=2,
+        in_flight=200,
+        server=SPREAD | {"RESTATE_DEFAULT_NUM_PARTITIONS": "4"},
+    ),
+    Setting(
+        "1 partition, 2 workers, 32 streams a connection",
+        workers=2,
+        in_flight=200,
+        server=SPREAD | {"RESTATE_DEFAULT_NUM_PARTITIONS": "1"},
+    ),
 )
 
 
@@ -45,7 +60,7 @@ class Ports:
     service: int
 
 
-def measure(load: Load) -> list[Figures]:
+def measure(load: Load) -> Measured:
     """The figures of every setting."""
     binary = parts.npm("@restatedev/restate-server", SERVER, "node_modules/@restatedev/*/bin/restate-server")
     hypercorn = parts.venv("restate", REQUIREMENTS) / "hypercorn"
@@ -54,7 +69,7 @@ def measure(load: Load) -> list[Figures]:
         with _started(setting, binary, hypercorn) as ingress:
             saturated, paced = uvloop.run(_drive(ingress, setting.in_flight, load))
         measured.append(figures(setting.name, saturated, paced, load.seconds))
-    return measured
+    return Measured(measured, {"restate": SERVER})
 
 
 @contextmanager
