@@ -12,6 +12,10 @@ ROOT_SCOPE = 0
 """The scope that is the run itself. Bodies (items, iterations, cases) get numbers of their own."""
 
 
+END = 0
+"""The node that ends a scope: it needs every leaf, evaluates the scope's output and settles its phase."""
+
+
 class StepKey(NamedTuple):
     """The address of a step: the run, the scope within the run, the node of the plan."""
 
@@ -63,7 +67,9 @@ def uuid7(at: datetime, entropy: bytes) -> UUID:
     """
     milliseconds = int(at.timestamp() * 1000)
     bits = int.from_bytes(entropy[:10], "big")
-    value = (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | (bits >> 62 & 0xFFF) << 64 | 0b10 << 62 | bits & (2**62 - 1)
+    value = (
+        (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | (bits >> 62 & 0xFFF) << 64 | 0b10 << 62 | bits & (2**62 - 1)
+    )
     return UUID(int=value)
 
 

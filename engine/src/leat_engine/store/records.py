@@ -26,6 +26,7 @@ class NewRun:
         uid: The resource's uid, or None when no resource stands for this run; only runs with one are reported.
         inputs: Validated, defaults applied.
         total: Steps of the plan.
+        pool: Whose runners evaluate the end of the run: that of the plan's `END`.
         timeout: Seconds from now until the run is stopped, or None.
     """
 
@@ -37,6 +38,7 @@ class NewRun:
     inputs: Mapping[str, Any]
     roots: tuple[Root, ...]
     total: int
+    pool: str = "default"
     uid: str | None = None
     generation: int = 1
     priority: int = 0
@@ -71,7 +73,8 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as people read it. ``live`` counts steps that are ready, claimed or delayed."""
+    """A run as people read it. ``live`` counts steps that are ready, claimed or delayed;
+    ``started_at`` is when it was accepted."""
 
     run_id: UUID
     namespace: str
@@ -89,12 +92,10 @@ class RunRecord:
     priority: int
     total: int
     live: int
-    running: int
     succeeded: int
     failed: int
     skipped: int
-    created_at: datetime
-    started_at: datetime | None
+    started_at: datetime
     finished_at: datetime | None
 
 

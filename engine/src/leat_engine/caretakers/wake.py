@@ -1,0 +1,22 @@
+"""wake: timers that are due make their steps ready, and end runs that took too long."""
+
+from leat_engine.job import Job
+from leat_engine.result import ErrorType, Phase, StepError
+from leat_engine.store import Store
+from leat_engine.store.records import Stop
+
+BATCH = 500
+
+
+async def wake(store: Store) -> list[Job]:
+    """Everything that is due by now; jobs to publish."""
+    jobs: list[Job] = []
+    while True:
+        woken = await store.wake(BATCH)
+        jobs += woken
+        if len(woken) < BATCH:
+            break
+    error = StepError(ErrorType.TIMEOUT, "the run's timeout passed", "RunTimeout", retriable=False)
+    for run_id in await store.overdue(BATCH):
+        jobs += await store.stop(run_id, Stop(Phase.FAILED, interrupt=True, error=error.as_json()))
+    return jobs

@@ -1,0 +1,287 @@
+"""The group committer: the one place where the decider meets the store.
+
+Group commit without a window: one task per runner writes, in one statement, whatever ended while the statement before was
+under way. It never waits for more. What the store does not take because it is away is held and tried again; what it
+refuses was somebody else's already.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Histogram
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from leat_engine.crash import crash_point
+from leat_engine.decide import Decision, Finished, decide
+from leat_engine.errors import StoreUnavailable
+from leat_engine.job import ROOT_SCOPE, Job, StepKey, dumps
+from leat_engine.plan import PlanStep
+from leat_engine.result import Phase, Result, State
+from leat_engine.store.records import Stop
+from leat_engine.store.store import Delayed, Store
+from leat_engine.store.writes import Lateness, Written, Writes
+from leat_engine.view import RunView
+
+BATCH = 500
+"""Attempts per statement at most: keeps the statement's time, and so everybody's latency, in milliseconds."""
+
+log = structlog.get_logger()
+COMMITS = Counter("leat_commits", "Commit statements that were written")
+COMMITTED = Counter("leat_steps_committed", "Step ends that were written", ["state"])
+RUNS = Counter("leat_runs_ended", "Runs that ended", ["phase"])
+BATCH_SIZE = Histogram("leat_commit_batch_size", "Attempts per commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
+SECONDS = Histogram(
+    "leat_commit_seconds", "Time of one commit", buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 1)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """An attempt that is over for good."""
+
+    view: RunView
+    step: int
+    attempt: int
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """An attempt that waits ``seconds``: parked when ``error`` is None, else to be tried again."""
+
+    view: RunView
+    step: int
+    attempt: int
+    seconds: float
+    error: dict[str, Any] | None = None
+
+
+class Hands(Protocol):
+    """What the committer asks of its runner."""
+
+    def take(self, node: PlanStep) -> bool:
+        """Whether the runner goes on with this step itself; a yes reserves a slot."""
+        ...
+
+    def untake(self, node: PlanStep) -> None:
+        """The reserved slot is not needed after all."""
+        ...
+
+    def begin(self, view: RunView, step: int) -> None:
+        """The step is the runner's now: execute its first attempt."""
+        ...
+
+    def hand_over(self, jobs: Sequence[Job]) -> None:
+        """These steps are ready for anybody: publish them."""
+        ...
+
+    def delayed(self, attempts: Sequence[Delayed]) -> None:
+        """These attempts wait in the store until their time."""
+        ...
+
+    def over(self, view: RunView) -> None:
+        """The run has ended."""
+        ...
+
+    def lost(self, run_ids: Sequence[UUID]) -> None:
+        """The store did not apply what was said of these runs.
+
+        The runner is fenced; or the answer to a first try was lost, and it had been applied; or the run is being
+        stopped. The runner asks the store what it still owns.
+        """
+        ...
+
+
+class Committer:
+    """Writes what ended, in order, one statement at a time. ``put`` never blocks; ``idle`` waits until all is written."""
+
+    def __init__(self, store: Store, runner: int, hands: Hands) -> None:
+        self._store = store
+        self._runner = runner
+        self._hands = hands
+        self._ended: list[Ended] = []
+        self._late: list[Late] = []
+        self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._task = asyncio.create_task(self._loop(), name="committer")
+
+    async def stop(self) -> None:
+        """Stop at once; what is not written is lost to this runner, and rescued by others."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def idle(self) -> None:
+        """Return when everything that was put is written."""
+        await self._idle.wait()
+
+    def put(self, item: Ended | Late) -> None:
+        """Write this with the next commit."""
+        if isinstance(item, Ended):
+            self._ended.append(item)
+        else:
+            self._late.append(item)
+        self._idle.clear()
+        self._arrived.set()
+
+    async def _loop(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._ended or self._late:
+                ended, self._ended = self._ended[:BATCH], self._ended[BATCH:]
+                late, self._late = self._late, []
+                if ended:
+                    await self._commit(ended)
+                if late:
+                    await self._delay(late)
+            self._idle.set()
+
+    # -- ends -----------------------------------------------------------------------------------------------------
+
+    async def _commit(self, ended: Sequence[Ended]) -> None:
+        runs: dict[RunView, list[Finished]] = defaultdict(list)
+        for item in ended:
+            runs[item.view].append(Finished(item.step, item.attempt, item.result))
+        now = datetime.now(UTC)
+        decisions = {view.run_id: decide(view, done, self._hands.take, now) for view, done in runs.items()}
+        writes = written_form(decisions.values())
+        crash_point("before commit")
+        async for attempt in _held_until_taken():
+            with attempt, SECONDS.time():
+                written = await self._store.commit(self._runner, writes)
+        crash_point("after commit")
+        COMMITS.inc()
+        BATCH_SIZE.observe(len(ended))
+        self._apply(decisions, written)
+
+    def _apply(self, decisions: dict[UUID, Decision], written: Written) -> None:
+        handed: list[Job] = []
+        for run_id, decision in decisions.items():
+            view, outcome = decision.view, written.runs.get(run_id)
+            if outcome is None:
+                self._refused(decision)
+                continue
+            learn(decision, stopping=outcome.stopping)
+            self._count(decision)
+            if outcome.phase.done:
+                RUNS.labels(outcome.phase.label).inc()
+                self._hands.over(view)
+                continue
+            granted = written.claimed.get(run_id, ())
+            for new in decision.next:
+                if new.state is State.CLAIMED and new.step not in granted:
+                    self._hands.untake(view.plan.steps[new.step])
+            for step in granted:
+                view.live.add(step)
+                self._hands.begin(view, step)
+            for step in written.readied.get(run_id, ()):
+                view.complete = False
+                handed.append(_job(view, step))
+        if handed:
+            self._hands.hand_over(handed)
+        lost = [run_id for run_id in decisions if run_id not in written.runs]
+        if lost:
+            self._hands.lost(lost)
+
+    def _refused(self, decision: Decision) -> None:
+        view = decision.view
+        view.complete = False
+        view.live.difference_update(done.step for done in decision.finished)
+        for new in decision.next:
+            if new.state is State.CLAIMED:
+                self._hands.untake(view.plan.steps[new.step])
+
+    def _count(self, decision: Decision) -> None:
+        for done in decision.finished:
+            COMMITTED.labels(done.result.state.label).inc()
+
+    # -- delays ---------------------------------------------------------------------------------------------------
+
+    async def _delay(self, late: Sequence[Late]) -> None:
+        columns = [
+            Lateness(
+                StepKey(item.view.run_id, ROOT_SCOPE, item.step),
+                item.attempt,
+                item.seconds,
+                item.view.plan.steps[item.step].pool,
+                None if item.error is None else dumps(item.error),
+            )
+            for item in late
+        ]
+        async for attempt in _held_until_taken():
+            with attempt:
+                delayed = await self._store.delay(self._runner, columns)
+        for item in late:
+            item.view.complete = False
+            item.view.live.discard(item.step)
+        self._hands.delayed(delayed)
+        put = {waiting.key for waiting in delayed}
+        refused = [column.key.run_id for column in columns if column.key not in put]
+        if refused:
+            self._hands.lost(refused)
+
+
+def learn(decision: Decision, *, stopping: Phase | None) -> None:
+    """Bring the view up to what the store has taken."""
+    view = decision.view
+    for done in decision.finished:
+        view.results[done.step] = done.result
+        view.live.discard(done.step)
+    if decision.stop is not None:
+        stopping = stopping or Phase.FAILED
+    if stopping is not None:
+        view.stopping = stopping
+        return
+    for new in decision.next:
+        if new.result is not None:
+            view.results[new.step] = new.result
+
+
+def written_form(decisions: Iterable[Decision]) -> Writes:
+    """The columns of the commit statement. States and phases as numbers, values as JSON text."""
+    writes = Writes()
+    for decision in decisions:
+        run_id = decision.view.run_id
+        steps = decision.view.plan.steps
+        for done in decision.finished:
+            writes.end(StepKey(run_id, ROOT_SCOPE, done.step), done.attempt, done.result)
+        for new in decision.next:
+            node = steps[new.step]
+            writes.come(
+                StepKey(run_id, ROOT_SCOPE, new.step), new.state, (len(node.needs), new.missing), node.pool, new.result
+            )
+        if decision.end is not None:
+            writes.over(run_id, decision.end.phase, decision.end.output, decision.end.error)
+        if decision.stop is not None:
+            writes.stops.append((run_id, Stop(Phase.FAILED, interrupt=False, error=decision.stop)))
+    return writes
+
+
+def _job(view: RunView, step: int) -> Job:
+    return Job(StepKey(view.run_id, ROOT_SCOPE, step), 1, view.plan.steps[step].pool, view.priority, view.traceparent)
+
+
+def _held_until_taken() -> AsyncRetrying:
+    """Results are never dropped because Postgres is away: they wait here, and no new step starts meanwhile."""
+    return AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=wait_random_exponential(multiplier=0.05, max=2),
+        before_sleep=_held,
+        reraise=True,
+    )
+
+
+def _held(state: RetryCallState) -> None:
+    log.warning("commit_held", tries=state.attempt_number, reason=str(state.outcome and state.outcome.exception()))

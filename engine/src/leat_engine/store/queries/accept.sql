@@ -1,0 +1,25 @@
+-- accept: runs enter the store, once, whatever is delivered twice.
+--   runs   $1 id $2 namespace $3 name $4 workflow $5 revision $6 uid $7 generation $8 suspended $9 priority $10 inputs
+--          $11 total $12 live $13 traceparent $14 timeout seconds
+--          $15 pool
+--   roots  $16 run $17 step $18 pool
+with new as (
+  insert into leat.run (id, namespace, name, workflow, revision, uid, generation, suspended, priority, inputs, total, live, traceparent, pool)
+  select * from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::boolean[],
+    $9::smallint[], $10::json[], $11::int[], $12::int[], $13::text[], $15::text[])
+  on conflict (id) do nothing
+  returning id, suspended, priority
+), root as (
+  select n.id as run_id, r.step, r.pool, n.priority, n.suspended
+  from unnest($16::uuid[], $17::int[], $18::text[]) as r(run_id, step, pool) join new n on n.id = r.run_id
+), opened as (
+  insert into leat.step (run_id, scope, id, state, attempt, opened_at, queued_at) select run_id, 0, step, 1, 1, now(), now() from root
+), rdy as (
+  insert into leat.ready (run_id, scope, step_id, attempt, pool, priority, suspended)
+  select run_id, 0, step, 1, pool, priority, suspended from root
+), timed as (
+  insert into leat.timer (run_id, scope, step_id, attempt, due_at, pool)
+  select n.id, 0, 0, 0, now() + make_interval(secs => t.timeout), ''
+  from unnest($1::uuid[], $14::float8[]) as t(run_id, timeout) join new n on n.id = t.run_id where t.timeout is not null
+)
+select id from new;

@@ -1,0 +1,15 @@
+-- halt: what had not begun in a stopping run never will.  $1 run.  The caller holds the run's lock.
+with readied as (
+  delete from leat.ready where run_id = $1 returning run_id, scope, step_id
+), timed as (
+  delete from leat.timer where run_id = $1 returning run_id, scope, step_id
+), off as (
+  update leat.step s set state = 7, finished_at = now()
+  from (select * from readied union all select * from timed) x
+  where s.run_id = x.run_id and s.scope = x.scope and s.id = x.step_id and s.id > 0 and s.state in (1, 3)
+  returning s.id
+)
+update leat.run r set live = r.live - c.n, skipped = r.skipped + c.n,
+  ending = r.ending or r.live = c.n
+from (select count(*)::int as n from off) c where r.id = $1
+returning r.live, r.ending, r.uid;

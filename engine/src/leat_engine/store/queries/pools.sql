@@ -1,0 +1,2 @@
+-- pools: pools that have ready attempts.
+select distinct pool from leat.ready;

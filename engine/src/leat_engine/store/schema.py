@@ -1,0 +1,116 @@
+"""Migrations and partitions: the shape of the database, and the refusal of shapes this program does not know."""
+
+from datetime import UTC, datetime
+from importlib.resources import files
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from leat_engine.errors import SchemaMismatch
+
+Connection = asyncpg.Connection | PoolConnectionProxy
+
+PARTITIONED = {"run": 85, "step": 70, "attempt": 100}
+"""Tables split by month on the UUIDv7, with their fillfactor: room for the updates that keep a row on its page."""
+
+MONTHS_AHEAD = 2
+_LOCK = 0x1EA7_0001
+
+
+def migrations() -> dict[str, str]:
+    """SQL by name, in the order of their numbers."""
+    folder = files("leat_engine.store") / "migrations"
+    names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return {name.removesuffix(".sql"): (folder / name).read_text() for name in names}
+
+
+async def migrate(dsn: str) -> list[str]:
+    """Bring the database to this program's schema; returns the names of the migrations applied now.
+
+    Safe to run twice and at the same time from several places: an advisory lock makes the others wait.
+
+    Raises:
+        SchemaMismatch: The database has migrations that this program does not know.
+    """
+    connection = await asyncpg.connect(dsn)
+    try:
+        async with connection.transaction():
+            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+            await connection.execute("create schema if not exists leat")
+            await connection.execute(
+                "create table if not exists leat.migration"
+                " (name text primary key, applied_at timestamptz not null default now())"
+            )
+            known = migrations()
+            applied = await _applied(connection)
+            _refuse_unknown(applied, known)
+            todo = [name for name in known if name not in applied]
+            for name in todo:
+                await connection.execute(known[name])
+                await connection.execute("insert into leat.migration (name) values ($1)", name)
+            await add_months(connection, datetime.now(UTC))
+        return todo
+    finally:
+        await connection.close()
+
+
+async def check(connection: Connection) -> None:
+    """Refuse a database whose schema is not exactly this program's.
+
+    Raises:
+        SchemaMismatch: The message names the command that helps.
+    """
+    if await connection.fetchval("select to_regclass('leat.migration')") is None:
+        raise SchemaMismatch("the database has no Leat schema: run `leat db migrate`")
+    known = migrations()
+    applied = await _applied(connection)
+    _refuse_unknown(applied, known)
+    behind = [name for name in known if name not in applied]
+    if behind:
+        raise SchemaMismatch(f"the database lacks the migrations {', '.join(behind)}: run `leat db migrate`")
+
+
+async def add_months(connection: Connection, now: datetime) -> None:
+    """Make sure that the partitions of this month and the next ones exist, and one for what is outside all months."""
+    for table, fillfactor in PARTITIONED.items():
+        await connection.execute(
+            f"create table if not exists leat.{table}_other partition of leat.{table} default"
+            f" with (fillfactor = {fillfactor})"
+        )
+        for month in months_from(now, MONTHS_AHEAD + 1):
+            low, high = month, following(month)
+            await connection.execute(
+                f"create table if not exists leat.{table}_{low:%Y_%m} partition of leat.{table}"
+                f" for values from ('{bound(low)}') to ('{bound(high)}') with (fillfactor = {fillfactor})"
+            )
+
+
+def months_from(now: datetime, count: int) -> list[datetime]:
+    """The first moments of ``count`` months, beginning with that of ``now``."""
+    months = [now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)]
+    while len(months) < count:
+        months.append(following(months[-1]))
+    return months
+
+
+def following(month: datetime) -> datetime:
+    """The first moment of the month after ``month``."""
+    return month.replace(year=month.year + month.month // 12, month=month.month % 12 + 1)
+
+
+def bound(moment: datetime) -> str:
+    """The smallest UUIDv7-shaped value of a moment: partition bounds are prefixes of time."""
+    prefix = f"{int(moment.timestamp() * 1000):012x}"
+    return f"{prefix[:8]}-{prefix[8:]}-0000-0000-000000000000"
+
+
+async def _applied(connection: Connection) -> set[str]:
+    return {row["name"] for row in await connection.fetch("select name from leat.migration")}
+
+
+def _refuse_unknown(applied: set[str], known: dict[str, str]) -> None:
+    unknown = sorted(applied - known.keys())
+    if unknown:
+        raise SchemaMismatch(
+            f"the database was upgraded by a newer Leat (unknown migrations: {', '.join(unknown)}): upgrade this program"
+        )

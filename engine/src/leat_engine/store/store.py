@@ -1,0 +1,546 @@
+"""The store's methods, one per query."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.resources import files
+from typing import Any, Self
+from uuid import UUID
+
+import asyncpg
+import orjson
+from asyncpg.pool import PoolConnectionProxy
+
+from leat_engine.errors import StoreUnavailable
+from leat_engine.job import END, ROOT_SCOPE, Job, StepKey, dumps
+from leat_engine.result import Phase, Result, State
+from leat_engine.store import schema
+from leat_engine.store.writes import Lateness, Outcome, Writes, Written
+from leat_engine.store.records import (
+    Accepted,
+    AttemptRecord,
+    NewRun,
+    Report,
+    Revision,
+    RunRecord,
+    StepRecord,
+    Stop,
+)
+
+SQL = {
+    entry.name.removesuffix(".sql"): entry.read_text()
+    for entry in (files("leat_engine.store") / "queries").iterdir()
+    if entry.name.endswith(".sql")
+}
+
+PINNED = {
+    # The statements join arrays to tables by primary key. On a fresh table a generic plan would scan it whole.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+}
+
+FAILURES_SHOWN = 20
+COMMAND_TIMEOUT = 30.0
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+
+class _Connection(asyncpg.Connection):
+    """Sessions carry no state from one use to the next, so there is nothing to reset."""
+
+    def get_reset_query(self) -> str:
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A step that is this runner's now, with what the store says of its run.
+
+    Attributes:
+        resumed: It was parked before, and its time has come.
+        live: Live steps of the run; done: steps of the run that are over.
+    """
+
+    key: StepKey
+    attempt: int
+    lost: int
+    resumed: bool
+    opened_at: datetime
+    queued_at: datetime
+    started_at: datetime
+    namespace: str
+    name: str
+    workflow: str
+    revision: str
+    inputs: Mapping[str, Any]
+    priority: int
+    traceparent: str
+    live: int
+    stopping: Phase | None
+    error: Mapping[str, Any] | None
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """An attempt that waits: its next attempt number, and the seconds until it is due."""
+
+    key: StepKey
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A run whose running steps are to be interrupted, and why."""
+
+    run_id: UUID
+    stopping: Phase
+    error: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A runner that was declared dead."""
+
+    id: int
+    name: str
+
+
+class Store:
+    """The crossing to Postgres. Every method raises `StoreUnavailable` when Postgres does not answer."""
+
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+        self._pool = pool
+        self.statements = 0
+
+    @classmethod
+    async def connect(cls, dsn: str, *, size: int = 4) -> Self:
+        """Open ``size`` connections at most and check the schema.
+
+        Raises:
+            SchemaMismatch: The database needs `leat db migrate`, or a newer program.
+            StoreUnavailable: Postgres does not answer.
+        """
+        try:
+            pool = await asyncpg.create_pool(
+                dsn,
+                min_size=1,
+                max_size=size,
+                connection_class=_Connection,
+                server_settings={**PINNED, "application_name": "leat"},
+                command_timeout=COMMAND_TIMEOUT,
+                max_inactive_connection_lifetime=0,
+            )
+        except AWAY as error:
+            raise StoreUnavailable(f"Postgres does not answer: {error}") from error
+        store = cls(pool)
+        try:
+            async with store._connection() as connection:
+                await schema.check(connection)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def close(self) -> None:
+        """Close all connections, at once if Postgres is away."""
+        self._pool.terminate()
+
+    # -- runs -----------------------------------------------------------------------------------------------------
+
+    async def save_revision(self, revision: Revision) -> None:
+        """Keep a compiled version of a workflow; the same one again changes nothing."""
+        await self._fetch("save_revision", revision.id, revision.namespace, revision.workflow, dumps(revision.spec))
+
+    async def revision(self, revision_id: str) -> Revision | None:
+        """A version of a workflow."""
+        rows = await self._fetch("revision", revision_id)
+        return (
+            Revision(rows[0]["id"], rows[0]["namespace"], rows[0]["workflow"], _json(rows[0]["spec"])) if rows else None
+        )
+
+    async def accept(self, runs: Sequence[NewRun]) -> list[Accepted]:
+        """Let runs enter the store, with their first steps ready. The caller publishes the jobs."""
+        unique = {run.run_id: run for run in runs}
+        rows = await self._fetch("accept", *_accept_arguments(list(unique.values())))
+        created = {row["id"] for row in rows}
+        return [
+            Accepted(run.run_id, run.run_id in created, _root_jobs(run) if run.run_id in created else ())
+            for run in unique.values()
+        ]
+
+    async def stop(self, run_id: UUID, stop: Stop) -> list[Job]:
+        """End a run before its time; jobs to publish. A run that is over, or stopping already, is left alone."""
+        async with self._connection() as connection, connection.transaction():
+            last = await self._stop(connection, run_id, stop, None)
+            return [] if last is None else [Job(StepKey(run_id, ROOT_SCOPE, END), 1, last["pool"], last["priority"])]
+
+    async def suspend(self, run_id: UUID, suspended: bool) -> list[Job]:
+        """Pause or resume a run; jobs to publish."""
+        return [_job(row) for row in await self._fetch("suspend", run_id, suspended)]
+
+    async def run(self, run_id: UUID) -> RunRecord | None:
+        """One run."""
+        rows = await self._fetch("run", run_id)
+        return _run(rows[0]) if rows else None
+
+    async def find_run(self, namespace: str, name: str) -> RunRecord | None:
+        """The newest run of a name."""
+        rows = await self._fetch("find_run", namespace, name)
+        return _run(rows[0]) if rows else None
+
+    async def runs(self, namespace: str | None, limit: int) -> list[RunRecord]:
+        """Runs of a namespace, or of all; newest first."""
+        return [_run(row) for row in await self._fetch("runs", namespace, limit)]
+
+    async def unfinished(self, after: UUID | None, limit: int) -> list[RunRecord]:
+        """Runs with a resource that are not over, by id, beginning after ``after``."""
+        return [_run(row) for row in await self._fetch("unfinished", after, limit)]
+
+    async def steps(self, run_id: UUID) -> list[StepRecord]:
+        """Steps of a run that have begun to exist: at least one of their needs is done."""
+        return [_step(row) for row in await self._fetch("steps", run_id)]
+
+    async def attempts(self, run_id: UUID) -> list[AttemptRecord]:
+        """Attempts of a run that were followed by another one."""
+        return [_attempt(row) for row in await self._fetch("attempts", run_id)]
+
+    # -- reports --------------------------------------------------------------------------------------------------
+
+    async def reports(self, limit: int) -> list[Report]:
+        """Runs whose resource is behind, longest behind first."""
+        rows = await self._fetch("reports", limit)
+        troubled = [row["id"] for row in rows if row["failed"]]
+        failures: dict[UUID, list[StepRecord]] = {}
+        if troubled:
+            for row in await self._fetch("failures", troubled, FAILURES_SHOWN):
+                failures.setdefault(row["run_id"], []).append(_step(row))
+        return [Report(row["version"], _run(row), tuple(failures.get(row["id"], ()))) for row in rows]
+
+    async def reported(self, done: Sequence[tuple[UUID, int]]) -> None:
+        """The resources of these runs have caught up with these versions of their reports."""
+        await self._fetch("reported", [run_id for run_id, _ in done], [version for _, version in done])
+
+    # -- runners --------------------------------------------------------------------------------------------------
+
+    async def register(self, name: str, pool: str, slots: int) -> int:
+        """A new runner; its id."""
+        return int((await self._fetch("register", name, pool, slots))[0]["id"])
+
+    async def heartbeat(self, runner: int, busy: int) -> bool:
+        """Tell that the runner is here; False when it was declared dead."""
+        return bool(await self._fetch("heartbeat", runner, busy))
+
+    async def interrupted(self, runner: int) -> list[Interrupted]:
+        """Runs whose running steps the runner has to interrupt; told once."""
+        rows = await self._fetch("interrupted", runner)
+        return [Interrupted(row["run_id"], Phase(row["stopping"]), _json(row["error"])) for row in rows]
+
+    async def retire(self, runner: int) -> list[Job]:
+        """The runner leaves in good order; what it still had goes back. Jobs to publish."""
+        await self._fetch("retire", runner)
+        error = {"type": "RunnerStopped", "message": "the runner was stopped while the step ran"}
+        return await self.rescue(runner, error, lost=False)
+
+    async def claim(self, runner: int, jobs: Sequence[Job]) -> list[Claim]:
+        """Make jobs the runner's own; those that are somebody else's, old or suspended are missing from the answer."""
+        return [_claim(row) for row in await self._fetch("claim", runner, *_keys(jobs))]
+
+    async def poll(self, runner: int, pool: str, limit: int) -> list[Claim]:
+        """Claim without the broker."""
+        async with self._connection() as connection, connection.transaction():
+            jobs = [_job(row) for row in await connection.fetch(SQL["poll"], pool, limit)]
+            self.statements += 2
+            return [_claim(row) for row in await connection.fetch(SQL["claim"], runner, *_keys(jobs))] if jobs else []
+
+    async def commit(self, runner: int, writes: Writes) -> Written:
+        """Write what was decided: one statement, and one transaction around it when runs are to be stopped as well."""
+        arguments = (runner, *writes.ended, *writes.coming, *writes.overs)
+        if not writes.stops:
+            return _written(await self._fetch("commit", *arguments))
+        self.statements += 1
+        async with self._connection() as connection, connection.transaction():
+            written = _written(await connection.fetch(SQL["commit"], *arguments))
+            for run_id, stop in writes.stops:
+                if run_id in written.runs and await self._stop(connection, run_id, stop, runner):
+                    written.claimed.setdefault(run_id, []).append(0)
+                    written.runs[run_id] = Outcome(written.runs[run_id].phase, stop.phase)
+            return written
+
+    async def delay(self, runner: int, late: Sequence[Lateness]) -> list[Delayed]:
+        """Let claimed attempts wait; those that may not are missing from the answer."""
+        rows = await self._fetch(
+            "delay",
+            runner,
+            [item.key.run_id for item in late],
+            [item.key.scope for item in late],
+            [item.key.step for item in late],
+            [item.attempt for item in late],
+            [item.error for item in late],
+            [item.seconds for item in late],
+            [item.pool for item in late],
+        )
+        return [
+            Delayed(StepKey(row["run_id"], row["scope"], row["step_id"]), row["attempt"], row["seconds"])
+            for row in rows
+        ]
+
+    async def mine(self, runner: int) -> list[Claim]:
+        """Every claim of the runner, to be compared with what it knows after a lost answer."""
+        return [_claim(row) for row in await self._fetch("mine", runner)]
+
+    async def load(self, keys: Sequence[StepKey]) -> dict[StepKey, Result]:
+        """How steps ended, outputs included; steps that are not over are missing."""
+        rows = await self._fetch("load", [k.run_id for k in keys], [k.scope for k in keys], [k.step for k in keys])
+        scopes = {(key.run_id, key.step): key.scope for key in keys}
+        return {
+            StepKey(row["run_id"], scopes[row["run_id"], row["id"]], row["id"]): Result(
+                State(row["state"]), _json(row["output"]), _json(row["error"])
+            )
+            for row in rows
+        }
+
+    async def survey(self, run_id: UUID, scope: int) -> dict[int, tuple[State, Mapping[str, Any] | None]]:
+        """The ends of all steps of a scope, without outputs: state and error by node."""
+        rows = await self._fetch("survey", run_id, scope)
+        return {row["id"]: (State(row["state"]), _json(row["error"])) for row in rows}
+
+    # -- caretakers -----------------------------------------------------------------------------------------------
+
+    async def wake(self, limit: int) -> list[Job]:
+        """Make steps ready whose time has come; jobs to publish."""
+        return [_job(row) for row in await self._fetch("wake", limit)]
+
+    async def overdue(self, limit: int) -> list[UUID]:
+        """Runs whose own timeout has passed."""
+        return [row["run_id"] for row in await self._fetch("overdue", limit)]
+
+    async def next_due(self) -> float | None:
+        """Seconds until the next timer, or None without one."""
+        value: float | None = (await self._fetch("next_due"))[0][0]
+        return value
+
+    async def bury(self, silent_for: float) -> list[Dead]:
+        """Declare runners dead that were silent for so many seconds."""
+        return [Dead(row["id"], row["name"]) for row in await self._fetch("bury", silent_for)]
+
+    async def forsaken(self) -> list[int]:
+        """Dead runners that still hold runs: buried, and not rescued to the end."""
+        return [row["runner"] for row in await self._fetch("forsaken")]
+
+    async def rescue(self, runner: int, error: Mapping[str, Any], *, lost: bool = True) -> list[Job]:
+        """Hand the claims of a dead runner on, as next attempts; jobs to publish."""
+        jobs: list[Job] = []
+        while True:
+            rows = await self._fetch("rescue", runner, dumps(error), 1000, int(lost))
+            jobs += [_job(row) for row in rows if row["run_id"] is not None]
+            if not rows[0]["runs"]:
+                return jobs
+
+    async def resend(self, pool: str, older_than: float, limit: int) -> list[Job]:
+        """Ready attempts that were published so many seconds ago and nobody claimed; jobs to publish."""
+        return [_job(row) for row in await self._fetch("resend", pool, older_than, limit)]
+
+    async def pools(self) -> list[str]:
+        """Pools that have ready attempts."""
+        return [row["pool"] for row in await self._fetch("pools")]
+
+    @asynccontextmanager
+    async def leading(self, key: int) -> AsyncIterator[bool]:
+        """Whether this process leads now: true for one holder of ``key`` at a time, until the block is left.
+
+        A lock of the transaction, not of the session, so that it works through a transaction-mode pooler.
+        """
+        async with self._connection() as connection, connection.transaction():
+            yield bool(await connection.fetchval("select pg_try_advisory_xact_lock($1)", key))
+
+    async def prune(self, now: datetime, runners_older_than: float) -> None:
+        """Partitions for the months to come; runners long dead and without claims are forgotten."""
+        async with self._connection() as connection:
+            await schema.add_months(connection, now)
+            await connection.execute(SQL["forget"], runners_older_than)
+
+    # -- crossings ------------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
+        try:
+            async with self._pool.acquire(timeout=COMMAND_TIMEOUT) as connection:
+                yield connection
+        except AWAY as error:
+            raise StoreUnavailable(f"Postgres does not answer: {error or type(error).__name__}") from error
+
+    async def _fetch(self, verb: str, *arguments: Any) -> list[asyncpg.Record]:
+        self.statements += 1
+        async with self._connection() as connection:
+            return await connection.fetch(SQL[verb], *arguments)
+
+    async def _stop(
+        self, connection: PoolConnectionProxy, run_id: UUID, stop: Stop, runner: int | None
+    ) -> asyncpg.Record | None:
+        """Stop a run; the row of its END if that is to be done now, claimed by ``runner`` or ready."""
+        self.statements += 1
+        if not await connection.fetch(SQL["stop"], run_id, stop.phase, dumps(stop.error)):
+            return None
+        (row,) = await connection.fetch(SQL["halt"], run_id)
+        if stop.interrupt:
+            await connection.fetch(SQL["interrupt"], run_id)
+        if row["uid"] is not None:
+            await connection.fetch(SQL["report"], run_id)
+        if row["live"]:
+            return None
+        (last,) = await connection.fetch(SQL["last"], run_id, runner)
+        return last
+
+
+def _written(rows: Sequence[asyncpg.Record]) -> Written:
+    written = Written()
+    for run_id, step, state, stopping in rows:
+        if step is None:
+            written.runs[run_id] = Outcome(Phase(state), None if stopping is None else Phase(stopping))
+        elif state == State.CLAIMED:
+            written.claimed.setdefault(run_id, []).append(step)
+        else:
+            written.readied.setdefault(run_id, []).append(step)
+    return written
+
+
+def _accept_arguments(runs: Sequence[NewRun]) -> list[list[Any]]:
+    return [
+        [run.run_id for run in runs],
+        [run.namespace for run in runs],
+        [run.name for run in runs],
+        [run.workflow for run in runs],
+        [run.revision for run in runs],
+        [run.uid for run in runs],
+        [run.generation for run in runs],
+        [run.suspended for run in runs],
+        [run.priority for run in runs],
+        [dumps(run.inputs) for run in runs],
+        [run.total for run in runs],
+        [len(run.roots) for run in runs],
+        [run.traceparent for run in runs],
+        [run.timeout for run in runs],
+        [run.pool for run in runs],
+        [run.run_id for run in runs for _ in run.roots],
+        [root.step for run in runs for root in run.roots],
+        [root.pool for run in runs for root in run.roots],
+    ]
+
+
+def _root_jobs(run: NewRun) -> tuple[Job, ...]:
+    if run.suspended:
+        return ()
+    return tuple(
+        Job(StepKey(run.run_id, 0, root.step), 1, root.pool, run.priority, run.traceparent) for root in run.roots
+    )
+
+
+def _keys(jobs: Sequence[Job]) -> tuple[list[UUID], list[int], list[int], list[int]]:
+    return (
+        [job.key.run_id for job in jobs],
+        [job.key.scope for job in jobs],
+        [job.key.step for job in jobs],
+        [job.attempt for job in jobs],
+    )
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else orjson.loads(text)
+
+
+def _job(row: asyncpg.Record) -> Job:
+    key = StepKey(row["run_id"], row["scope"], row["step_id"])
+    return Job(key, row["attempt"], row["pool"], row["priority"])
+
+
+def _claim(row: asyncpg.Record) -> Claim:
+    return Claim(
+        key=StepKey(row["run_id"], row["scope"], row["id"]),
+        attempt=row["attempt"],
+        lost=row["lost"],
+        resumed=row["resumed"],
+        opened_at=row["opened_at"],
+        queued_at=row["queued_at"],
+        started_at=row["started_at"],
+        namespace=row["namespace"],
+        name=row["name"],
+        workflow=row["workflow"],
+        revision=row["revision"],
+        inputs=_json(row["inputs"]),
+        priority=row["priority"],
+        traceparent=row["traceparent"],
+        live=row["live"],
+        stopping=None if row["stopping"] is None else Phase(row["stopping"]),
+        error=_json(row["error"]),
+        done=row["done"],
+    )
+
+
+def _run(row: asyncpg.Record) -> RunRecord:
+    phase = Phase(row["phase"])
+    return RunRecord(
+        run_id=row["id"],
+        namespace=row["namespace"],
+        name=row["name"],
+        workflow=row["workflow"],
+        revision=row["revision"],
+        uid=row["uid"],
+        generation=row["generation"],
+        phase=Phase.SUSPENDED if row["suspended"] and not phase.done else phase,
+        suspended=row["suspended"],
+        stopping=None if row["stopping"] is None else Phase(row["stopping"]),
+        inputs=_json(row["inputs"]),
+        output=_json(row["output"]),
+        error=_json(row["error"]),
+        priority=row["priority"],
+        total=row["total"],
+        live=row["live"],
+        succeeded=row["succeeded"],
+        failed=row["failed"],
+        skipped=row["skipped"],
+        started_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _step(row: asyncpg.Record) -> StepRecord:
+    return StepRecord(
+        key=StepKey(row["run_id"], row["scope"], row["id"]),
+        state=State(row["state"]),
+        attempt=row["attempt"],
+        output=_json(row["output"]),
+        error=_json(row["error"]),
+        runner=row["runner"],
+        queued_at=row["queued_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def _attempt(row: asyncpg.Record) -> AttemptRecord:
+    return AttemptRecord(
+        key=StepKey(row["run_id"], row["scope"], row["step_id"]),
+        attempt=row["attempt"],
+        runner=row["runner"],
+        error=_json(row["error"]),
+        queued_at=row["queued_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )

@@ -1,0 +1,70 @@
+"""The runner process: ``python -m leat_runner``. Settings come from the environment, see `leat_runner.settings`."""
+
+import asyncio
+import signal
+import sys
+
+import uvloop
+from leat_engine.caretakers import CaretakerOptions, Caretakers
+from leat_engine.errors import LeatError, StoreUnavailable
+from leat_engine.logs import configure
+from leat_engine.queue.rabbit import RabbitQueue
+from leat_engine.store import Store
+from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.settings import RunnerSettings
+from leat_runner.work import Runner, RunnerOptions
+from prometheus_client import start_http_server
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+CONNECTIONS = 6
+"""One commits, one claims, the others load, beat and care. More do not help: statements are batched."""
+
+
+async def serve(settings: RunnerSettings) -> None:
+    """Run until SIGTERM or SIGINT, then drain."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(sign, stop.set)
+    kinds = load_kinds(KindSetup(KindSettings()))
+    store = await _connected(settings.database_url.get_secret_value())
+    queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
+    await queue.start()
+    options = RunnerOptions(
+        settings.name, settings.pool, settings.slots, settings.cpu_slots, settings.heartbeat, settings.grace
+    )
+    runner = Runner(store, queue, kinds, options)
+    caretakers = Caretakers(store, queue, CaretakerOptions(silent_for=3 * settings.heartbeat))
+    if settings.metrics_port is not None:
+        start_http_server(settings.metrics_port)
+    await runner.start()
+    caretakers.start()
+    await stop.wait()
+    await caretakers.stop()
+    await runner.stop()
+    await queue.close()
+    await store.close()
+
+
+async def _connected(dsn: str) -> Store:
+    """The store, as soon as Postgres answers; a wrong schema is not waited for."""
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type(StoreUnavailable), wait=wait_random_exponential(multiplier=0.2, max=5)
+    ):
+        with attempt:
+            return await Store.connect(dsn, size=CONNECTIONS)
+    raise AssertionError  # pragma: no cover  the loop above has no end
+
+
+def main() -> None:
+    """Start the process; exit 1 with one sentence when it cannot work."""
+    settings = RunnerSettings()
+    configure(settings.log_level, process="runner", pool=settings.pool)
+    try:
+        uvloop.run(serve(settings))
+    except LeatError as error:
+        sys.exit(f"leat-runner: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""One attempt of one step: from the fields with their expressions to what the committer writes."""
+
+import asyncio
+import random
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from leat_engine.commit import Ended, Late
+from leat_engine.decide import admit, failed, succeeded
+from leat_engine.errors import ExpressionError
+from leat_engine.job import ROOT_SCOPE, StepKey, effect_key
+from leat_engine.kind import Kind, StepContext
+from leat_engine.plan import PlanStep
+from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
+from leat_engine.retry import Failure, delay_before_next
+from leat_engine.view import RunView, flattened
+from pydantic import ValidationError
+
+MAX_LOST = 3
+"""Runners that may die under a step before it counts as what kills them."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A claimed step about to be executed. ``lost``: earlier attempts that ended with their runner."""
+
+    view: RunView
+    node: PlanStep
+    number: int
+    opened_at: datetime
+    lost: int = 0
+    resumed: bool = False
+
+    @property
+    def key(self) -> StepKey:
+        """The address of the step."""
+        return StepKey(self.view.run_id, ROOT_SCOPE, self.node.id)
+
+
+async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind]) -> Ended | Late:
+    """Do the step, once, and tell what to write. Results that its expressions read are in the view."""
+    view, node = attempt.view, attempt.node
+    if view.stopping is not None and node.id:
+        return _ended(attempt, cancelled(view))
+    if attempt.lost >= MAX_LOST:
+        message = f"{attempt.lost} runners died while they ran it; it is not tried again"
+        return _ended(attempt, failed(StepError(ErrorType.RUNNER_LOST, message, retriable=False)))
+    now = datetime.now(UTC)
+    result = admit(view, node, {}, now)
+    if result is not None:
+        return _ended(attempt, result)
+    outcome = await _perform(attempt, kinds, now)
+    match outcome:
+        case Succeeded(output):
+            return _ended(attempt, _bounded(output))
+        case Parked(until):
+            seconds = max(0.0, (until - datetime.now(UTC)).total_seconds())
+            return Late(view, node.id, attempt.number, seconds)
+        case Failed(error):
+            return _again_or_over(attempt, error)
+
+
+async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], now: datetime) -> Outcome:
+    view, node = attempt.view, attempt.node
+    kind = kinds.get(node.kind)
+    if kind is None:
+        known = ", ".join(sorted(kinds))
+        message = f"this pool cannot run kind '{node.kind}'; it has: {known}"
+        return Failed(StepError(ErrorType.NOT_FOUND, message, retriable=False))
+    try:
+        fields = node.fields.evaluate({} if node.fields.constant else view.bindings(node.reads, {}, now))
+        model = node.model.model_validate(fields)
+    except ExpressionError as error:
+        return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
+    except ValidationError as error:
+        return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
+    seconds, what = _limit(attempt, now)
+    context = StepContext(
+        key=attempt.key,
+        name=node.name,
+        attempt=attempt.number,
+        namespace=view.namespace,
+        run_name=view.name,
+        workflow=view.workflow,
+        idempotency_key=effect_key(attempt.key),
+        resumed=attempt.resumed,
+        timeout=seconds,
+        traceparent=view.traceparent,
+    )
+    try:
+        if seconds is None:
+            return await kind.execute(context, model)
+        async with asyncio.timeout(seconds) as limit:
+            return await kind.execute(context, model)
+    except TimeoutError:
+        if seconds is None or not limit.expired():
+            raise
+        return Failed(StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout"))
+    except Exception as error:
+        log.exception("step_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
+        tail = traceback.format_exception_only(error)[-1].strip()
+        return Failed(StepError(ErrorType.INTERNAL, tail))
+
+
+def _limit(attempt: Attempt, now: datetime) -> tuple[float | None, str]:
+    """Seconds that the attempt may take, and which of the two limits that is."""
+    node = attempt.node
+    if node.deadline is not None:
+        left = max(0.0, node.deadline - (now - attempt.opened_at).total_seconds())
+        if node.timeout is None or left < node.timeout:
+            return left, "deadline"
+    return node.timeout, "timeout"
+
+
+def _again_or_over(attempt: Attempt, error: StepError) -> Ended | Late:
+    view, node = attempt.view, attempt.node
+    elapsed = (datetime.now(UTC) - attempt.opened_at).total_seconds()
+    if node.deadline is not None and elapsed >= node.deadline:
+        return _ended(attempt, failed(error))
+    try:
+        wanted = _wanted(attempt, error)
+    except ExpressionError as problem:
+        message = f"{problem}; while looking at: {error.message}"
+        return _ended(attempt, failed(StepError(ErrorType.EXPRESSION, message, retriable=False)))
+    failure = Failure(error, attempt.number - attempt.lost, elapsed)
+    delay = delay_before_next(node.retry, failure, wanted=wanted, random=random.random())  # noqa: S311  jitter
+    if delay is None:
+        return _ended(attempt, failed(error))
+    log.info("step_retry", run=str(view.run_id), step=node.name, attempt=attempt.number, delay=delay, error=error.type)
+    return Late(view, node.id, attempt.number, delay, error.as_json())
+
+
+def _wanted(attempt: Attempt, error: StepError) -> bool:
+    when = attempt.node.retry.when
+    if when is None:
+        return True
+    bound = attempt.view.bindings(attempt.node.reads, {}, datetime.now(UTC))
+    return bool(when.evaluate({**bound, "error": flattened(error.as_json())}))
+
+
+def _bounded(output: object) -> Result:
+    try:
+        return succeeded(output)
+    except TypeError as error:
+        message = f"the output is not a JSON value: {error}"
+        return failed(StepError(ErrorType.INVALID, message, retriable=False))
+
+
+def cancelled(view: RunView) -> Result:
+    """The end of a step whose run is stopped."""
+    why = "cancelled" if view.stopping is Phase.CANCELLED else "stopped"
+    return Result(
+        State.CANCELLED, error=StepError(ErrorType.CANCELLED, f"the run was {why}", retriable=False).as_json()
+    )
+
+
+def _ended(attempt: Attempt, result: Result) -> Ended:
+    return Ended(attempt.view, attempt.node.id, attempt.number, result)
+
+
+def _readable(error: ValidationError, path: str) -> str:
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        field = ".".join(str(part) for part in problem["loc"])
+        lines.append(f"{path}.{field}: {problem['msg']}")
+    return "; ".join(lines)
