@@ -1,0 +1,101 @@
+"""`leat describe`: everything about one run."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from leat_cli import options
+from leat_cli.output import print_value
+
+if TYPE_CHECKING:
+    from leat_cli.snapshot import RunSnapshot, StepSnapshot
+
+_WIDTH = 2000  # characters of one value; `-o json` has all of it
+
+
+def describe(
+    name: Annotated[str, typer.Argument(help="Name of the run.")],
+    *,
+    namespace: options.Namespace = None,
+    database: options.Database = None,
+    context: options.Context = None,
+    output: options.Output = None,
+) -> None:
+    """Show one run: its inputs, output and error, and every attempt of its steps."""
+    from leat_cli.source import Place, named_run  # noqa: PLC0415 - see the law of the room
+
+    async def ask() -> "RunSnapshot":
+        async with Place(database, context).open() as source:
+            return await named_run(source, namespace or source.namespace, name)
+
+    run = asyncio.run(ask())
+    if output is not None:
+        print_value(run.as_json(), output)
+        return
+    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+
+    now = datetime.now(UTC)
+    console = terminal.out()
+    for line in facts(run, now):
+        console.print(line, markup=False)
+    console.print()
+    console.print(terminal.tree(run, now))
+    if run.steps is None:
+        terminal.err().print("steps, attempts and outputs are in the database: --database URL", markup=False)
+    for step in run.steps or ():
+        for line in details(step, now):
+            console.print(line, markup=False)
+
+
+def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
+    """Yield a line for each fact about the run."""
+    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+
+    known = {
+        "Name": run.name,
+        "Namespace": run.namespace,
+        "Workflow": run.workflow,
+        "Revision": run.revision,
+        "Run id": run.run_id,
+        "Phase": f"{run.phase} {run.progress}".strip(),
+        "Message": run.message,
+        "Started": _moment(run.started_at),
+        "Finished": _moment(run.finished_at),
+        "Took": terminal.took(run.started_at, run.finished_at, now),
+        "Inputs": _value(run.inputs) if run.inputs else "",
+        "Output": _value(run.output) if run.output is not None else "",
+        "Error": _value(run.error) if run.error else "",
+    }
+    for label, value in known.items():
+        if value:
+            yield f"{label + ':':<11} {value}"
+
+
+def details(step: "StepSnapshot", now: datetime) -> Iterator[str]:
+    """Yield what the tree leaves out of a step: its attempts and its output."""
+    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+
+    lines = []
+    for tried in step.earlier:
+        took = terminal.took(tried.started_at, tried.finished_at, now)
+        lines.append(f"  attempt {tried.attempt}: {took} {terminal.error_line(tried.error, _WIDTH)}")
+    if step.error:
+        lines.append(f"  error: {_value(step.error)}")
+    if step.output is not None:
+        lines.append(f"  output: {_value(step.output)}")
+    if lines:
+        yield f"\n{step.name} ({step.kind})"
+        yield from lines
+
+
+def _moment(at: datetime | None) -> str:
+    return "" if at is None else at.isoformat(sep=" ", timespec="milliseconds")
+
+
+def _value(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}… ({len(text)} characters: -o json shows all)"

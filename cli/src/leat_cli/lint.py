@@ -1,0 +1,110 @@
+"""`leat lint`: every mistake in files, without running anything."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from leat_cli import options
+from leat_cli.output import print_value
+from leat_cli.problems import Exit, Invalid, Problem
+
+if TYPE_CHECKING:
+    from leat_engine.plan import Plan
+    from leat_engine.spec.source import Document
+
+
+def lint(
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", help="YAML files; - is stdin.")],
+    *,
+    output: options.Output = None,
+) -> None:
+    """Check workflows and runs, and name every mistake with its file, line and field.
+
+    Exits with 0 when there is none, and with 2 otherwise.
+    """
+    found = [problem for file in files for problem in check_file(file)]
+    mistakes = [problem for problem in found if not problem.note]
+    if output is not None:
+        print_value([problem.as_json() for problem in mistakes], output)
+    else:
+        for problem in mistakes:
+            typer.echo(str(problem))
+    for problem in found:
+        if problem.note:
+            typer.echo(f"note: {problem}", err=True)
+    count = f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}" if mistakes else "no mistakes"
+    typer.echo(f"{count} in {len(files)} file{'' if len(files) == 1 else 's'}", err=True)
+    raise typer.Exit(Exit.INVALID if mistakes else Exit.OK)
+
+
+def check_file(file: str) -> list[Problem]:
+    """Return what is wrong with a file, or worth a note, in the order of its lines."""
+    from leat_cli.documents import is_leat, kind_of, read_documents  # noqa: PLC0415 - see the law of the room
+
+    try:
+        documents = read_documents(file)
+    except Invalid as error:
+        return list(error.problems)
+    if not documents:
+        return [Problem(file, 0, "", "is empty, expected a Workflow or a WorkflowRun")]
+    plans: dict[str, Plan] = {}
+    # A run may stand before its workflow, so the workflows come first.
+    ordered = sorted(documents, key=lambda document: kind_of(document) == "WorkflowRun")
+    checked = (_check(document, plans) if is_leat(document) else [_ignored(document)] for document in ordered)
+    return sorted((problem for problems in checked for problem in problems), key=lambda problem: problem.line)
+
+
+def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
+    """Return what is wrong with a document. A Workflow's plan is added to ``plans``, by the workflow's name."""
+    from leat_engine.errors import Rejected  # noqa: PLC0415 - see the law of the room
+
+    from leat_cli.documents import KINDS, kind_of, problems_of  # noqa: PLC0415 - see the law of the room
+
+    kind = kind_of(document)
+    try:
+        if kind == "Workflow":
+            _check_workflow(document, plans)
+        elif kind == "WorkflowRun":
+            return _check_run(document, plans)
+        else:
+            message = f"found {kind!r}, expected {' or '.join(KINDS)}"
+            return [Problem(document.filename, document.line_of("kind"), "kind", message)]
+    except Rejected as error:
+        return problems_of(document, error.reasons)
+    return []
+
+
+def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> None:
+    from leat_engine.spec import parse_workflow  # noqa: PLC0415 - see the law of the room
+
+    from leat_cli.order import plan_of  # noqa: PLC0415 - see the law of the room
+
+    workflow = parse_workflow(document.data)
+    plans[workflow.metadata.name] = plan_of(workflow.spec, "spec")
+
+
+def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
+    """Check a run; its inputs as far as its workflow is known."""
+    from leat_engine.spec import parse_run  # noqa: PLC0415 - see the law of the room
+
+    from leat_cli.order import plan_of  # noqa: PLC0415 - see the law of the room
+
+    spec = parse_run(document.data).spec
+    if spec.inline is not None:
+        plan_of(spec.inline, "spec.inline").inputs.apply(spec.inputs)
+    elif spec.workflow is not None and spec.workflow.name in plans:
+        plans[spec.workflow.name].inputs.apply(spec.inputs)
+    elif spec.workflow is not None:
+        path = "spec.workflow.name"
+        message = f"no sound Workflow {spec.workflow.name!r} is in this file, so the inputs were not checked"
+        return [Problem(document.filename, document.line_of(path), path, message, note=True)]
+    return []
+
+
+def _ignored(document: "Document") -> Problem:
+    from leat_cli.documents import kind_of  # noqa: PLC0415 - see the law of the room
+
+    found = document.data.get("apiVersion", "nothing")
+    message = f"found {found!r} ({kind_of(document) or 'no kind'}), which is not Leat's: not checked"
+    return Problem(document.filename, document.line_of("apiVersion"), "apiVersion", message, note=True)

@@ -1,0 +1,128 @@
+"""One run, here: engine and runner in this process, a Postgres of its own that goes when the process does."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from secrets import token_bytes
+from uuid import UUID
+
+from leat_engine.caretakers import CaretakerOptions, Caretakers
+from leat_engine.job import uuid7
+from leat_engine.queue.local import LocalQueue
+from leat_engine.result import ErrorType, Phase, StepError
+from leat_engine.store import Store, migrate
+from leat_engine.store.records import NewRun, Revision, Root, Stop
+from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.work import Runner, RunnerOptions
+
+from leat_cli import postgres
+from leat_cli.database import Database
+from leat_cli.follow import exit_code, follow
+from leat_cli.interrupts import interrupts
+from leat_cli.order import Order
+from leat_cli.problems import Unavailable
+from leat_cli.progress import Progress
+from leat_cli.snapshot import RunSnapshot
+
+_EVERY = 0.05  # seconds between two looks at the store, which is in the next process
+_ROUND = 0.2  # seconds between two rounds of the caretakers, and so what the timeout of a run may be late
+_HEARTBEAT = 0.2  # seconds; also how soon running steps hear of a cancel
+_GRACE = 5.0  # seconds for steps that still run when the run is over
+_CANCELLED = StepError(ErrorType.CANCELLED, "the run was cancelled", retriable=False).as_json()
+_CANCEL = Stop(Phase.CANCELLED, interrupt=True, error=_CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """How a run ended here, and the exit code that says so."""
+
+    run: RunSnapshot
+    code: int
+
+
+def run_here(order: Order, functions: Sequence[str], progress: Progress) -> End:
+    """Run the order to its end.
+
+    Raises:
+        Unavailable: Postgres cannot run here.
+        LeatError: The functions, or a kind, cannot be loaded.
+    """
+    try:
+        with postgres.temporary() as url:
+            return asyncio.run(_run(order, functions, url, progress))
+    except postgres.PostgresUnavailableError as error:
+        raise Unavailable(str(error)) from error
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+async def _run(order: Order, functions: Sequence[str], url: str, progress: Progress) -> End:
+    await migrate(url)
+    async with AsyncExitStack() as stack:
+        store = await Store.connect(url)
+        stack.push_async_callback(store.close)
+        queue = LocalQueue()
+        stack.push_async_callback(queue.close)
+        run_id = uuid7(datetime.now(UTC), token_bytes(10))
+        with interrupts(partial(_stop, store, queue, run_id)) as interrupted:
+            await _accept(store, queue, run_id, order)
+            read = partial(_read, store, run_id)
+            if order.suspend and not order.cancel:
+                progress.note("spec.suspend is true, and nobody could resume the run here: nothing was started")
+                return End(await read(), 1)
+            await stack.enter_async_context(_runners(store, queue, order, functions))
+            run = await follow(read, progress, _EVERY)
+        code = exit_code(run) if interrupted.received is None else 128 + interrupted.received
+        return End(run, code)
+
+
+async def _accept(store: Store, queue: LocalQueue, run_id: UUID, order: Order) -> None:
+    plan = order.plan
+    await store.save_revision(Revision(plan.revision, order.namespace, order.workflow, order.spec))
+    new = NewRun(
+        run_id=run_id,
+        namespace=order.namespace,
+        name=order.name,
+        workflow=order.workflow,
+        revision=plan.revision,
+        inputs=order.inputs,
+        roots=tuple(Root(node, plan.steps[node].pool) for node in plan.roots),
+        total=len(plan.steps) - 1,
+        pool=plan.steps[0].pool,
+        priority=order.priority,
+        suspended=order.suspend,
+        timeout=plan.timeout,
+    )
+    (accepted,) = await store.accept([new])
+    jobs = await store.stop(run_id, _CANCEL) if order.cancel else accepted.jobs
+    await queue.publish(jobs)
+
+
+async def _stop(store: Store, queue: LocalQueue, run_id: UUID) -> None:
+    await queue.publish(await store.stop(run_id, _CANCEL))
+
+
+async def _read(store: Store, run_id: UUID) -> RunSnapshot:
+    run = await store.run(run_id)
+    if run is None:
+        raise Unavailable(f"the store lost run {run_id}")
+    return await Database(store).whole(run)
+
+
+@asynccontextmanager
+async def _runners(store: Store, queue: LocalQueue, order: Order, functions: Sequence[str]) -> AsyncIterator[None]:
+    """The caretakers, and one runner for each pool that the plan names, all in this process."""
+    setup = KindSetup(KindSettings(functions=tuple(functions)))
+    async with AsyncExitStack() as stack:
+        caretakers = Caretakers(store, queue, CaretakerOptions(interval=_ROUND))
+        caretakers.start()
+        stack.push_async_callback(caretakers.stop)
+        for pool in sorted({step.pool for step in order.plan.steps}):
+            options = RunnerOptions(name=f"leat-run-{pool}", pool=pool, heartbeat=_HEARTBEAT, grace=_GRACE)
+            runner = Runner(store, queue, load_kinds(setup), options)
+            await runner.start()
+            stack.push_async_callback(runner.stop)
+        yield

@@ -1,0 +1,153 @@
+"""From a file and a command line to one run that is ready to be accepted. Nothing has been started yet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from leat_engine.errors import Reason, Rejected
+from leat_engine.plan import Plan, compile_plan, revision_id
+from leat_engine.spec import WorkflowRunSpec, WorkflowSpec, parse_run, parse_workflow
+from leat_engine.spec.kinds import load_models
+from leat_engine.spec.source import Document
+
+from leat_cli.documents import is_leat, kind_of, located, name_of, read_documents
+from leat_cli.inputs import parse_pairs, read_file
+from leat_cli.problems import Invalid, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A run to be made here.
+
+    Attributes:
+        spec: Of the workflow, as canonical JSON.
+        inputs: Checked, defaults applied.
+        asked: The WorkflowRun's spec, with its `cancel`, `suspend` and `priority`; None without a WorkflowRun.
+    """
+
+    namespace: str
+    name: str
+    workflow: str
+    spec: Mapping[str, Any]
+    plan: Plan
+    inputs: Mapping[str, Any]
+    asked: WorkflowRunSpec | None = None
+
+    @property
+    def cancel(self) -> bool:
+        """Whether the run is to end before it begins."""
+        return self.asked is not None and self.asked.cancel
+
+    @property
+    def suspend(self) -> bool:
+        """Whether nothing of the run is to start."""
+        return self.asked is not None and self.asked.suspend
+
+
+@dataclass(frozen=True, slots=True)
+class GivenInputs:
+    """Inputs by where they come from; later ones win: the WorkflowRun, `--inputs-file`, `-i`."""
+
+    file: str | None
+    from_file: Mapping[str, Any]
+    from_line: Mapping[str, Any]
+
+    def over(self, written: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs of the run."""
+        return {**written, **self.from_file, **self.from_line}
+
+    def problem(self, reason: Reason, run: Document | None) -> Problem:
+        """Return where the input that a reason is about was written, or has to be."""
+        path = reason.path.removeprefix("spec.inputs.")
+        name = next((known for known in (*self.from_line, *self.from_file) if _is_of(path, known)), None)
+        if name in self.from_line:
+            return Problem("", 0, f"-i {path}", reason.message)
+        if name in self.from_file and self.file:
+            return Problem(self.file, 0, path, reason.message)
+        if run is not None:
+            return Problem(run.filename, run.line_of(reason.path), reason.path, reason.message)
+        return Problem("", 0, reason.path, f"{reason.message}: give it with -i {path}=VALUE, or in an --inputs-file")
+
+
+def order_of(file: str, pairs: tuple[str, ...], inputs_file: str | None) -> Order:
+    """Read what is to be run, and check all of it.
+
+    Args:
+        file: Its WorkflowRun, or else its last Workflow, is run; ``-`` is stdin.
+        pairs: ``name=value`` of the command line.
+        inputs_file: A file with inputs, or None.
+
+    Raises:
+        Invalid: With every problem of the documents, or, when these are right, of the inputs.
+    """
+    documents = [document for document in read_documents(file) if is_leat(document)]
+    runs = [document for document in documents if kind_of(document) == "WorkflowRun"]
+    workflows = [document for document in documents if kind_of(document) == "Workflow"]
+    if len(runs) > 1:
+        lines = ", ".join(str(document.line_of("")) for document in runs)
+        raise Invalid.because(f"found {len(runs)} WorkflowRuns (lines {lines}), expected one at most", file=file)
+    if runs:
+        draft = _of_run(runs[0], workflows)
+    elif workflows:
+        draft = _of_workflow(workflows[-1])
+    else:
+        message = "found no Workflow or WorkflowRun, expected a document with `apiVersion: leat.dev/v1alpha1` and such a `kind`"
+        raise Invalid.because(message, file=file)
+    return replace(draft, inputs=_inputs(draft, pairs, inputs_file, runs[0] if runs else None))
+
+
+def _of_workflow(document: Document) -> Order:
+    with located(document):
+        workflow = parse_workflow(document.data)
+        spec = workflow.spec.as_json()
+        plan = plan_of(workflow.spec, "spec")
+    name = workflow.metadata.name
+    return Order(workflow.metadata.namespace, name, name, spec, plan, {})
+
+
+def _of_run(document: Document, workflows: list[Document]) -> Order:
+    with located(document):
+        run = parse_run(document.data)
+    name = run.metadata.name or run.metadata.generate_name.rstrip("-")
+    if run.spec.inline is not None:
+        with located(document):
+            plan = plan_of(run.spec.inline, "spec.inline")
+        spec, workflow = run.spec.inline.as_json(), name
+    else:
+        wanted = run.spec.workflow.name if run.spec.workflow else ""
+        called = _of_workflow(_named(wanted, workflows, document))
+        plan, spec, workflow = called.plan, called.spec, called.workflow
+    return Order(run.metadata.namespace, name, workflow, spec, plan, run.spec.inputs, run.spec)
+
+
+def _named(name: str, workflows: list[Document], run: Document) -> Document:
+    for document in reversed(workflows):
+        if name_of(document) == name:
+            return document
+    names = ", ".join(map(name_of, workflows)) or "none"
+    path = "spec.workflow.name"
+    message = f"found {name!r}, expected a Workflow of this file ({names}): add it, or mend the name"
+    raise Invalid([Problem(run.filename, run.line_of(path), path, message)])
+
+
+def plan_of(spec: WorkflowSpec, path: str) -> Plan:
+    """Compile a workflow that was found at a field path, as an operator would.
+
+    Raises:
+        Rejected: With every reason.
+    """
+    return compile_plan(spec, load_models(), revision_id(spec.as_json()), path)
+
+
+def _inputs(draft: Order, pairs: tuple[str, ...], inputs_file: str | None, run: Document | None) -> dict[str, Any]:
+    from_file = read_file(inputs_file) if inputs_file else {}
+    given = GivenInputs(inputs_file, from_file, parse_pairs(pairs, draft.spec.get("inputs", {})))
+    try:
+        return draft.plan.inputs.apply(given.over(draft.inputs))
+    except Rejected as error:
+        raise Invalid(given.problem(reason, run) for reason in error.reasons) from error
+
+
+def _is_of(path: str, name: str) -> bool:
+    """Whether a path below `spec.inputs` belongs to the input of this name."""
+    return path == name or path.startswith((f"{name}.", f"{name}["))

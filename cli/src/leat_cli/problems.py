@@ -1,0 +1,76 @@
+"""What a command says when it cannot do what it was asked, and the exit code it ends with."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, ClassVar
+
+from leat_engine.errors import Reason
+
+
+class Exit(IntEnum):
+    """How a command ends. Interrupted by a signal it is 128 plus the signal's number, as in a shell: 130 for Ctrl-C."""
+
+    OK = 0
+    FAILED = 1  # the run failed, was cancelled, or is suspended with nobody to resume it
+    INVALID = 2  # what the user wrote is wrong, on the command line or in a file
+    UNAVAILABLE = 3  # a database or a cluster does not answer, or refuses
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with what a user wrote, and where.
+
+    Attributes:
+        file: As the user named it; "" when it was written on the command line.
+        line: From 1; 0 when no line can be named.
+        path: Field path from the top of the document, such as ``spec.steps[2].http.url``, or "".
+        message: What was found, what is expected, what to do.
+        note: True for what deserves a look and stops nothing.
+    """
+
+    file: str
+    line: int
+    path: str
+    message: str
+    note: bool = False
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.file and self.line else self.file
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return ``{file, line, path, message}`` as `leat lint -o json` prints it; a line that nobody knows is null."""
+        return {"file": self.file, "line": self.line or None, "path": self.path, "message": self.message}
+
+
+class CommandError(Exception):
+    """The command cannot be done; the message is all that the user is shown."""
+
+    code: ClassVar[Exit]
+
+
+class Invalid(CommandError):
+    """What the user wrote is wrong. Carries every problem that was found, not only the first."""
+
+    code = Exit.INVALID
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(dict.fromkeys(problems))
+        super().__init__("\n".join(map(str, self.problems)))
+
+    @classmethod
+    def because(cls, message: str, *, file: str = "", line: int = 0) -> "Invalid":
+        """Return the error for a single problem with no field path."""
+        return cls([Problem(file, line, "", message)])
+
+    @classmethod
+    def of_reasons(cls, reasons: Iterable[Reason]) -> "Invalid":
+        """Return the error for reasons about what was written on the command line."""
+        return cls(Problem("", 0, reason.path, reason.message) for reason in reasons)
+
+
+class Unavailable(CommandError):
+    """A database or a cluster does not answer, or refuses."""
+
+    code = Exit.UNAVAILABLE

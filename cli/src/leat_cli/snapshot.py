@@ -1,0 +1,123 @@
+"""What is shown of a run, wherever it was read. Pure: times, records and specs in, values out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from leat_engine.result import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSnapshot:
+    """An attempt that was followed by another one."""
+
+    attempt: int
+    error: Mapping[str, Any]
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StepSnapshot:
+    """A step of a run. ``attempts`` is 0 when it never became ready; ``earlier`` are those before the last one."""
+
+    name: str
+    kind: str
+    state: str
+    attempts: int = 0
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    earlier: tuple[AttemptSnapshot, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return ``{state, attempts, output, error, queuedAt, startedAt, finishedAt}``."""
+        return {
+            "state": self.state,
+            "attempts": self.attempts,
+            "output": self.output,
+            "error": self.error,
+            "queuedAt": rfc3339(self.queued_at),
+            "startedAt": rfc3339(self.started_at),
+            "finishedAt": rfc3339(self.finished_at),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class RunSnapshot:
+    """A run. ``steps`` is None when only the resource could be read, which counts steps and names the failed ones.
+
+    Attributes:
+        phase: As in ``.status.phase``.
+        progress: Steps done of all steps, such as ``3/5``.
+        message: One sentence on the state of the run, or "".
+        failures: ``{step, reason, message}`` of failed steps, when ``steps`` is None.
+    """
+
+    namespace: str
+    name: str
+    workflow: str
+    phase: str
+    run_id: str = ""
+    revision: str = ""
+    progress: str = ""
+    message: str = ""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    steps: tuple[StepSnapshot, ...] | None = None
+    failures: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the run will not change any more."""
+        return self.phase in _DONE
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the run did what it was to do."""
+        return self.phase == Phase.SUCCEEDED.label
+
+    def result(self) -> dict[str, Any]:
+        """Return what `leat run -o json` prints: ``{phase, output, error, steps: {NAME: ...}}``."""
+        steps = {step.name: step.as_json() for step in self.steps or ()}
+        return {"phase": self.phase, "output": self.output, "error": self.error, "steps": steps}
+
+    def summary(self) -> dict[str, Any]:
+        """Return what `leat get -o json` prints of a run in a list: everything but its values and its steps."""
+        return {
+            "namespace": self.namespace,
+            "name": self.name,
+            "workflow": self.workflow,
+            "phase": self.phase,
+            "progress": self.progress,
+            "message": self.message,
+            "runId": self.run_id,
+            "revision": self.revision,
+            "startedAt": rfc3339(self.started_at),
+            "finishedAt": rfc3339(self.finished_at),
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what `leat get NAME -o json` prints: the summary, the inputs and the result."""
+        known = self.result() if self.steps is not None else {"output": self.output, "failures": list(self.failures)}
+        return {**self.summary(), "inputs": dict(self.inputs), **known}
+
+
+_DONE = frozenset(phase.label for phase in Phase if phase.done)
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    """Return the time as JSON holds it, such as ``2026-03-01T09:30:00.250000Z``."""
+    return at.isoformat().replace("+00:00", "Z") if at else None
+
+
+def sensitive_inputs(spec: Mapping[str, Any]) -> frozenset[str]:
+    """Return the names of the inputs that a workflow's spec, as JSON, calls sensitive."""
+    return frozenset(name for name, schema in (spec.get("inputs") or {}).items() if schema.get("sensitive"))

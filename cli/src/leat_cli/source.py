@@ -1,0 +1,81 @@
+"""Where runs are read from: one port, two places."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from leat_cli.problems import Invalid
+from leat_cli.resources import WorkflowSnapshot
+from leat_cli.snapshot import RunSnapshot
+
+
+class Source(Protocol):
+    """A place that knows runs. Every method raises `CommandError` or `LeatError` when the place does not answer."""
+
+    where: str
+    namespace: str
+
+    async def runs(self, namespace: str | None, limit: int) -> list[RunSnapshot]:
+        """Return the newest runs of a namespace, or of all."""
+        ...
+
+    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
+        """Return the run of this name, or None."""
+        ...
+
+    async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:
+        """Return the workflows of a namespace, or of all."""
+        ...
+
+    async def workflow(self, namespace: str, name: str) -> WorkflowSnapshot | None:
+        """Return the workflow of this name, or None."""
+        ...
+
+    async def close(self) -> None:
+        """Free what the source holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the user said about where to look: a database URL, a kubeconfig context (which wins), or neither."""
+
+    database: str | None
+    context: str | None
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[Source]:
+        """Yield the source.
+
+        Raises:
+            CommandError: It cannot be reached.
+            LeatError: The same, of a database.
+        """
+        source = await self._connect()
+        try:
+            yield source
+        finally:
+            await source.close()
+
+    async def _connect(self) -> Source:
+        if self.database and not self.context:
+            from leat_cli.database import Database  # noqa: PLC0415 - a cluster's user need not wait for asyncpg
+
+            return await Database.connect(self.database)
+        from leat_cli.cluster import Cluster  # noqa: PLC0415 - a second that a database's user need not wait for
+
+        return Cluster.connect(self.context)
+
+
+async def named_run(source: Source, namespace: str, name: str) -> RunSnapshot:
+    """Return the run of this name.
+
+    Raises:
+        Invalid: There is none.
+    """
+    found = await source.run(namespace, name)
+    if found is None:
+        message = f"found no run {name!r} in namespace {namespace!r} of {source.where}: `leat get runs -A` lists what is there"
+        raise Invalid.because(message)
+    return found

@@ -1,0 +1,143 @@
+"""How runs look to people: times, states, trees and tables."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from leat_cli.snapshot import RunSnapshot, StepSnapshot
+
+_STYLES = {
+    "Succeeded": ("✓", "green"),
+    "Failed": ("✗", "red"),
+    "Skipped": ("-", "dim"),
+    "Cancelled": ("⊘", "yellow"),
+    "Claimed": ("●", "cyan"),
+    "Running": ("●", "cyan"),
+    "Delayed": ("◔", "cyan"),
+    "Ready": ("○", "default"),
+    "Suspended": ("‖", "yellow"),
+}
+_UNSTARTED = ("·", "dim")
+_QUIET = frozenset({"Waiting", "Succeeded", "Skipped"})  # what may be left out first when the terminal is too short
+
+
+def out() -> Console:
+    """Return the console of stdout. Made when it is used, so that it is the stdout of that moment."""
+    return Console(highlight=False, soft_wrap=True)
+
+
+def err() -> Console:
+    """Return the console of stderr."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def duration(seconds: float) -> str:
+    """Return a length of time in at most two units: ``3ms``, ``1.2s``, ``4m05s``, ``2h10m``, ``3d4h``."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)}ms"
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    whole = int(seconds)
+    for size, unit, inner_size, inner in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // inner_size:02}{inner}"
+    raise AssertionError(seconds)
+
+
+def took(started: datetime | None, finished: datetime | None, now: datetime) -> str:
+    """Return how long something has run, or ran; "" when it did not start."""
+    if started is None:
+        return ""
+    return duration(max(((finished or now) - started) / timedelta(seconds=1), 0.0))
+
+
+def age(at: datetime | None, now: datetime) -> str:
+    """Return how long ago something was, in whole seconds at the finest."""
+    return "" if at is None else duration(max(int((now - at).total_seconds()), 1)).replace(".0s", "s")
+
+
+def state(label: str) -> Text:
+    """Return a state or phase as people see it."""
+    mark, style = _STYLES.get(label, _UNSTARTED)
+    return Text(f"{mark} {label}", style=style)
+
+
+def error_line(error: Mapping[str, Any] | None, width: int = 160) -> str:
+    """Return an error as data on one line, cut to ``width`` characters."""
+    if not error:
+        return ""
+    text = f"{error.get('reason') or error.get('type', '')}: {error.get('message', '')}"
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> RenderableType:
+    """Return the run and its steps as a tree of at most ``rows`` lines; what moves or failed is shown first."""
+    head = Text.assemble(
+        (run.name, "bold"), "  ", state(run.phase), "  ", run.progress, "  ", (took(run.started_at, run.finished_at, now), "dim")
+    )
+    lines = Tree(head, guide_style="dim")
+    steps = run.steps or ()
+    shown = worth_showing(steps, rows)
+    widths = max((len(step.name) for step in shown), default=0), max((len(step.state) for step in shown), default=0) + 2
+    for step in shown:
+        lines.add(_step_line(step, widths, now))
+    if len(shown) < len(steps):
+        lines.add(Text(f"… {len(steps) - len(shown)} more", style="dim"))
+    for failure in run.failures:
+        lines.add(Text(f"{failure.get('step', '')}  {failure.get('reason', '')}: {failure.get('message', '')}", style="red"))
+    if run.message and not run.succeeded:
+        return Group(lines, Text(run.message, style=_STYLES.get(run.phase, _UNSTARTED)[1]))
+    return lines
+
+
+def worth_showing(steps: Sequence[StepSnapshot], rows: int | None) -> list[StepSnapshot]:
+    """Return the steps that fit, in their order: those that move or failed, then the others from the first on."""
+    if rows is None or len(steps) <= rows:
+        return list(steps)
+    by_interest = sorted(enumerate(steps), key=lambda item: (item[1].state in _QUIET, item[0]))
+    return [step for _, step in sorted(by_interest[: max(rows, 1)], key=lambda item: item[0])]
+
+
+def _step_line(step: StepSnapshot, widths: tuple[int, int], now: datetime) -> Text:
+    name_width, state_width = widths
+    label = state(step.state)
+    label.pad_right(max(state_width - len(label), 0))
+    tries = f"attempt {step.attempts}" if step.attempts > 1 else ""
+    facts = "  ".join(part for part in (took(step.started_at, step.finished_at, now), tries) if part)
+    last = step.error or (step.earlier[-1].error if step.earlier and step.state not in _QUIET else None)
+    line = Text.assemble(step.name.ljust(name_width), "  ", label, "  ", (facts, "dim"))
+    if last:
+        line.append(f"  {error_line(last)}", style="red" if step.state == "Failed" else "dim")
+    line.no_wrap = True
+    line.overflow = "ellipsis"
+    return line
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
+    """Return a table in the manner of kubectl: no borders, capital headers."""
+    drawn = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="")
+    for header in headers:
+        drawn.add_column(header, no_wrap=True)
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
+
+
+def changes(before: RunSnapshot | None, after: RunSnapshot, now: datetime) -> Iterator[str]:
+    """Yield a line for everything that is new since ``before``, as a log without a terminal shows it."""
+    if before is None or before.phase != after.phase:
+        yield f"{after.name}: {after.phase}" + (f": {after.message}" if after.message and not after.succeeded else "")
+    known = {step.name: step for step in (before.steps or ())} if before else {}
+    for step in after.steps or ():
+        old = known.get(step.name)
+        moved = old is None or (old.state, old.attempts) != (step.state, step.attempts)
+        if moved and step.state not in {"Waiting", "Ready"}:
+            parts = (step.state, took(step.started_at, step.finished_at, now) if step.finished_at else "",
+                     f"attempt {step.attempts}" if step.attempts > 1 else "", error_line(step.error))  # fmt: skip
+            yield f"{after.name}/{step.name}: " + ", ".join(part for part in parts if part)
