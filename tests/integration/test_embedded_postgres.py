@@ -1,6 +1,7 @@
 """The server of `leat run`: there in a moment, gone with whoever started it."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,6 +48,26 @@ def test_a_temporary_server_goes_with_a_process_that_is_killed(death):
         assert folder.exists()
         os.kill(leat.pid, death)
     wait_until_gone(folder)
+
+
+@pytest.fixture
+def no_user_namespaces(monkeypatch):
+    """As in most containers."""
+    found = shutil.which
+    monkeypatch.setattr(postgres.shutil, "which", lambda name: None if name == "unshare" else found(name))
+    postgres._as_account.cache_clear()
+    yield
+    postgres._as_account.cache_clear()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+@pytest.mark.usefixtures("no_user_namespaces")
+async def test_root_in_a_container_gets_a_server_that_runs_as_nobody():
+    with postgres.temporary() as dsn:
+        assert folder_of(dsn).joinpath("data").owner() == "nobody"
+        connection = await asyncpg.connect(dsn)
+        assert await connection.fetchval("select 1") == 1
+        await connection.close()
 
 
 def test_an_interrupted_first_start_is_not_taken_for_a_database(tmp_path):

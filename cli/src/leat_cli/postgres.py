@@ -59,6 +59,7 @@ def initialise(data: Path) -> None:
     draft.mkdir(parents=True, mode=0o700)
     if account := _account_of_server():
         shutil.chown(draft, account)
+        data.parent.chmod(data.parent.stat().st_mode | 0o011)  # it may pass, and see nothing
     _run("initdb", f"--pgdata={draft}", f"--username={USER}", "--auth=trust", "--no-sync", "--no-instructions",
          "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")  # fmt: skip
     _run("postgres", "--single", "-D", str(draft), "postgres", stdin=f"create database {DATABASE}\n")
@@ -141,7 +142,9 @@ def _run(program: str, *arguments: str, stdin: str = "") -> None:
     argv = [*_as_account(), str(_binaries() / program), *arguments]
     done = subprocess.run(argv, check=False, input=stdin, capture_output=True, text=True)  # noqa: S603
     if done.returncode != 0:
-        raise PostgresUnavailableError(f"{program} failed: {done.stderr.strip()[-2000:]}")
+        account = _account_of_server()
+        runs_as = f", run as {account}, which must be able to enter the folders above," if account else ""
+        raise PostgresUnavailableError(f"{program}{runs_as} failed: {done.stderr.strip()[-2000:]}")
 
 
 def _wait_until_ready(data: Path, log: Path) -> None:

@@ -123,7 +123,7 @@ def _cluster(root: Path) -> Cluster:
     kept = root / "cluster.json"
     if kept.exists():
         return Cluster(**json.loads(kept.read_text()))
-    root.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds the tokens
     etcd, peer, port = free_ports(3)
     cluster = Cluster(etcd, peer, port, secrets.token_urlsafe(24), secrets.token_urlsafe(24))
     with (root / "tokens.csv").open("w") as file:

@@ -156,7 +156,7 @@ def _broker(home: Path) -> Broker | None:
 
 def _new_broker(home: Path) -> Broker:
     broker = Broker(secrets.token_urlsafe(16), *free_ports(4))
-    (home / "rabbitmq").mkdir(parents=True, exist_ok=True)
+    (home / "rabbitmq").mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds the password
     (home / "rabbitmq" / "broker.json").write_text(json.dumps(asdict(broker)))
     return broker
 
