@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -31,6 +31,7 @@ class Workshop:
     spec: WorkflowSpec
     models: Mapping[str, type[BaseModel]]
     names: Names
+    path: str
     reasons: list[Reason] = field(default_factory=list)
 
     @contextmanager
@@ -90,6 +91,10 @@ def check_name(noun: str, name: str, path: str, found: list[Reason]) -> None:
     if not _STEP_NAME.fullmatch(name):
         rule = "letters, digits, `-` and `_`, at most 63, beginning with a letter"
         found.append(Reason(path, f"{name[:80]!r} is no {noun} name; expected {rule}"))
+    elif name in {"true", "false"}:
+        found.append(
+            Reason(path, f"{name!r} is what YAML makes of on, off, yes, no, y and n; write the name in quotes")
+        )
 
 
 def seconds(duration: str | None) -> float | None:
@@ -152,9 +157,7 @@ def _retry(step: Step, path: str, shop: Workshop) -> RetryPolicy:
     delay, base_delay = own.backoff or Backoff(), base.backoff or Backoff()
     names = {name: shop.names[name] for name in ("inputs", "vars")} | {"error": None}
     when = own.when if own.when is not None else base.when
-    where = (
-        f"{path}.retry.when" if own.when is not None else f"{path.split('.steps[', maxsplit=1)[0]}.defaults.retry.when"
-    )
+    where = f"{path}.retry.when" if own.when is not None else f"{shop.path}.defaults.retry.when"
     policy = RetryPolicy()
     return RetryPolicy(
         max=first(own.max, base.max, 3),
@@ -162,7 +165,7 @@ def _retry(step: Step, path: str, shop: Workshop) -> RetryPolicy:
         factor=first(delay.factor, base_delay.factor, policy.factor),
         max_delay=first(seconds(delay.max), seconds(base_delay.max), policy.max_delay),
         full_jitter=first(delay.jitter, base_delay.jitter, "full") == "full",
-        when=_optional(when, where, Workshop(shop.spec, shop.models, names, shop.reasons)),
+        when=_optional(when, where, replace(shop, names=names)),
         max_elapsed=seconds(own.max_elapsed or base.max_elapsed),
     )
 

@@ -31,7 +31,7 @@ EXPRESSION_DEPTH = 32
 """Nesting of one expression; the CEL parser's own limit."""
 
 EXPRESSION_ITERATIONS = 10_000
-"""Elements that the macros of one expression (`map`, `filter`, `all`...) visit together; the CEL runtime's own limit."""
+"""Elements that the macros of one expression (`map`, `all`...) visit together; the CEL runtime's own limit."""
 
 VALUE_DEPTH = 64
 """Nesting of lists and objects in a field."""

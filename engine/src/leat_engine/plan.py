@@ -104,7 +104,7 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         Rejected: With every reason that was found.
     """
     by_name = {step.name: node for node, step in reversed([*enumerate(spec.steps, 1)])}
-    shop = Workshop(spec, models, _names(spec, by_name))
+    shop = Workshop(spec, models, _names(spec, by_name), path)
     _check_spec(spec, path, shop.reasons)
     inputs, variables, output = InputsSchema({}), None, None
     with shop.collecting():

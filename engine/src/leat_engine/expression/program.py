@@ -93,16 +93,12 @@ def to_json(value: Any) -> Any:
     return _to_json(value, budget)
 
 
-def _to_json(value: Any, budget: list[int]) -> Any:  # noqa: PLR0911 - one return per type
+def _to_json(value: Any, budget: list[int]) -> Any:
     match value:
-        case None | bool():
+        case None | int():
             return value
-        case int():
+        case float() if math.isfinite(value):
             return value
-        case float():
-            if math.isfinite(value):
-                return value
-            raise ExpressionError(f"gives {value}, which JSON has no number for")
         case str():
             _spend(budget, len(value))
             return value
@@ -119,6 +115,8 @@ def _to_json(value: Any, budget: list[int]) -> Any:  # noqa: PLR0911 - one retur
         case bytes() | bytearray():
             _spend(budget, 4 * len(value) // 3)
             return base64.b64encode(value).decode()
+        case float():
+            raise ExpressionError(f"gives {value}, which JSON has no number for")
         case _:
             raise ExpressionError(f"gives a {type(value).__name__}, which is no JSON value")
 

@@ -112,7 +112,7 @@ def _path(node: Node) -> Path | None:
             return None
 
 
-def _node(data: bytes) -> Node:  # noqa: PLR0911 - one return per message type
+def _node(data: bytes) -> Node:
     message = _message(data)
     match next((number for number in range(3, 10) if number in message), 0):
         case 4:

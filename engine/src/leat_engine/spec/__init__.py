@@ -1,8 +1,8 @@
 """What users write, as pydantic models: the only source of the CRDs, the editor schemas and the reference pages.
 
-The law of this room: a model says what a field may hold and means, in the words its description will be read in. Whatever
-needs more than one field to know (names, cycles, expressions, the kinds' fields) is decided by `leat_engine.plan`.
-A mistake is answered with every reason at once, each with its field path.
+The law of this room: a model says what a field may hold and means, in the words its description will be read in.
+Whatever needs more than one field to know (names, cycles, expressions, the kinds' fields) is decided by
+`leat_engine.plan`. A mistake is answered with every reason at once, each with its field path.
 """
 
 from leat_engine.spec.duration import parse_duration

@@ -66,15 +66,15 @@ class Http(Model):
     """Request method."""
     url: Annotated[str, Field(min_length=1, max_length=8192)]
     """Where to send it: an absolute http or https URL."""
-    headers: dict[str, Text] = {}
+    headers: dict[str, Text] = Field(default_factory=dict)
     """Request headers by name."""
-    query: dict[str, Text | list[Text] | None] = {}
+    query: dict[str, Text | list[Text] | None] = Field(default_factory=dict)
     """Query parameters by name; a list repeats the parameter, null leaves it out."""
     body: Any = None
     """Request body: text is sent as it is, anything else as JSON."""
-    expect: Annotated[list[StatusRange], Field(min_length=1, max_length=32)] = ["2xx"]
-    """Statuses that count as success: codes (`404`), classes (`2xx`) or ranges (`200-204`). Others fail the attempt with
-    `HttpStatus`."""
+    expect: Annotated[list[StatusRange], Field(min_length=1, max_length=32)] = Field(default_factory=lambda: ["2xx"])
+    """Statuses that count as success: codes (`404`), classes (`2xx`) or ranges (`200-204`). Others fail the attempt
+    with `HttpStatus`."""
     follow_redirects: bool = False
     """Whether to follow redirects."""
     max_response_bytes: Annotated[int, Field(ge=1, le=limits.OUTPUT_BYTES)] = limits.OUTPUT_BYTES
@@ -82,15 +82,17 @@ class Http(Model):
 
 
 class Script(Model):
-    """Runs a script in a process of its own. What it writes to the file `$LEAT_OUTPUT` is the output: JSON if it parses,
-    text otherwise. Another exit code than 0 fails the attempt with `ExitCode`.
+    """Runs a script in a process of its own.
+
+    What it writes to the file `$LEAT_OUTPUT` is the output: JSON if it parses, text otherwise. Another exit code than 0
+    fails the attempt with `ExitCode`.
     """
 
     shell: Literal["bash", "python"] = "bash"
     """The interpreter."""
     run: Annotated[str, Verbatim(), Field(min_length=1, max_length=limits.OUTPUT_BYTES)]
     """The script. It holds no expressions, `${X}` in it is the shell's: values reach it by `env` and `stdin`."""
-    env: dict[str, Any] = {}
+    env: dict[str, Any] = Field(default_factory=dict)
     """Environment variables by name; values that are no text are given as JSON."""
     stdin: Any = None
     """What the script reads from its standard input: text as it is, anything else as JSON."""
@@ -137,7 +139,7 @@ class Fail(Model):
     """What went wrong, for people."""
     reason: Annotated[str, AfterValidator(_camel_case)] = "Fail"
     """CamelCase word for machines."""
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
     """More about it; readable as `error.details.KEY` and `error.KEY`."""
 
 

@@ -12,28 +12,11 @@ from leat_engine.spec.run import WorkflowRun
 from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
-LATER = frozenset(
-    [
-        "forEach",
-        "maxParallel",
-        "repeat",
-        "switch",
-        "steps",
-        "compensate",
-        "finally",
-        "concurrency",
-        "rateLimit",
-        "breaker",
-        "triggers",
-        "rerun",
-        "signal",
-        "approval",
-        "container",
-        "workflow",
-        "publish",
-        "sql",
-    ]
-)
+_WORDS = """
+    forEach maxParallel repeat switch steps compensate finally concurrency rateLimit breaker triggers rerun
+    signal approval container workflow publish sql
+"""
+LATER = frozenset(_WORDS.split())
 """Fields and kinds that the language will have, so that a user learns that the word is right and the version is not."""
 
 M = TypeVar("M", bound=BaseModel)

@@ -24,7 +24,7 @@ class WorkflowRunSpec(Model):
     """The workflow to run; this or `inline`."""
     inline: WorkflowSpec | None = None
     """A whole workflow that only this run uses."""
-    inputs: Annotated[dict[str, Any], Field(max_length=256)] = {}
+    inputs: Annotated[dict[str, Any], Field(max_length=256)] = Field(default_factory=dict)
     """Inputs by name, as the workflow's `inputs` describe them."""
     suspend: bool = False
     """Pause: running steps end, nothing new starts."""

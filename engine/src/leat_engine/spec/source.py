@@ -1,8 +1,8 @@
 """YAML files as people write them: documents whose fields know their lines.
 
 Scalars are read as `kubectl` reads them, so that a file means the same on a laptop and in a cluster: the booleans of
-YAML 1.1, no numbers to base 60, times stay text. Keys are text; one that `kubectl` would turn into a boolean is a mistake,
-except for the unquoted ``on`` of a need, which `leat_engine.spec.workflow.Need` understands in either form.
+YAML 1.1, no numbers to base 60, times stay text. Keys are text; one that `kubectl` would turn into a boolean is a
+mistake, except for the unquoted ``on`` of a need, which `leat_engine.spec.workflow.Need` understands in either form.
 """
 
 import re
@@ -130,7 +130,12 @@ class _Reader:
     def _check_key(self, node: yaml.ScalarNode, path: str) -> None:
         key = node.value
         meaning = "true" if key in _TRUE else "false" if key in _FALSE else "null" if key in _NULL else None
-        if meaning is None or not _plain(node) or key in {"true", "false"} or (key == "on" and _ON_OF_NEED.search(path)):
+        if (
+            meaning is None
+            or not _plain(node)
+            or key in {"true", "false"}
+            or (key == "on" and _ON_OF_NEED.search(path))
+        ):
             return
         self.complain(node, f"kubectl reads the key {key or 'nothing'!r} as {meaning}; write it in quotes")
 
@@ -145,7 +150,7 @@ class _Reader:
             merged |= one
         return merged
 
-    def _scalar(self, node: yaml.ScalarNode) -> Any:
+    def _scalar(self, node: yaml.Node) -> Any:
         text: str = node.value
         tag = str(node.tag).removeprefix(_TAG)
         if _plain(node):
@@ -153,18 +158,15 @@ class _Reader:
         if tag == "str":
             return text
         value = plain_value(text)
-        if tag in _TYPES and isinstance(value, _TYPES[tag]) and isinstance(value, bool) == (tag == "bool"):
-            return float(value) if tag == "float" else value
+        if tag == "float" and type(value) in {int, float}:
+            return float(text)
+        if type(value) is _TYPES.get(tag):
+            return value
         self.complain(node, f"found the tag {node.tag!r} on {text[:40]!r}; expected a plain value")
         return None
 
 
-_TYPES: dict[str, tuple[type, ...]] = {
-    "bool": (bool,),
-    "float": (float, int),
-    "int": (int,),
-    "null": (type(None),),
-}
+_TYPES = {"bool": bool, "int": int, "null": type(None)}
 
 
 def plain_value(text: str) -> Any:
@@ -181,9 +183,9 @@ def plain_value(text: str) -> Any:
     return float(number) if _FLOAT.fullmatch(number) else text
 
 
-def _plain(node: yaml.ScalarNode) -> bool:
+def _plain(node: yaml.Node) -> bool:
     """Whether the scalar is neither quoted nor tagged."""
-    return node.style is None and node.tag == f"{_TAG}str"
+    return getattr(node, "style", None) is None and node.tag == f"{_TAG}str"
 
 
 def _syntax_reason(error: yaml.MarkedYAMLError, text: str, filename: str) -> Reason:

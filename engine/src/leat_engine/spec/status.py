@@ -43,7 +43,7 @@ class WorkflowStatus(Model):
 
     observed_generation: int | None = None
     """The generation of the spec that this status speaks of."""
-    conditions: list[Condition] = []
+    conditions: list[Condition] = Field(default_factory=list)
     """Ready: whether runs can start, with every reason and field path when the spec is wrong."""
     revision: str | None = None
     """The compiled version that new runs take."""
@@ -86,7 +86,7 @@ class WorkflowRunStatus(Model):
     """The generation of the spec that this status speaks of."""
     phase: PhaseName | None = None
     """Where the run is on its way."""
-    conditions: list[Condition] = []
+    conditions: list[Condition] = Field(default_factory=list)
     """Succeeded (what `kubectl wait` waits for), Reconciling and Stalled (what kstatus, Argo CD and Flux read)."""
     run_id: str | None = None
     """Id of the run in the store."""
@@ -102,7 +102,7 @@ class WorkflowRunStatus(Model):
     """Steps done of all steps, such as `3/5`."""
     message: str | None = None
     """One sentence on where the run is or why it failed."""
-    failures: Annotated[list[StepFailure], Field(max_length=20)] = []
+    failures: Annotated[list[StepFailure], Field(max_length=20)] = Field(default_factory=list)
     """The first steps that failed."""
     output: Any = None
     """The run's output, if it is small and not sensitive."""

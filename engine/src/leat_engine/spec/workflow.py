@@ -26,7 +26,8 @@ class Backoff(Model):
     max: Duration | None = None
     """The longest delay. 1m unless stated."""
     jitter: Literal["full", "none"] | None = None
-    """`full` (unless stated) draws each delay evenly from 0 to its value, so that many failures do not return together."""
+    """`full` (unless stated) draws each delay evenly from 0 to its value, so that many failures do not return at
+    once."""
 
 
 class Retry(Model):
@@ -37,7 +38,8 @@ class Retry(Model):
     backoff: Backoff | None = None
     """How long to wait between attempts."""
     when: bool | str | None = None
-    """A condition on `error`, such as `${ error.status >= 500 }`; false ends the attempts. It may read `inputs` and `vars` too."""
+    """A condition on `error`, such as `${ error.status >= 500 }`; false ends the attempts. It may read `inputs` and
+    `vars` too."""
     max_elapsed: Duration | None = None
     """No further attempt starts later than this after the step was first queued."""
 
@@ -63,7 +65,7 @@ class Need(Model):
     @model_validator(mode="before")
     @classmethod
     def _read(cls, value: Any) -> Any:
-        """A plain name is a need on its success; YAML 1.1 reads the key ``on`` as true, and kubectl sends it as "true"."""
+        """A name alone is a need too. YAML 1.1 reads the key ``on`` as true, and kubectl sends it as "true"."""
         if isinstance(value, str):
             return {"step": value}
         if isinstance(value, Mapping):
@@ -78,7 +80,7 @@ class Step(Model):
 
     name: Name
     """Name of the step, unique in the workflow: letters, digits, `-` and `_`, at most 63, beginning with a letter."""
-    needs: Annotated[list[Need], Field(max_length=limits.NEEDS)] = []
+    needs: Annotated[list[Need], Field(max_length=limits.NEEDS)] = Field(default_factory=list)
     """Steps that have to be done before this one starts: names, or `{step: NAME, on: [Failed]}`. A step whose result an
     expression reads is needed without being listed."""
     when: bool | str | None = None
@@ -103,10 +105,10 @@ class WorkflowSpec(Model):
 
     description: Annotated[str, Field(max_length=2048)] | None = None
     """What the workflow is for, in a sentence."""
-    inputs: Annotated[dict[str, JsonSchema], Field(max_length=256)] = {}
-    """Inputs by name, each a JSON Schema. One without `default` is required. `sensitive: true` redacts its value wherever
-    people look."""
-    vars: Annotated[dict[str, Any], Field(max_length=256)] = {}
+    inputs: Annotated[dict[str, JsonSchema], Field(max_length=256)] = Field(default_factory=dict)
+    """Inputs by name, each a JSON Schema. One without `default` is required. `sensitive: true` redacts its value
+    wherever people look."""
+    vars: Annotated[dict[str, Any], Field(max_length=256)] = Field(default_factory=dict)
     """Values by name that expressions read as `vars.NAME`. They may read `inputs` and `run`."""
     defaults: Defaults | None = None
     """What holds for every step that does not say otherwise."""
