@@ -25,6 +25,7 @@ def runner(endpoints: Endpoints, number: int, *, metrics_port: int, functions: s
     """Return a runner of the pool `default`. `functions` names modules of config/samples, separated by commas."""
     env = {
         **_installation(endpoints),
+        "LEAT_NAME": f"runner-{number}",
         "LEAT_POOL": "default",
         "LEAT_FUNCTIONS": functions,
         "PYTHONPATH": str(SAMPLES),
