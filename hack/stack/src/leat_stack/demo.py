@@ -64,10 +64,11 @@ def start_leat(endpoints: Endpoints, daemons: Daemons) -> None:
     log.info("starting the operator and %d runners", RUNNERS)
     _migrate(programs.migration(endpoints))
     ports = free_ports(1 + RUNNERS)
+    functions = str(programs.SAMPLES / "functions.py")
     ours = [
         programs.operator(endpoints, metrics_port=ports[0]),
         *(
-            programs.runner(endpoints, each, metrics_port=ports[each], functions="functions")
+            programs.runner(endpoints, each, metrics_port=ports[each], functions=functions)
             for each in range(1, RUNNERS + 1)
         ),
     ]

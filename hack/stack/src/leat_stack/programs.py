@@ -22,13 +22,12 @@ def operator(endpoints: Endpoints, *, metrics_port: int) -> Program:
 
 
 def runner(endpoints: Endpoints, number: int, *, metrics_port: int, functions: str = "") -> Program:
-    """Return a runner of the pool `default`. `functions` names modules of config/samples, separated by commas."""
+    """Return a runner of the pool `default`. `functions`: module names or .py files, separated by commas."""
     env = {
         **_installation(endpoints),
         "LEAT_NAME": f"runner-{number}",
         "LEAT_POOL": "default",
         "LEAT_FUNCTIONS": functions,
-        "PYTHONPATH": str(SAMPLES),
         "LEAT_METRICS_PORT": str(metrics_port),
         "LEAT_METRICS_HOST": "127.0.0.1",
     }
