@@ -3,13 +3,13 @@
 import sys
 
 import typer
-from leat_engine.errors import LeatError, Rejected
+from leat_engine.errors import LeatError
 
 from leat_cli import db
 from leat_cli.describe import describe
 from leat_cli.get import get
 from leat_cli.lint import lint
-from leat_cli.problems import CommandError, Exit, Invalid
+from leat_cli.problems import CommandError, Exit
 from leat_cli.run import run
 from leat_cli.version import version
 from leat_cli.watch import watch
@@ -17,6 +17,7 @@ from leat_cli.watch import watch
 app = typer.Typer(
     help="Run workflows on this machine, and look at those of a cluster.",
     no_args_is_help=True,
+    rich_markup_mode=None,  # plain help: the drawn one costs a quarter of a second
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -29,17 +30,14 @@ def main() -> None:
     """Run the command line, and say what went wrong without a traceback."""
     try:
         app()
-    except Rejected as error:
-        _refuse(Invalid.of_reasons(error.reasons), Exit.INVALID)
     except CommandError as error:
-        _refuse(error, error.code)
+        _end(str(error), error.code)
     except LeatError as error:
-        _refuse(error, Exit.UNAVAILABLE)
+        _end(str(error), Exit.UNAVAILABLE)
 
 
-def _refuse(error: Exception, code: Exit) -> None:
-    for line in str(error).splitlines():
-        sys.stderr.write(f"leat: {line}\n")
+def _end(message: str, code: Exit) -> None:
+    sys.stderr.write(f"{message}\n")
     sys.exit(code)
 
 

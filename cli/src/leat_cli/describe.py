@@ -25,7 +25,10 @@ def describe(
     context: options.Context = None,
     output: options.Output = None,
 ) -> None:
-    """Show one run: its inputs, output and error, and every attempt of its steps."""
+    """Show everything about one run.
+
+    Its inputs, output and error; from a database also the output and every attempt of each step.
+    """
     from leat_cli.source import Place, named_run  # noqa: PLC0415 - see the law of the room
 
     async def ask() -> "RunSnapshot":

@@ -51,7 +51,7 @@ def get(
     limit: Annotated[int, typer.Option(min=1, help="At most so many runs, the newest first.")] = 50,
     output: Annotated[options.View | None, typer.Option("--output", "-o", help="Wider, or for programs.")] = None,
 ) -> None:
-    """List the runs or workflows of a cluster, or the runs of a database."""
+    """List runs or workflows of a cluster, or runs of a database."""
     from leat_cli.source import Place  # noqa: PLC0415 - see the law of the room
 
     if what not in _RUNS | _WORKFLOWS:

@@ -19,9 +19,9 @@ def lint(
     *,
     output: options.Output = None,
 ) -> None:
-    """Check workflows and runs, and name every mistake with its file, line and field.
+    """Name every mistake in workflows and runs.
 
-    Exits with 0 when there is none, and with 2 otherwise.
+    Each comes with its file, line and field path. Exits with 0 when there is none, and with 2 otherwise.
     """
     found = [problem for file in files for problem in check_file(file)]
     mistakes = [problem for problem in found if not problem.note]

@@ -20,6 +20,7 @@ from leat_runner.work import Runner, RunnerOptions
 
 from leat_cli import postgres
 from leat_cli.database import Database
+from leat_cli.events import show_log
 from leat_cli.follow import exit_code, follow
 from leat_cli.interrupts import interrupts
 from leat_cli.order import Order
@@ -50,6 +51,7 @@ def run_here(order: Order, functions: Sequence[str], progress: Progress) -> End:
         Unavailable: Postgres cannot run here.
         LeatError: The functions, or a kind, cannot be loaded.
     """
+    show_log(progress.note)
     try:
         with postgres.temporary() as url:
             return asyncio.run(_run(order, functions, url, progress))

@@ -43,6 +43,11 @@ class Order:
         """Whether nothing of the run is to start."""
         return self.asked is not None and self.asked.suspend
 
+    @property
+    def priority(self) -> int:
+        """From 0 to 9."""
+        return 0 if self.asked is None else self.asked.priority
+
 
 @dataclass(frozen=True, slots=True)
 class GivenInputs:

@@ -5,8 +5,6 @@ import sys
 from enum import StrEnum
 from typing import Any
 
-import yaml
-
 
 class Format(StrEnum):
     """Forms of a result that programs read."""
@@ -19,10 +17,18 @@ def dump(value: Any, form: Format) -> str:
     """Return the text of a JSON value, with a newline at its end."""
     if form is Format.JSON:
         return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    import yaml  # noqa: PLC0415 - see the law of the room
+
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
 def print_value(value: Any, form: Format) -> None:
     """Write a JSON value to stdout."""
     sys.stdout.write(dump(value, form))
+    sys.stdout.flush()
+
+
+def print_text(value: Any) -> None:
+    """Write a JSON value to stdout for people: text as it is, anything else as JSON."""
+    sys.stdout.write(f"{value}\n" if isinstance(value, str) else dump(value, Format.JSON))
     sys.stdout.flush()

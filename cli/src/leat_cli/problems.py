@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
-from leat_engine.errors import Reason
-
-
 class Exit(IntEnum):
     """How a command ends. Interrupted by a signal it is 128 plus the signal's number, as in a shell: 130 for Ctrl-C."""
 
@@ -63,11 +60,6 @@ class Invalid(CommandError):
     def because(cls, message: str, *, file: str = "", line: int = 0) -> "Invalid":
         """Return the error for a single problem with no field path."""
         return cls([Problem(file, line, "", message)])
-
-    @classmethod
-    def of_reasons(cls, reasons: Iterable[Reason]) -> "Invalid":
-        """Return the error for reasons about what was written on the command line."""
-        return cls(Problem("", 0, reason.path, reason.message) for reason in reasons)
 
 
 class Unavailable(CommandError):

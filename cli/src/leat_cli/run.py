@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from leat_cli import options
-from leat_cli.output import print_value
+from leat_cli.output import print_text, print_value
 
 
 def run(
@@ -43,4 +43,6 @@ def run(
         end = run_here(order, tuple(functions or ()), shown)
     if output is not None:
         print_value(end.run.result(), output)
+    elif end.run.output is not None:
+        print_text(end.run.output)
     raise typer.Exit(end.code)

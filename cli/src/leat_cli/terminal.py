@@ -38,11 +38,11 @@ def err() -> Console:
 
 def duration(seconds: float) -> str:
     """Return a length of time in at most two units: ``3ms``, ``1.2s``, ``4m05s``, ``2h10m``, ``3d4h``."""
-    if seconds < 1:
+    if seconds < 0.9995:  # would round to 1000ms
         return f"{round(seconds * 1000)}ms"
-    if seconds < 60:
+    if seconds < 59.95:  # would round to 60.0s
         return f"{seconds:.1f}s"
-    whole = int(seconds)
+    whole = round(seconds)
     for size, unit, inner_size, inner in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
         if whole >= size:
             return f"{whole // size}{unit}{whole % size // inner_size:02}{inner}"
@@ -131,8 +131,9 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table
 
 def changes(before: RunSnapshot | None, after: RunSnapshot, now: datetime) -> Iterator[str]:
     """Yield a line for everything that is new since ``before``, as a log without a terminal shows it."""
-    if before is None or before.phase != after.phase:
-        yield f"{after.name}: {after.phase}" + (f": {after.message}" if after.message and not after.succeeded else "")
+    turned = before is None or before.phase != after.phase
+    if turned and not after.done:
+        yield f"{after.name}: {after.phase}"
     known = {step.name: step for step in (before.steps or ())} if before else {}
     for step in after.steps or ():
         old = known.get(step.name)
@@ -141,3 +142,5 @@ def changes(before: RunSnapshot | None, after: RunSnapshot, now: datetime) -> It
             parts = (step.state, took(step.started_at, step.finished_at, now) if step.finished_at else "",
                      f"attempt {step.attempts}" if step.attempts > 1 else "", error_line(step.error))  # fmt: skip
             yield f"{after.name}/{step.name}: " + ", ".join(part for part in parts if part)
+    if turned and after.done:
+        yield f"{after.name}: {after.phase}" + (f": {after.message}" if after.message else "")
