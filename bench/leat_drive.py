@@ -1,0 +1,162 @@
+"""Puts a load on Leat through its store: runs are accepted in batches, their jobs published, and their ends looked for.
+
+A run is done when a client that reads the run's row sees that it has finished.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from bench.load import STEPS, Load, Sample, schedule
+from leat_engine.job import END, uuid7
+from leat_engine.plan import Plan, compile_plan, revision_id
+from leat_engine.queue.rabbit import RabbitQueue
+from leat_engine.spec import parse_spec
+from leat_engine.spec.kinds import load_models
+from leat_engine.store import Store
+from leat_engine.store.records import NewRun, Revision, Root
+from leat_stack import Endpoints
+
+IN_FLIGHT = 400
+BATCH = 100
+FEEDERS = 2  # one accepts while the other one's jobs are being confirmed
+LOOK_SATURATED, LOOK_PACED = 0.05, 0.001  # seconds between two looks: rare where looks cost throughput
+DRAIN_DEADLINE = 60.0
+FINISHED = "select id from leat.run where id = any($1::uuid[]) and finished_at is not null"
+
+
+def workflow() -> dict[str, Any]:
+    """Five steps in a row, each of them durable: functions, because steps without effects cost no commit."""
+    steps: list[dict[str, Any]] = [{"name": f"step-{number}", "function": {"name": "noop"}} for number in range(STEPS)]
+    for before, step in pairwise(steps):
+        step["needs"] = [before["name"]]
+    return {"steps": steps}
+
+
+class Driver:
+    """The clients of one installation; make it by `connected`."""
+
+    def __init__(
+        self, store: Store, queue: RabbitQueue, reader: "asyncpg.Connection[asyncpg.Record]", plan: Plan
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._reader = reader
+        self._plan = plan
+        self._open: dict[UUID, float] = {}
+        self._idle = asyncio.Event()
+        self.done: list[Sample] = []
+        self.looks = 0
+
+    async def saturate(self, load: Load) -> list[Sample]:
+        """Keep `IN_FLIGHT` runs outstanding."""
+        begins = time.time() + load.warm_up
+        ends = begins + load.observed
+        async with self._watching(LOOK_SATURATED):
+            await asyncio.gather(*(self._feed(ends) for _ in range(FEEDERS)))
+        return [sample for sample in self.done if begins <= sample.finished <= ends]
+
+    async def pace(self, load: Load) -> list[Sample]:
+        """Start runs one by one, each at its moment."""
+        begins = time.time()
+
+        async def start_at(moment: float) -> None:
+            await asyncio.sleep(max(moment - time.time(), 0.0))
+            await self._start(1)
+
+        async with self._watching(LOOK_PACED):
+            await asyncio.gather(*(start_at(begins + offset) for offset in schedule(load.rate, load.paced)))
+        return [sample for sample in self.done if sample.started >= begins + load.warm_up]
+
+    async def transactions(self) -> int:
+        """Transactions that all clients of the database have ended, this reader's own left out."""
+        await self._reader.execute("select pg_stat_force_next_flush()")
+        ended = await self._reader.fetchval(
+            "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+        )
+        self.looks += 2
+        return int(ended) - self.looks
+
+    def postgres_version(self) -> str:
+        """Such as ``18.1``."""
+        version = self._reader.get_server_version()
+        return f"{version.major}.{version.minor}"
+
+    async def _feed(self, ends: float) -> None:
+        while time.time() < ends:
+            room = min(IN_FLIGHT - len(self._open), BATCH)
+            if room > 0:
+                await self._start(room)
+            else:
+                await asyncio.sleep(LOOK_SATURATED / 10)
+
+    async def _start(self, count: int) -> None:
+        """What an accepting process does: rows first, then jobs. The moment asked for is before both."""
+        runs = [self._new_run() for _ in range(count)]
+        started = time.time()
+        self._open |= {run.run_id: started for run in runs}
+        self._idle.clear()
+        accepted = await self._store.accept(runs)
+        await self._queue.publish([job for one in accepted for job in one.jobs])
+
+    def _new_run(self) -> NewRun:
+        run_id = uuid7(datetime.now(UTC), os.urandom(10))
+        return NewRun(
+            run_id=run_id,
+            namespace="bench",
+            name=str(run_id),
+            workflow="bench",
+            revision=self._plan.revision,
+            inputs={},
+            roots=tuple(Root(node, self._plan.steps[node].pool) for node in self._plan.roots),
+            total=len(self._plan.steps) - 1,
+            pool=self._plan.steps[END].pool,
+        )
+
+    @asynccontextmanager
+    async def _watching(self, interval: float) -> AsyncIterator[None]:
+        """Look for finished runs during the block, and after it until none is outstanding."""
+        watch = asyncio.create_task(self._watch(interval))
+        try:
+            yield
+            async with asyncio.timeout(DRAIN_DEADLINE):
+                await self._idle.wait()
+        finally:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+    async def _watch(self, interval: float) -> None:
+        while True:
+            if self._open:
+                finished = await self._reader.fetch(FINISHED, list(self._open))
+                now = time.time()
+                self.looks += 1
+                self.done += [Sample(self._open.pop(row["id"]), now) for row in finished]
+            if not self._open:
+                self._idle.set()
+            await asyncio.sleep(interval)
+
+
+@asynccontextmanager
+async def connected(endpoints: Endpoints, namespace: str) -> AsyncIterator[Driver]:
+    """A driver of an installation in which the workflow is known."""
+    spec = parse_spec(workflow())
+    plan = compile_plan(spec, load_models(), revision_id(spec.as_json()))
+    async with AsyncExitStack() as stack:
+        store = await Store.connect(endpoints.postgres_dsn)
+        stack.push_async_callback(store.close)
+        queue = await RabbitQueue.connect(endpoints.amqp_url, namespace)
+        stack.push_async_callback(queue.close)
+        reader = await asyncpg.connect(endpoints.postgres_dsn, server_settings={"enable_seqscan": "off"})
+        stack.push_async_callback(reader.close)
+        await store.save_revision(Revision(plan.revision, "bench", "bench", spec.as_json()))
+        yield Driver(store, queue, reader, plan)
