@@ -9,6 +9,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from leat_engine.errors import Reason
 from leat_engine.job import StepKey, run_id_of
 from leat_engine.plan import Plan

@@ -114,8 +114,9 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
         },
         "progress": f"{done}/{run.total}",
         "message": message,
-        "startedAt": _time(run.started_at, "milliseconds"),
     }
+    if phase is not Phase.PENDING:
+        status["startedAt"] = _time(run.started_at, "milliseconds")
     if run.finished_at is not None:
         status["finishedAt"] = _time(run.finished_at, "milliseconds")
     if failures := _failures(report.failures, plan, redaction):

@@ -1,0 +1,87 @@
+"""Whether a resource can become a run, and which. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from leat_engine.errors import Reason, Rejected
+from leat_engine.job import run_id_of
+from leat_engine.spec import WorkflowRun, parse_run
+from leat_engine.store.records import NewRun, Root
+from leat_operator.catalog import Catalog, Compiled
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A run for the store, with the revision that it needs there. ``cancel``: it is to be stopped at once."""
+
+    run: NewRun
+    compiled: Compiled
+    cancel: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """The run's Workflow is not there."""
+
+    workflow: str
+
+
+def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking:
+    """Decide about a WorkflowRun.
+
+    Raises:
+        Rejected: It can never run; with every reason.
+    """
+    document = parse_run(body)
+    name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
+    if document.spec.inline is not None:
+        compiled = catalog.compile(document.spec.inline, namespace, name, "spec.inline")
+        return _admitted(body, document, compiled, name)
+    workflow = document.spec.workflow.name if document.spec.workflow else ""
+    listed = catalog.get(namespace, workflow)
+    if listed is None:
+        return Lacking(workflow)
+    if listed.compiled is None:
+        raise Rejected(
+            Reason("spec.workflow.name", f"Workflow {workflow} is invalid: {reason}") for reason in listed.reasons
+        )
+    return _admitted(body, document, listed.compiled, workflow)
+
+
+def _admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled, workflow: str) -> Admitted:
+    metadata, spec, plan = body["metadata"], document.spec, compiled.plan
+    run = NewRun(
+        run_id=run_id(metadata),
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        workflow=workflow,
+        revision=compiled.revision.id,
+        inputs=plan.inputs.apply(spec.inputs),
+        roots=tuple(Root(node, plan.steps[node].pool) for node in plan.roots),
+        total=len(plan.steps) - 1,
+        pool=compiled.pool,
+        uid=metadata["uid"],
+        generation=generation(metadata),
+        priority=spec.priority,
+        suspended=spec.suspend,
+        timeout=plan.timeout,
+    )
+    return Admitted(run, compiled, spec.cancel)
+
+
+def run_id(metadata: Mapping[str, Any]) -> UUID:
+    """The id of the run that a resource stands for."""
+    return run_id_of(metadata["uid"], created_at(metadata))
+
+
+def created_at(metadata: Mapping[str, Any]) -> datetime:
+    """When a resource was created."""
+    return datetime.fromisoformat(metadata["creationTimestamp"])
+
+
+def generation(metadata: Mapping[str, Any]) -> int:
+    """The count of changes of a resource's spec."""
+    return int(metadata.get("generation", 1))

@@ -1,0 +1,98 @@
+"""The Workflows that the operator knows, compiled or with the reasons why they cannot be. Pure but for its memory."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from leat_engine.errors import Reason, Rejected
+from leat_engine.kind import SpecModels
+from leat_engine.plan import Plan, compile_plan, revision_id
+from leat_engine.spec import WorkflowSpec, parse_spec, parse_workflow
+from leat_engine.store.records import Revision
+from leat_operator.cluster import WORKFLOWS, Ref
+
+_PLANS = 1024
+"""Plans that are kept; one more is compiled again when it is needed, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A revision with its plan, and the pool of the workflow."""
+
+    revision: Revision
+    plan: Plan
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A Workflow: what it compiled to, or why it did not."""
+
+    ref: Ref
+    generation: int
+    compiled: Compiled | None
+    reasons: tuple[Reason, ...]
+
+
+class Catalog:
+    """Workflows by namespace and name, plans by revision."""
+
+    def __init__(self, models: SpecModels) -> None:
+        self._models = models
+        self._listed: dict[tuple[str, str], Listed] = {}
+        self._plans: OrderedDict[str, Compiled] = OrderedDict()
+
+    def put(self, body: Mapping[str, Any]) -> Listed:
+        """Take a Workflow as the API server shows it. An invalid one is listed with its reasons."""
+        ref, generation = Ref.of(WORKFLOWS, body), int(body["metadata"].get("generation", 1))
+        known = self._listed.get((ref.namespace, ref.name))
+        if known is not None and (known.ref.uid, known.generation) == (ref.uid, generation):
+            return known
+        try:
+            compiled = self.compile(parse_workflow(body).spec, ref.namespace, ref.name)
+            listed = Listed(ref, generation, compiled, ())
+        except Rejected as rejected:
+            listed = Listed(ref, generation, None, rejected.reasons)
+        self._listed[ref.namespace, ref.name] = listed
+        return listed
+
+    def get(self, namespace: str, name: str) -> Listed | None:
+        """The Workflow of this name, if there is one."""
+        return self._listed.get((namespace, name))
+
+    def remove(self, ref: Ref) -> None:
+        """Forget a Workflow that was deleted, unless another one has its name already. Plans stay for running runs."""
+        known = self._listed.get((ref.namespace, ref.name))
+        if known is not None and known.ref.uid == ref.uid:
+            del self._listed[ref.namespace, ref.name]
+
+    def compile(self, spec: WorkflowSpec, namespace: str, workflow: str, path: str = "spec") -> Compiled:
+        """Compile a spec, or find what it compiled to before.
+
+        Raises:
+            Rejected: With every reason; their paths begin with ``path``.
+        """
+        document = spec.as_json()
+        revision = Revision(revision_id(document), namespace, workflow, document)
+        if (kept := self._plans.get(revision.id)) is not None:
+            self._plans.move_to_end(revision.id)
+            return kept
+        compiled = Compiled(revision, compile_plan(spec, self._models, revision.id, path), spec.pool)
+        self._plans[revision.id] = compiled
+        if len(self._plans) > _PLANS:
+            self._plans.popitem(last=False)
+        return compiled
+
+    def plan(self, revision_id: str) -> Plan | None:
+        """The plan of a revision, if it is kept."""
+        kept = self._plans.get(revision_id)
+        return None if kept is None else kept.plan
+
+    def restore(self, revision: Revision) -> Plan:
+        """Compile what the store keeps of a revision.
+
+        Raises:
+            Rejected: This version of the program does not take it any more.
+        """
+        return self.compile(parse_spec(revision.spec), revision.namespace, revision.workflow).plan

@@ -1,0 +1,312 @@
+"""Intake: resources become runs. Whatever arrived while the last batch was accepted is the next batch.
+
+Everything here may be told twice: accepting is idempotent by the resource's uid, and what was accepted is remembered. A
+store that is away only makes the inbox longer.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from leat_engine.errors import QueueUnavailable, Reason, Rejected, StoreUnavailable
+from leat_engine.job import Job
+from leat_engine.queue.port import Queue
+from leat_engine.result import ErrorType, Phase, StepError
+from leat_engine.status import Status, rejected_status, waiting_status
+from leat_engine.store import Store
+from leat_engine.store.records import RunRecord, Stop
+from leat_operator import metrics
+from leat_operator.admit import Admitted, Lacking, admit, created_at, generation, run_id
+from leat_operator.catalog import Catalog
+from leat_operator.cluster import RUNS, WORKFLOWS, Cluster, ClusterUnavailable, Ref, RetryAfter
+from leat_operator.inbox import Absent, Inbox, Notice, Present
+from leat_operator.patch import Patcher
+from leat_operator.report import Reporter
+from leat_operator.waiting import WaitingRoom
+from leat_operator.workflows import tell_workflow
+
+log = structlog.get_logger(__name__)
+
+BATCH = 500
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Crossings:
+    """What the intake reaches the world through."""
+
+    store: Store
+    queue: Queue
+    cluster: Cluster
+    patcher: Patcher
+    reporter: Reporter
+
+
+@dataclass(slots=True)
+class Known:
+    """A run's resource as it was last acted on. ``run_id`` is None when it can never run."""
+
+    run_id: UUID | None
+    generation: int
+    suspend: bool = False
+    cancel: bool = False
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one look into the inbox leads to, in the order in which it is done."""
+
+    admitted: dict[str, Admitted] = field(default_factory=dict)
+    changed: list[Mapping[str, Any]] = field(default_factory=list)
+    absent: list[Absent] = field(default_factory=list)
+
+
+class Intake:
+    """Takes notices from the inbox. ``grace``: seconds that a run waits for its Workflow."""
+
+    def __init__(self, inbox: Inbox, catalog: Catalog, crossings: Crossings, *, grace: float) -> None:
+        self._inbox = inbox
+        self._catalog = catalog
+        self._to = crossings
+        self._known: dict[str, Known] = {}
+        self._waiting = WaitingRoom(grace)
+        self._revisions: set[str] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    async def run(self) -> None:
+        """Take in until cancelled."""
+        try:
+            while True:
+                wait = self._waiting.next_end(datetime.now(UTC))
+                await self.handle(await self._inbox.take(BATCH, wait))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+
+    async def handle(self, notices: Sequence[Notice]) -> None:
+        """Act on notices, and on runs that have waited for too long."""
+        batch = Batch()
+        for notice in notices:
+            match notice:
+                case Present(resource, body) if resource == WORKFLOWS:
+                    await self._workflow(body, batch)
+                case Present(_, body):
+                    await self._run(body, batch)
+                case Absent(ref) if ref.resource == WORKFLOWS:
+                    self._catalog.remove(ref)
+                case Absent():
+                    batch.absent.append(notice)
+        for body in self._waiting.ended(datetime.now(UTC)):
+            workflow = body["spec"]["workflow"]["name"]
+            self._reject(body, [Reason("spec.workflow.name", _never_came(workflow, self._waiting.grace))])
+        await self._accept(list(batch.admitted.values()))
+        for body in batch.changed:
+            await self._change(body)
+        for absent in batch.absent:
+            await self._absent(absent)
+
+    async def align(self, body: Mapping[str, Any], record: RunRecord) -> None:
+        """Bring the store to what the resource asks for, and the resource to what the store says.
+
+        Raises:
+            StoreUnavailable: Postgres does not answer.
+        """
+        ref, spec = Ref.of(RUNS, body), body["spec"]
+        known = Known(record.run_id, generation(body["metadata"]), record.suspended, record.stopping is not None)
+        await self._obey(ref, known, spec)
+        self._known[ref.uid] = known
+        self._to.reporter.observe(record.run_id, ref, known.generation)
+        await self._to.reporter.refresh(record.run_id)
+
+    def prune(self, present: Container[str]) -> None:
+        """Forget the resources that are not ``present`` (uids) and were told their end: a watch may lose a deletion."""
+        over = [
+            uid
+            for uid, known in self._known.items()
+            if uid not in present and (known.run_id is None or self._to.reporter.settled(uid))
+        ]
+        for uid in over:
+            del self._known[uid]
+
+    async def _workflow(self, body: Mapping[str, Any], batch: Batch) -> None:
+        listed = self._catalog.put(body)
+        self._spawn(tell_workflow(self._to.patcher, listed, body))
+        for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
+            await self._run(waiting, batch)
+
+    async def _run(self, body: Mapping[str, Any], batch: Batch) -> None:
+        ref, metadata = Ref.of(RUNS, body), body["metadata"]
+        known = self._known.get(ref.uid)
+        if metadata.get("deletionTimestamp"):
+            batch.absent.append(Absent(ref, run_id(metadata)))
+        elif known is not None:
+            if generation(metadata) > known.generation:
+                batch.changed.append(body)
+        else:
+            await self._admit(ref, body, batch)
+
+    async def _admit(self, ref: Ref, body: Mapping[str, Any], batch: Batch) -> None:
+        try:
+            answer = admit(body, self._catalog)
+            if isinstance(answer, Lacking) and await self._look_for(ref.namespace, answer.workflow):
+                answer = admit(body, self._catalog)
+        except Rejected as rejected:
+            self._reject(body, rejected.reasons)
+            return
+        if isinstance(answer, Admitted):
+            batch.admitted[ref.uid] = answer
+        elif self._waiting.enter(ref, answer.workflow, body):
+            since = created_at(body["metadata"])
+            self._tell(ref, waiting_status(answer.workflow, generation(body["metadata"]), since))
+
+    async def _look_for(self, namespace: str, workflow: str) -> bool:
+        """Ask for a Workflow: its own event may come after that of a run which was created after it."""
+        found = await _insist(lambda: self._to.cluster.get(WORKFLOWS, namespace, workflow))
+        if found is not None:
+            self._catalog.put(found)
+        return found is not None
+
+    async def _accept(self, admitted: Sequence[Admitted]) -> None:
+        if not admitted:
+            return
+        metrics.ACCEPT_BATCH.observe(len(admitted))
+        try:
+            await self._save_revisions(admitted)
+            accepted = await _insist(lambda: self._to.store.accept([each.run for each in admitted]))
+        except Exception as error:
+            if len(admitted) > 1:  # one that Postgres refuses must not keep the others out
+                for each in admitted:
+                    await self._accept([each])
+                return
+            run = admitted[0].run
+            log.exception("run not accepted", run=str(run.run_id), uid=run.uid)
+            reason = Reason("spec", f"the store does not take this run: {type(error).__name__}: {error}")
+            self._refuse(Ref(RUNS, run.namespace, run.name, run.uid or ""), run.generation, [reason])
+            return
+        self._publish([job for each in accepted for job in each.jobs])
+        created = {each.run_id for each in accepted if each.created}
+        metrics.ACCEPTED.inc(len(created))
+        for each in admitted:
+            await self._accepted(each, created=each.run.run_id in created)
+
+    async def _accepted(self, admitted: Admitted, *, created: bool) -> None:
+        run = admitted.run
+        ref = Ref(RUNS, run.namespace, run.name, run.uid or "")
+        known = Known(run.run_id, run.generation, run.suspended)
+        if created:
+            log.info("run accepted", run=str(run.run_id), uid=run.uid, namespace=run.namespace, name=run.name)
+            self._to.reporter.expect(run)
+        else:  # told again after a restart: the sweep compares what it asks for with what the store says
+            self._to.reporter.observe(run.run_id, ref, run.generation)
+        await self._obey(ref, known, {"cancel": admitted.cancel, "suspend": run.suspended})
+        self._known[ref.uid] = known
+
+    async def _save_revisions(self, admitted: Sequence[Admitted]) -> None:
+        for revision in {each.compiled.revision.id: each.compiled.revision for each in admitted}.values():
+            if revision.id not in self._revisions:
+                await _insist(partial(self._to.store.save_revision, revision))
+                self._revisions.add(revision.id)
+
+    async def _change(self, body: Mapping[str, Any]) -> None:
+        ref, metadata = Ref.of(RUNS, body), body["metadata"]
+        known = self._known.get(ref.uid)
+        if known is None or known.run_id is None or generation(metadata) <= known.generation:
+            return
+        run = known.run_id
+        await _insist(lambda: self._obey(ref, known, body["spec"]))
+        known.generation = generation(metadata)
+        self._to.reporter.observe(run, ref, known.generation)
+        await _insist(lambda: self._to.reporter.refresh(run))
+
+    async def _obey(self, ref: Ref, known: Known, spec: Mapping[str, Any]) -> None:
+        """Do what the spec asks of a run beyond running it."""
+        if known.run_id is None:
+            return
+        run, suspend = known.run_id, bool(spec.get("suspend", False))
+        if spec.get("cancel") and not known.cancel:
+            await self._cancel(ref, run, "spec.cancel is true")
+            known.cancel = True
+        elif suspend is not known.suspend:
+            self._publish(await _insist(lambda: self._to.store.suspend(run, suspend)))
+            known.suspend = suspend
+            log.info("run suspended" if suspend else "run resumed", run=str(run), uid=ref.uid)
+
+    async def _absent(self, absent: Absent) -> None:
+        """A resource is said to be gone. Its run is cancelled if that is so, and not because the run is over."""
+        ref = absent.ref
+        known = self._known.pop(ref.uid, None)
+        self._waiting.forget(ref)
+        run = absent.run_id or (known.run_id if known is not None else None)
+        if run is None or self._to.reporter.settled(ref.uid) or (known is not None and known.run_id is None):
+            return
+        record = await _insist(lambda: self._to.store.run(run))
+        if record is None or record.phase.done:
+            return
+        found = await _insist(lambda: self._to.cluster.get(ref.resource, ref.namespace, ref.name))
+        if found is None or found["metadata"]["uid"] != ref.uid or found["metadata"].get("deletionTimestamp"):
+            metrics.CANCELLED.inc()
+            await self._cancel(ref, run, "the WorkflowRun was deleted")
+        elif known is not None:
+            self._known[ref.uid] = known
+
+    async def _cancel(self, ref: Ref, run: UUID, why: str) -> None:
+        error = StepError(ErrorType.CANCELLED, why, retriable=False).as_json()
+        self._publish(await _insist(lambda: self._to.store.stop(run, Stop(Phase.CANCELLED, True, error))))
+        log.info("run cancelled", run=str(run), uid=ref.uid, reason=why)
+
+    def _reject(self, body: Mapping[str, Any], reasons: Sequence[Reason]) -> None:
+        self._refuse(Ref.of(RUNS, body), generation(body["metadata"]), reasons)
+
+    def _refuse(self, ref: Ref, observed: int, reasons: Sequence[Reason]) -> None:
+        metrics.REJECTED.inc()
+        self._known[ref.uid] = Known(None, observed)
+        self._tell(ref, rejected_status(reasons, observed, datetime.now(UTC)))
+        log.info("run rejected", uid=ref.uid, namespace=ref.namespace, name=ref.name, reasons=len(reasons))
+
+    def _tell(self, ref: Ref, status: Status) -> None:
+        self._spawn(self._to.patcher.patch(ref, lambda: status))
+
+    def _publish(self, jobs: Sequence[Job]) -> None:
+        if jobs:
+            self._spawn(_publish(self._to.queue, jobs))
+
+    def _spawn(self, work: Awaitable[Any]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _publish(queue: Queue, jobs: Sequence[Job]) -> None:
+    try:
+        await queue.publish(jobs)
+    except QueueUnavailable as error:  # the store has them as ready: `resend` publishes them, and runners poll
+        log.warning("jobs not published", jobs=len(jobs), error=str(error))
+
+
+async def _insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Call until the store and the cluster answer. Everything that is called so may be done twice."""
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable)),
+        wait=RetryAfter(),
+        before_sleep=_told_to_wait,
+        reraise=True,
+    ):
+        with attempt:
+            return await call()
+    raise AssertionError("it retries for ever")
+
+
+def _told_to_wait(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("intake waits", attempt=state.attempt_number, error=str(error))
+
+
+def _never_came(workflow: str, grace: float) -> str:
+    return f"there is no Workflow {workflow} after {grace:g} s; create it, then a new WorkflowRun"

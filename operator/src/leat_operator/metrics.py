@@ -1,0 +1,23 @@
+"""What the operator counts. Names and labels are a public interface: dashboards and alerts read them."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+API_WRITES = Counter(
+    "leat_operator_api_writes_total",
+    "Requests of the operator that wrote to the API server, by resource and verb, whatever their outcome",
+    ["resource", "verb"],
+)
+API_ERRORS = Counter(
+    "leat_operator_api_errors_total",
+    "Requests of the operator that the API server refused or did not answer, by status code (0: no answer)",
+    ["code"],
+)
+ACCEPTED = Counter("leat_operator_runs_accepted_total", "Runs that entered the store")
+REJECTED = Counter("leat_operator_runs_rejected_total", "Runs that can never be accepted")
+ACCEPT_BATCH = Histogram(
+    "leat_operator_accept_batch_runs", "Runs per accept", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+)
+REPORTED = Counter("leat_operator_reports_total", "Status patches of runs, by what they told", ["stage"])
+UNREPORTED = Gauge("leat_operator_reports_waiting", "Runs whose status is behind the store")
+CANCELLED = Counter("leat_operator_runs_deleted_total", "Runs cancelled because their resource was deleted")
+ACTIVE = Gauge("leat_operator_active", "1 while this replica holds the Lease")

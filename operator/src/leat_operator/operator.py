@@ -1,0 +1,93 @@
+"""The composition: one replica, from its start to its end."""
+
+import asyncio
+import socket
+import uuid
+from contextlib import AsyncExitStack
+
+import structlog
+from tenacity import retry, retry_if_exception_type
+
+from leat_engine.errors import StoreUnavailable
+from leat_engine.queue.rabbit import RabbitQueue
+from leat_engine.spec.kinds import load_models
+from leat_engine.store import Store
+from leat_operator import metrics, rights
+from leat_operator.catalog import Catalog
+from leat_operator.cluster import WORKFLOWS, Cluster, ClusterUnavailable, RetryAfter
+from leat_operator.inbox import Inbox, Present
+from leat_operator.intake import Crossings, Intake
+from leat_operator.lease import Elector
+from leat_operator.patch import Patcher
+from leat_operator.probes import Probes
+from leat_operator.report import Reporter
+from leat_operator.settings import Settings
+from leat_operator.sweep import Sweep
+from leat_operator.watch import Watch
+
+log = structlog.get_logger(__name__)
+
+LEASE = "leat-operator"
+_PATIENT = retry(retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable)), wait=RetryAfter())
+
+
+class Operator:
+    """One replica. `run` stands by until it holds the Lease, then serves until it is cancelled or loses it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._ready = False
+
+    async def run(self) -> None:
+        """Serve until cancelled.
+
+        Raises:
+            Rejected: The cluster lacks rights or resources.
+            SchemaMismatch: The database is not of this version.
+            LeaseLost: Another replica is the active one.
+        """
+        settings = self._settings
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(Probes(settings.metrics_host, settings.metrics_port, lambda: self._ready))
+            cluster = await stack.enter_async_context(Cluster())
+            await _PATIENT(rights.check)(cluster, rights.needed(settings.watch_namespaces, settings.namespace), LEASE)
+            store = await _PATIENT(Store.connect)(settings.database_url.get_secret_value())
+            stack.push_async_callback(store.close)
+            queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
+            stack.push_async_callback(queue.close)
+            await queue.start()
+            self._ready = True
+            elector = Elector(cluster, settings.namespace, LEASE, self._identity)
+            await elector.acquire()
+            stack.push_async_callback(elector.release)
+            await self._serve(cluster, store, queue, elector)
+
+    async def _serve(self, cluster: Cluster, store: Store, queue: RabbitQueue, elector: Elector) -> None:
+        settings, inbox, catalog = self._settings, Inbox(), Catalog(load_models())
+        patcher = Patcher(cluster, rate=settings.status_writes_per_second, in_flight=settings.status_writes_in_flight)
+        reporter = Reporter(store, catalog, patcher, inbox)
+        intake = Intake(
+            inbox, catalog, Crossings(store, queue, cluster, patcher, reporter), grace=settings.workflow_grace
+        )
+        namespaces = settings.watch_namespaces
+        sweep = Sweep(store, cluster, intake, reporter, inbox, settings.sweep_interval, namespaces)
+        watch = Watch(inbox, namespaces)
+        metrics.ACTIVE.set(1)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(elector.keep())
+                await self._list_workflows(cluster, inbox)
+                for part in (intake.run(), reporter.run(), sweep.run(), watch.run()):
+                    group.create_task(part)
+        finally:
+            metrics.ACTIVE.set(0)
+            await asyncio.to_thread(watch.join, 3.0)
+
+    @_PATIENT
+    async def _list_workflows(self, cluster: Cluster, inbox: Inbox) -> None:
+        """Know every Workflow before the first run: the two watches begin in any order."""
+        for namespace in self._settings.watch_namespaces or (None,):
+            async for page in cluster.pages(WORKFLOWS, namespace):
+                for body in page:
+                    inbox.put(Present(WORKFLOWS, body))

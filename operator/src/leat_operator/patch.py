@@ -1,0 +1,58 @@
+"""Writing `.status`: at a bounded rate, a bounded number at a time, until the API server has taken it."""
+
+import asyncio
+from collections.abc import Callable
+from enum import StrEnum
+
+import structlog
+from aiolimiter import AsyncLimiter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from leat_engine.status import Status
+from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, Forbidden, NotFound, Ref, Refused, RetryAfter
+
+log = structlog.get_logger(__name__)
+
+
+class Patched(StrEnum):
+    """What became of a status."""
+
+    DONE = "done"
+    GONE = "gone"  # the object is not there any more
+    REFUSED = "refused"  # the API server will never take this status
+
+
+class Patcher:
+    """Patches statuses, at most ``rate`` a second and ``in_flight`` at a time."""
+
+    def __init__(self, cluster: Cluster, *, rate: float, in_flight: int) -> None:
+        self._cluster = cluster
+        # A burst of a tenth of a second's worth: a larger one would meet the API server's own limits.
+        self._limiter = AsyncLimiter(max(rate / 10, 1.0), max(rate / 10, 1.0) / rate)
+        self._slots = asyncio.Semaphore(in_flight)
+
+    async def patch(self, ref: Ref, render: Callable[[], Status]) -> Patched:
+        """Write a status. ``render`` is called when it is sent, each time anew, so that waiting makes nothing stale."""
+        async with self._slots:
+            try:
+                await self._insist(ref, render)
+            except NotFound:
+                return Patched.GONE
+            except Refused as refused:
+                log.exception("status refused", uid=ref.uid, namespace=ref.namespace, name=ref.name, error=str(refused))
+                return Patched.REFUSED
+            return Patched.DONE
+
+    async def _insist(self, ref: Ref, render: Callable[[], Status]) -> None:
+        retried = (ClusterUnavailable, Conflict, Forbidden)  # a right that is missing may be granted
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception_type(retried), wait=RetryAfter(), before_sleep=_tell, reraise=True
+        ):
+            with attempt:
+                await self._limiter.acquire()
+                await self._cluster.patch_status(ref, render())
+
+
+def _tell(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("status not written yet", attempt=state.attempt_number, error=str(error))

@@ -1,0 +1,277 @@
+"""Report: the store's truth about a run becomes one `.status` patch, coalesced per run.
+
+What the store says of a run's end stays in the store's list until the API server has it. What it says of progress is
+taken off the list at once and told when its time comes: should this process die meanwhile, the sweep tells it.
+"""
+
+import asyncio
+import heapq
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+
+from leat_engine.errors import Rejected, StoreUnavailable
+from leat_engine.plan import Plan
+from leat_engine.result import Phase, State
+from leat_engine.status import FAILURES, Status, begun_at, run_status, shown_phase
+from leat_engine.store import Store
+from leat_engine.store.records import NewRun, Report, RunRecord
+from leat_operator import metrics
+from leat_operator.catalog import Catalog
+from leat_operator.cluster import RUNS, Ref
+from leat_operator.inbox import Absent, Inbox
+from leat_operator.pace import FIRST_DELAY, Pace, poll_interval
+from leat_operator.patch import Patched, Patcher
+
+log = structlog.get_logger(__name__)
+
+LIMIT = 500
+"""Reports read at once, and those that may wait here for the API server before more are read."""
+
+_SETTLED = 20_000
+_STORE_AWAY = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Tracked:
+    """A run whose resource is told about it.
+
+    Attributes:
+        generation: The newest one of the resource that was seen.
+        version: Of the newest report that was read.
+        latest: What is to be told next.
+        due: When; infinite when nothing is.
+        busy: A patch is on its way.
+    """
+
+    ref: Ref
+    generation: int
+    pace: Pace = field(default_factory=Pace)
+    version: int = 0
+    latest: Report | None = None
+    due: float = float("inf")
+    busy: bool = False
+
+
+class Reporter:
+    """Reads reports from the store and patches resources. A running run without one goes to the inbox."""
+
+    def __init__(self, store: Store, catalog: Catalog, patcher: Patcher, inbox: Inbox) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._patcher = patcher
+        self._inbox = inbox
+        self._sending = 0
+        self._runs: dict[UUID, Tracked] = {}
+        self._agenda: list[tuple[float, UUID]] = []
+        self._told: list[tuple[UUID, int]] = []
+        self._settled: OrderedDict[str, None] = OrderedDict()
+        self._woken = asyncio.Event()
+        self._moved = time.monotonic()
+
+    def expect(self, run: NewRun) -> None:
+        """A run was accepted. Tell its resource so, unless the store knows better by then."""
+        now = time.monotonic()
+        tracked = self._track(run.run_id, Ref(RUNS, run.namespace, run.name, run.uid or ""), run.generation)
+        if tracked.latest is None and tracked.pace.phase is None:
+            tracked.pace.not_before = now + FIRST_DELAY
+            tracked.latest = Report(0, _pending(run))
+            self._schedule(run.run_id, tracked, now + FIRST_DELAY)
+        self._wake()
+
+    def observe(self, run_id: UUID, ref: Ref, generation: int) -> None:
+        """The resource's spec has changed, and what it asks for was done."""
+        self._track(run_id, ref, generation)
+
+    async def refresh(self, run_id: UUID) -> None:
+        """Tell the resource of a run what the store says now, as soon as its pace allows.
+
+        Raises:
+            StoreUnavailable: Postgres does not answer.
+        """
+        run = await self._store.run(run_id)
+        if run is None or run.uid is None:
+            return
+        failed = [step for step in await self._store.steps(run_id) if step.state is State.FAILED] if run.failed else []
+        self._take(Report(0, run, tuple(failed[:FAILURES])))
+        self._wake()
+
+    def settled(self, uid: str) -> bool:
+        """Whether the resource was told the end of its run."""
+        return uid in self._settled
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                try:
+                    await self._exchange()
+                except StoreUnavailable as error:
+                    log.warning("reports not read", error=str(error))
+                    await asyncio.sleep(_STORE_AWAY)
+                for run_id, tracked in self._take_due():
+                    group.create_task(self._send(run_id, tracked))
+                await self._pause()
+
+    async def _exchange(self) -> None:
+        """Tell the store what was told, and read what is new."""
+        if self._told:
+            told, self._told = self._told, []
+            with self._kept_on_failure(told):
+                await self._store.reported(told)
+        metrics.UNREPORTED.set(self._sending)
+        if self._sending >= LIMIT:
+            return
+        for report in await self._store.reports(LIMIT):
+            self._take(report)
+
+    def _take(self, report: Report) -> None:
+        run, now = report.run, time.monotonic()
+        if report.version and run.phase.done and self.settled(run.uid or ""):
+            self._told.append((run.run_id, report.version))  # read again before the store had heard that it was told
+            return
+        ref = Ref(RUNS, run.namespace, run.name, run.uid or "")
+        tracked = self._track(run.run_id, ref, run.generation)
+        if report.version and report.version <= tracked.version:
+            return  # on its way
+        tracked.version = max(tracked.version, report.version)
+        tracked.latest = report
+        self._moved = now
+        due = tracked.pace.due(shown_phase(run), tracked.generation, now)
+        if report.version and not run.phase.done:
+            self._told.append((run.run_id, report.version))
+        self._schedule(run.run_id, tracked, due)
+
+    def _take_due(self) -> Iterator[tuple[UUID, Tracked]]:
+        now = time.monotonic()
+        while self._agenda and self._agenda[0][0] <= now:
+            due, run_id = heapq.heappop(self._agenda)
+            tracked = self._runs.get(run_id)
+            if tracked is not None and tracked.due == due and not tracked.busy:
+                tracked.due, tracked.busy = float("inf"), True
+                self._sending += 1
+                yield run_id, tracked
+
+    async def _send(self, run_id: UUID, tracked: Tracked) -> None:
+        sent: Report | None = None
+        plan = await self._plan(tracked)
+
+        def render() -> Status:
+            nonlocal sent
+            sent, tracked.latest = tracked.latest or sent, None
+            assert sent is not None  # noqa: S101 (it was due because there is one)
+            return run_status(sent, plan, tracked.generation)
+
+        try:
+            outcome = await self._patcher.patch(tracked.ref, render)
+        except Exception:  # a record that cannot be rendered must not keep the others from being told
+            log.exception("status not rendered", run=str(run_id), uid=tracked.ref.uid)
+            outcome = Patched.REFUSED
+        tracked.busy = False
+        self._sending -= 1
+        if sent is not None:
+            self._conclude(run_id, tracked, sent, outcome)
+
+    def _conclude(self, run_id: UUID, tracked: Tracked, sent: Report, outcome: Patched) -> None:
+        phase, now = shown_phase(sent.run), time.monotonic()
+        if outcome is Patched.DONE:
+            metrics.REPORTED.labels(tracked.pace.stage(phase)).inc()
+            tracked.pace.told(phase, max(tracked.generation, sent.run.generation), now)
+        if phase.done:
+            if sent.version:
+                self._told.append((run_id, sent.version))
+            self._settle(tracked.ref.uid)
+            self._runs.pop(run_id, None)
+            log.info("run ended", run=str(run_id), uid=tracked.ref.uid, phase=phase.label, told=outcome.value)
+        elif outcome is Patched.GONE:
+            self._inbox.put(Absent(tracked.ref, run_id))
+        if tracked.latest is not None:
+            self._schedule(run_id, tracked, tracked.pace.due(shown_phase(tracked.latest.run), tracked.generation, now))
+
+    async def _plan(self, tracked: Tracked) -> Plan | None:
+        if tracked.latest is None:
+            return None
+        revision_id = tracked.latest.run.revision
+        if (plan := self._catalog.plan(revision_id)) is not None:
+            return plan
+        try:
+            revision = await self._store.revision(revision_id)
+            return None if revision is None else self._catalog.restore(revision)
+        except (StoreUnavailable, Rejected) as error:
+            log.warning("revision not read", revision=revision_id, error=str(error))
+            return None
+
+    def _track(self, run_id: UUID, ref: Ref, generation: int) -> Tracked:
+        tracked = self._runs.get(run_id)
+        if tracked is None:
+            tracked = self._runs[run_id] = Tracked(ref, generation)
+        tracked.generation = max(tracked.generation, generation)
+        return tracked
+
+    def _schedule(self, run_id: UUID, tracked: Tracked, due: float) -> None:
+        if not tracked.busy and due < tracked.due:
+            tracked.due = due
+            heapq.heappush(self._agenda, (due, run_id))
+
+    def _settle(self, uid: str) -> None:
+        self._settled[uid] = None
+        if len(self._settled) > _SETTLED:
+            self._settled.popitem(last=False)
+
+    def _wake(self) -> None:
+        self._moved = time.monotonic()
+        self._woken.set()
+
+    async def _pause(self) -> None:
+        now = time.monotonic()
+        shortest = poll_interval(0)
+        wait = poll_interval(now - self._moved)
+        if self._agenda:
+            wait = min(wait, max(self._agenda[0][0] - now, shortest))
+        self._woken.clear()
+        if wait <= shortest:
+            await asyncio.sleep(shortest)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._woken.wait()
+
+    @contextmanager
+    def _kept_on_failure(self, told: list[tuple[UUID, int]]) -> Iterator[None]:
+        try:
+            yield
+        except StoreUnavailable:
+            self._told = told + self._told
+            raise
+
+
+def _pending(run: NewRun) -> RunRecord:
+    """The record of a run that was accepted a moment ago, without asking the store for it."""
+    return RunRecord(
+        run_id=run.run_id,
+        namespace=run.namespace,
+        name=run.name,
+        workflow=run.workflow,
+        revision=run.revision,
+        uid=run.uid,
+        generation=run.generation,
+        phase=Phase.PENDING,
+        suspended=run.suspended,
+        stopping=None,
+        inputs=run.inputs,
+        output=None,
+        error=None,
+        priority=run.priority,
+        total=run.total,
+        live=len(run.roots),
+        succeeded=0,
+        failed=0,
+        skipped=0,
+        started_at=begun_at(run.run_id),
+        finished_at=None,
+    )

@@ -1,0 +1,40 @@
+"""What the operator needs of the cluster, checked at its start: kopf alone would serve nothing, without a word."""
+
+from collections.abc import Sequence
+
+from leat_engine.errors import Reason, Rejected
+from leat_operator.cluster import LEASES, RUNS, WORKFLOWS, Cluster, NotFound, Right
+
+
+def needed(namespaces: Sequence[str], installation: str) -> list[Right]:
+    """The rights for watching ``namespaces`` (all when empty), with the Lease in the namespace ``installation``."""
+    rights = [Right(verb, LEASES, installation) for verb in ("get", "create", "update")]
+    for namespace in namespaces or (None,):
+        for resource in (WORKFLOWS, RUNS):
+            rights += [Right(verb, resource, namespace) for verb in ("get", "list", "watch")]
+            rights.append(Right("patch", resource, namespace, "status"))
+    return rights
+
+
+async def check(cluster: Cluster, rights: Sequence[Right], lease: str) -> None:
+    """Refuse to start without a right or a resource.
+
+    Raises:
+        Rejected: With everything that is missing, and what to do.
+        ClusterUnavailable: The API server does not answer.
+    """
+    missing = [
+        Reason("", f"the operator's identity may not {right}: apply config/rbac, or grant it")
+        for right in rights
+        if not await cluster.may(right, lease if right.resource == LEASES and right.verb != "create" else "")
+    ]
+    if missing:
+        raise Rejected(missing)
+    for resource in (WORKFLOWS, RUNS):
+        namespace = next((right.namespace for right in rights if right.resource == resource), None)
+        try:
+            await anext(cluster.pages(resource, namespace, limit=1))
+        except NotFound as error:
+            raise Rejected(
+                [Reason("", f"the API server does not serve {resource.plural}.{resource.group}: apply crds/")]
+            ) from error
