@@ -25,7 +25,7 @@ from leat_engine.plan import PlanStep
 from leat_engine.result import Phase, Result, State
 from leat_engine.store.records import Stop
 from leat_engine.store.store import Delayed, Store
-from leat_engine.store.writes import Lateness, Written, Writes
+from leat_engine.store.writes import Lateness, Writes, Written
 from leat_engine.view import RunView
 
 BATCH = 500
@@ -67,6 +67,10 @@ class Hands(Protocol):
 
     def take(self, node: PlanStep) -> bool:
         """Whether the runner goes on with this step itself; a yes reserves a slot."""
+        ...
+
+    def release(self, node: PlanStep) -> None:
+        """The slot of an ended step is free: first for what follows it, as nothing else runs before ``take``."""
         ...
 
     def untake(self, node: PlanStep) -> None:
@@ -154,6 +158,7 @@ class Committer:
         runs: dict[RunView, list[Finished]] = defaultdict(list)
         for item in ended:
             runs[item.view].append(Finished(item.step, item.attempt, item.result))
+            self._hands.release(item.view.plan.steps[item.step])
         now = datetime.now(UTC)
         decisions = {view.run_id: decide(view, done, self._hands.take, now) for view, done in runs.items()}
         writes = written_form(decisions.values())
@@ -226,6 +231,7 @@ class Committer:
         for item in late:
             item.view.complete = False
             item.view.live.discard(item.step)
+            self._hands.release(item.view.plan.steps[item.step])
         self._hands.delayed(delayed)
         put = {waiting.key for waiting in delayed}
         refused = [column.key.run_id for column in columns if column.key not in put]
@@ -259,9 +265,9 @@ def written_form(decisions: Iterable[Decision]) -> Writes:
             writes.end(StepKey(run_id, ROOT_SCOPE, done.step), done.attempt, done.result)
         for new in decision.next:
             node = steps[new.step]
-            writes.come(
-                StepKey(run_id, ROOT_SCOPE, new.step), new.state, (len(node.needs), new.missing), node.pool, new.result
-            )
+            key = StepKey(run_id, ROOT_SCOPE, new.step)
+            needs = (len(node.needs), new.missing)
+            writes.come(key, new.state, needs, (node.pool, decision.view.priority), new.result)
         if decision.end is not None:
             writes.over(run_id, decision.end.phase, decision.end.output, decision.end.error)
         if decision.stop is not None:

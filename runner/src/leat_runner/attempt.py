@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
+from pydantic import ValidationError
+
 from leat_engine.commit import Ended, Late
 from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
@@ -17,7 +19,6 @@ from leat_engine.plan import PlanStep
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
-from pydantic import ValidationError
 
 MAX_LOST = 3
 """Runners that may die under a step before it counts as what kills them."""

@@ -11,6 +11,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter, Gauge, Histogram
+
 from leat_engine.commit import Committer, Ended
 from leat_engine.crash import crash_point
 from leat_engine.errors import QueueUnavailable, StoreUnavailable
@@ -18,13 +20,12 @@ from leat_engine.job import END, ROOT_SCOPE, Job, StepKey
 from leat_engine.kind import Kind, Weight
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Delivery, Queue
-from leat_engine.result import Phase, Result, State
+from leat_engine.result import Phase, Result
 from leat_engine.store.store import Claim, Delayed, Store
 from leat_engine.view import UNLOADED, RunView
 from leat_runner.attempt import Attempt, cancelled, carry_out
 from leat_runner.plans import Plans
 from leat_runner.slots import Slots
-from prometheus_client import Counter, Gauge, Histogram
 
 log = structlog.get_logger()
 CLAIMS = Counter("leat_claims", "Steps claimed", ["by"])
@@ -149,14 +150,14 @@ class Runner:
                 await self._hold_off()
             elif self._inbox:
                 await self._claim()
-            elif not self._queue.connected:
-                self._consuming = False
-                await self._poll()
             else:
                 if not self._consuming:
                     await self._queue.consume(self.options.pool, self.options.slots, self._deliver)
                     self._consuming = True
-                await self._stirred(1.0)
+                if self._queue.connected:
+                    await self._stirred(1.0)
+                else:
+                    await self._poll()
 
     async def _hold_off(self) -> None:
         """Full. Jobs that wait here longer than a moment go back, so that other runners can take them."""
@@ -254,8 +255,6 @@ class Runner:
             item = Ended(view, node.id, attempt.number, cancelled(view))
         finally:
             self._tasks.pop(attempt.key, None)
-            self._slots.give(self._units(node))
-            self._stir.set()
         self._committer.put(item)
 
     async def _learn(self, attempt: Attempt, missing: Sequence[int]) -> None:
@@ -284,6 +283,11 @@ class Runner:
         if node.id == END or node.pure:
             return True
         return node.pool == self.options.pool and not self._draining and self._slots.take(self._units(node))
+
+    def release(self, node: PlanStep) -> None:
+        """The step is over, and its slot free for what follows."""
+        self._slots.give(self._units(node))
+        self._stir.set()
 
     def untake(self, node: PlanStep) -> None:
         """Give the reserved slot back."""

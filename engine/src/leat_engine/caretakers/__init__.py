@@ -4,6 +4,6 @@ Every runner has the caretakers; one at a time does their rounds, led by one adv
 that may run twice, or not at all, without harm. Tests call the rounds; only `Caretakers` knows the clock.
 """
 
-from leat_engine.caretakers.rounds import Caretakers, CaretakerOptions
+from leat_engine.caretakers.rounds import CaretakerOptions, Caretakers
 
 __all__ = ["CaretakerOptions", "Caretakers"]

@@ -74,7 +74,8 @@ class Stop:
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run as people read it. ``live`` counts steps that are ready, claimed or delayed;
-    ``started_at`` is when it was accepted."""
+    ``started_at`` is when it was accepted.
+    """
 
     run_id: UUID
     namespace: str

@@ -16,7 +16,6 @@ from leat_engine.errors import StoreUnavailable
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey, dumps
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
-from leat_engine.store.writes import Lateness, Outcome, Writes, Written
 from leat_engine.store.records import (
     Accepted,
     AttemptRecord,
@@ -27,6 +26,7 @@ from leat_engine.store.records import (
     StepRecord,
     Stop,
 )
+from leat_engine.store.writes import Lateness, Outcome, Writes, Written
 
 SQL = {
     entry.name.removesuffix(".sql"): entry.read_text()

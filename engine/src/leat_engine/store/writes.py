@@ -45,7 +45,7 @@ class Writes:
 
     def __init__(self) -> None:
         self.ended: tuple[list[Any], ...] = tuple([] for _ in range(7))
-        self.coming: tuple[list[Any], ...] = tuple([] for _ in range(9))
+        self.coming: tuple[list[Any], ...] = tuple([] for _ in range(10))
         self.overs: tuple[list[Any], ...] = tuple([] for _ in range(4))
         self.stops: list[tuple[UUID, Stop]] = []
 
@@ -55,10 +55,20 @@ class Writes:
         for column, value in zip(self.ended, row, strict=True):
             column.append(value)
 
-    def come(self, key: StepKey, state: State, needs: tuple[int, int], pool: str, result: Result | None) -> None:
-        """A step that follows. ``needs``: how many it has, and how many are still missing after this commit."""
+    def come(
+        self, key: StepKey, state: State, needs: tuple[int, int], queue: tuple[str, int], result: Result | None
+    ) -> None:
+        """A step that follows.
+
+        Args:
+            key: Its address.
+            state: What it becomes once nothing is missing.
+            needs: How many it has, and how many are still missing after this commit.
+            queue: Its pool and priority.
+            result: Its end, if ``state`` is one.
+        """
         end = (None, None) if result is None else (_text(result.output), _text(result.error))
-        for column, value in zip(self.coming, (*key, int(state), *needs, pool, *end), strict=True):
+        for column, value in zip(self.coming, (*key, int(state), *needs, *queue, *end), strict=True):
             column.append(value)
 
     def over(self, run_id: UUID, phase: Phase, output: Any, error: Mapping[str, Any] | None) -> None:

@@ -1,44 +1,46 @@
 -- commit: write what was decided about the steps that ended, for any runs, in one statement.
 --   $1 runner
 --   ended steps    $2 run  $3 scope  $4 step  $5 attempt  $6 state  $7 output  $8 error
---   steps to come  $9 run  $10 scope $11 step $12 state   $13 needs $14 missing $15 pool $16 output $17 error
---   ended runs     $18 run $19 phase $20 output $21 error
+--   steps to come  $9 run  $10 scope $11 step $12 state   $13 needs $14 missing $15 pool $16 priority $17 output $18 error
+--   ended runs     $19 run $20 phase $21 output $22 error
 -- Lock order: runner, run (by id), step, ready. Returns per run of the batch that was applied one row (step null), and
 -- one per step to come that is ready or claimed.
+-- Joins are pinned to index look-ups, so sets of this batch meet by hashed `in`; `is true` keeps it from being a join.
 with me as materialized (            -- rescue flips `alive` under this row's lock: a commit is wholly before it or refused
   select id from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
-  select r.id, r.stopping, r.suspended, r.priority, r.uid from leat.run r, me
+  select r.id, r.stopping, r.suspended from leat.run r, me
   where r.id = any($2::uuid[]) and r.phase < 4 order by r.id for no key update of r
-), ended as (
+), ended as materialized (
   select * from unnest($2::uuid[], $3::int[], $4::int[], $5::int[], $6::smallint[], $7::json[], $8::json[])
     as e(run_id, scope, step, attempt, state, output, error)
+), not_mine as materialized (
+  select e.run_id from ended e
+  left join leat.step s on s.run_id = e.run_id and s.scope = e.scope and s.id = e.step
+    and s.attempt = e.attempt and s.state = 2 and s.runner = $1
+  where s.run_id is null
 ), good as materialized (            -- a run's part is applied whole, or not at all: fenced, or a replay
-  select l.* from locked l
-  join (select e.run_id from ended e
-        left join leat.step s on s.run_id = e.run_id and s.scope = e.scope and s.id = e.step
-          and s.attempt = e.attempt and s.state = 2 and s.runner = $1
-        group by e.run_id having count(*) = count(s.run_id)) h on h.run_id = l.id
+  select l.* from locked l where l.id not in (select run_id from not_mine)
 ), fin as (
   update leat.step s set state = e.state, output = e.output, error = e.error, finished_at = now()
-  from ended e join good g on g.id = e.run_id
-  where s.run_id = e.run_id and s.scope = e.scope and s.id = e.step
+  from ended e
+  where s.run_id = e.run_id and s.scope = e.scope and s.id = e.step and (e.run_id in (select id from good)) is true
   returning s.run_id, s.id, s.state
 ), come as materialized (
-  select c.*, g.priority, g.suspended, c.state = 2 and not g.suspended as take
-  from unnest($9::uuid[], $10::int[], $11::int[], $12::smallint[], $13::int[], $14::int[], $15::text[], $16::json[], $17::json[])
-    as c(run_id, scope, step, state, needs, missing, pool, output, error)
-  join good g on g.id = c.run_id and g.stopping is null      -- nothing new starts in a run that is being stopped
+  select c.*, (c.run_id in (select id from good where suspended)) is true as suspended
+  from unnest($9::uuid[], $10::int[], $11::int[], $12::smallint[], $13::int[], $14::int[], $15::text[], $16::smallint[],
+      $17::json[], $18::json[]) as c(run_id, scope, step, state, needs, missing, pool, priority, output, error)
+  where (c.run_id in (select id from good where stopping is null)) is true  -- nothing new starts in a stopping run
 ), nxt as (
   insert into leat.step as s
     (run_id, scope, id, state, attempt, needs, waiting, runner, output, error, opened_at, queued_at, started_at, finished_at)
   select run_id, scope, step,
-    case when missing > 0 then 0 when state >= 4 then state when take then 2 else 1 end,
+    case when missing > 0 then 0 when state >= 4 then state when state = 2 and not suspended then 2 else 1 end,
     case when missing > 0 or state in (6, 8) then 0 else 1 end,
-    needs, missing, case when take then $1::int end, output, error,
+    needs, missing, case when state = 2 and not suspended then $1::int end, output, error,
     case when missing = 0 and state < 4 then now() end,
     case when missing = 0 and state < 4 then now() end,
-    case when missing = 0 and take then now() end,
+    case when missing = 0 and state = 2 and not suspended then now() end,
     case when missing = 0 and state >= 4 then now() end
   from come
   on conflict (run_id, scope, id) do update set              -- a counted step: add the arrivals up
@@ -55,18 +57,20 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   returning s.run_id, s.scope, s.id, s.state
 ), rdy as (
   insert into leat.ready (run_id, scope, step_id, attempt, pool, priority, suspended)
-  select n.run_id, n.scope, n.id, 1, c.pool, c.priority, c.suspended
-  from nxt n join come c on c.run_id = n.run_id and c.scope = n.scope and c.step = n.id
-  where n.state = 1
+  select c.run_id, c.scope, c.step, 1, c.pool, c.priority, c.suspended from come c
+  where ((c.run_id, c.scope, c.step) in (select run_id, scope, id from nxt where state = 1)) is true
 ), sums as (
   select run_id, sum(live)::int as live,
     count(*) filter (where state = 4 and id > 0)::int as succeeded,
     count(*) filter (where state = 5 and id > 0)::int as failed,
     count(*) filter (where state in (6, 7, 8) and id > 0)::int as skipped,
-    bool_or(id = 0 and state >= 4) as over
-  from (select run_id, id, state, -1 as live from fin
-        union all select run_id, id, state, case when state between 1 and 3 then 1 else 0 end from nxt) m
-  group by run_id
+    coalesce(bool_or(id = 0 and state >= 4), false) as over,
+    max(phase) as phase, max(output)::json as output, max(error)::json as error
+  from (select run_id, id, state, -1 as live, null::smallint as phase, null::text as output, null::text as error from fin
+        union all select run_id, id, state, case when state between 1 and 3 then 1 else 0 end, null, null, null from nxt
+        union all select o.*  from (select run_id, null::int, null::smallint, 0, phase, output, error
+          from unnest($19::uuid[], $20::smallint[], $21::text[], $22::text[]) as o(run_id, phase, output, error)) o) m
+  group by run_id having count(state) > 0
 ), cnt as (
   update leat.run r set
     live        = r.live + s.live + (r.stopping is not null and not r.ending and r.live + s.live = 0 and not s.over)::int,
@@ -74,13 +78,11 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
     succeeded   = r.succeeded + s.succeeded,
     failed      = r.failed + s.failed,
     skipped     = r.skipped + s.skipped,
-    phase       = case when s.over then coalesce(r.stopping, o.phase) else r.phase end,
-    output      = case when s.over and r.stopping is null then o.output end,
-    error       = case when s.over then coalesce(r.error, o.error) else r.error end,
+    phase       = case when s.over then coalesce(r.stopping, s.phase) else r.phase end,
+    output      = case when s.over and r.stopping is null then s.output end,
+    error       = case when s.over then coalesce(r.error, s.error) else r.error end,
     finished_at = case when s.over then now() end
-  from sums s left join unnest($18::uuid[], $19::smallint[], $20::json[], $21::json[]) as o(run_id, phase, output, error)
-    on o.run_id = s.run_id
-  where r.id = s.run_id
+  from sums s where r.id = s.run_id
   returning r.id, r.live, r.ending, r.stopping, r.phase, r.uid
 ), last as (                         -- the last step of a stopped run is over: this runner goes on with its END
   insert into leat.step as s (run_id, scope, id, state, attempt, needs, waiting, runner, opened_at, queued_at, started_at)
