@@ -56,6 +56,7 @@ class Session:
         """Give the connection up. The first reason counts."""
         if not self.lost.done():
             self.lost.set_result(reason)
+            self._doubt.set()
 
     def doubt(self) -> None:
         """Have the watchdog look now instead of at its next turn."""
@@ -79,9 +80,11 @@ class Session:
     async def watch(self) -> None:
         """Ask the broker for a sign of life, again and again; lose the session when none comes."""
         channel = await self.channel(confirms=False)
-        while True:
+        while (
+            self.alive
+        ):  # not only until cancelled: wait_for, which the client uses, loses cancellations in Python 3.11
             await self._next_look()
-            if not self.blocked:
+            if self.alive and not self.blocked:
                 await channel.basic_qos(prefetch_count=0, timeout=PING_TIMEOUT)
 
     async def end(self) -> None:
@@ -159,6 +162,7 @@ class Link(Generic[T]):
 
     async def close(self) -> None:
         """Disconnect for good."""
+        self._reason = "closed by us"
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -170,7 +174,7 @@ class Link(Generic[T]):
                 self._current = (session, built)
                 self._up.set()
                 log.info("queue connected", broker=self._url.host)
-                self._reason = await session.lost
+                self._reason = await asyncio.shield(session.lost)
                 self._up.clear()
                 log.warning("queue lost", broker=self._url.host, reason=self._reason)
             finally:
@@ -215,11 +219,19 @@ async def guarded(call: Awaitable[T]) -> T:
     task = asyncio.ensure_future(call)
     try:
         await asyncio.wait({task})
-    finally:
+    except asyncio.CancelledError:
+        task.add_done_callback(_retrieved)
         task.cancel()
+        raise
     if task.cancelled():
         raise ConnectionResetError("the connection was lost meanwhile")
     return task.result()
+
+
+def _retrieved(abandoned: asyncio.Future[Any]) -> None:
+    """Take the error that nobody waits for any more, so that asyncio does not report it as forgotten."""
+    if not abandoned.cancelled():
+        abandoned.exception()
 
 
 def _cause(closing: asyncio.Future[Any]) -> str:

@@ -90,7 +90,7 @@ class Subscription:
 
     async def send_acks(self) -> None:
         """Tell the broker of acknowledgements as they come, those of one turn of the loop together."""
-        while True:
+        while self._session.alive:
             await self._acknowledged.wait()
             self._acknowledged.clear()
             await self._flush()
