@@ -53,6 +53,7 @@ class Daemons:
             text=True,
             env={**os.environ, **program.env, MARK: self._mark(program.name)},
             start_new_session=True,
+            cwd=self._home,  # where a crash dump may fall
         )
         self._pid_file(program.name).write_text(started.stdout)
         return int(started.stdout)

@@ -20,6 +20,7 @@ from leat_stack.daemons import Daemons, Program, free_ports
 
 HOME = Path(".leat/demo")
 RUNNERS = 2
+_RUN_SECONDS = 120.0
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +46,16 @@ def main() -> None:
 
 def _up(sample: Path) -> None:
     start = time.monotonic()
-    endpoints = up(HOME, tuple(Part))
-    start_leat(endpoints, Daemons(HOME.resolve()))
+    endpoints, daemons = up(HOME, tuple(Part)), Daemons(HOME.resolve())
+    start_leat(endpoints, daemons)
     log.info("everything is up after %.1f s\n", time.monotonic() - start)
     shown = os.path.relpath(sample)
     name = _run_of(sample)
     _kubectl(endpoints, "delete", "workflowrun", name, "--ignore-not-found", shown=False)  # of an earlier demo
     _kubectl(endpoints, "apply", "--filename", shown)
-    watched = _call([sys.executable, "-m", "leat_cli", "watch", name], endpoints, "leat watch " + name)
+    succeeded = _watch(endpoints, daemons, name)
     _kubectl(endpoints, "get", "workflows,workflowruns")
-    if watched != 0:
+    if not succeeded:
         raise StackError(f"the run {name} did not succeed (see {HOME}/log)")
     _say_what_next(endpoints, name)
 
@@ -77,6 +78,18 @@ def start_leat(endpoints: Endpoints, daemons: Daemons) -> None:
         daemons.start(program)
 
 
+def _watch(endpoints: Endpoints, daemons: Daemons, name: str) -> bool:
+    """Show the run until it ends, or the operator does, and return whether it succeeded."""
+    print(f"$ leat watch {name}", flush=True)
+    argv = [sys.executable, "-m", "leat_cli", "watch", name, "--output", "yaml"]
+    with subprocess.Popen(argv, env=_environment(endpoints)) as watching:
+        try:
+            daemons.wait_until(lambda: watching.poll() is not None, "operator", _RUN_SECONDS)
+        finally:
+            watching.terminate()
+    return watching.returncode == 0
+
+
 def _migrate(program: Program) -> None:
     done = subprocess.run(program.argv, check=False, env={**os.environ, **program.env}, capture_output=True, text=True)
     if done.returncode != 0:
@@ -92,16 +105,12 @@ def _run_of(sample: Path) -> str:
 
 
 def _kubectl(endpoints: Endpoints, *arguments: str, shown: bool = True) -> None:
-    title = shlex.join(["kubectl", *arguments]) if shown else ""
-    if _call([endpoints.kubectl, *arguments], endpoints, title) != 0:
+    if shown:
+        print(f"$ {shlex.join(['kubectl', *arguments])}", flush=True)
+    output = None if shown else subprocess.DEVNULL
+    done = subprocess.run([endpoints.kubectl, *arguments], check=False, env=_environment(endpoints), stdout=output)
+    if done.returncode != 0:
         raise StackError(f"kubectl {arguments[0]} failed")
-
-
-def _call(argv: list[str], endpoints: Endpoints, title: str) -> int:
-    if title:
-        print(f"$ {title}", flush=True)
-    output = None if title else subprocess.DEVNULL
-    return subprocess.run(argv, check=False, env=_environment(endpoints), stdout=output).returncode
 
 
 def _environment(endpoints: Endpoints) -> dict[str, str]:

@@ -178,7 +178,7 @@ def _answers(management_url: str) -> bool:
     connection = connect(url.hostname or "", url.port, timeout=5)
     token = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
     try:
-        connection.request("GET", "/api/overview", headers={"Authorization": f"Basic {token}"})
+        connection.request("GET", "/api/whoami", headers={"Authorization": f"Basic {token}"})
         return connection.getresponse().status == HTTPStatus.OK
     except OSError:
         return False
