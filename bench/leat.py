@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import uvloop
 
-from bench import leat_drive, parts
-from bench.load import Load, Measured, figures
+from bench import leat_create, leat_drive, parts
+from bench.load import Figures, Load, Measured, figures, percentile
 from leat_stack import Endpoints, Part, programs
 from leat_stack.apiserver import OPERATOR_NAMESPACE
 from leat_stack.daemons import free_ports
@@ -25,24 +25,40 @@ class Costs:
 
 
 @dataclass(frozen=True)
+class Created:
+    """From POST of a WorkflowRun to the watch event that shows it Succeeded; writes on the way, POST included."""
+
+    p50_ms: float
+    p99_ms: float
+    api_writes: float
+
+
+@dataclass(frozen=True)
 class LeatMeasured(Measured):
-    """Leat's figures, and what a run costs."""
+    """Leat's figures, what a run costs, and the way through the API server."""
 
     costs: Costs
+    created: Created
 
 
 def measure(load: Load) -> LeatMeasured:
-    """The figures of two runners on one machine."""
+    """The figures of two runners, first without Kubernetes (as its peers are measured), then with it."""
     with parts.stack(Part.POSTGRES, Part.RABBITMQ) as endpoints, ExitStack() as running:
         parts.output(programs.migration(endpoints))
         functions = str(parts.ROOT / "bench" / "leat_app.py")
-        for number, port in enumerate(free_ports(RUNNERS), 1):
+        *runner_ports, operator_port = free_ports(RUNNERS + 1)
+        for number, port in enumerate(runner_ports, 1):
             program = programs.runner(endpoints, number, metrics_port=port, functions=functions)
             running.enter_context(parts.running(program))
-        return uvloop.run(_through_the_store(endpoints, load))
+        one, versions, costs = uvloop.run(_through_the_store(endpoints, load))
+        whole = parts.add_to_stack(Part.KUBERNETES)
+        running.enter_context(parts.running(programs.operator(whole, metrics_port=operator_port)))
+        parts.wait_until(lambda: parts.listens(operator_port), "operator")
+        created = uvloop.run(_through_the_api_server(whole, operator_port, load))
+    return LeatMeasured([one], versions, costs, created)
 
 
-async def _through_the_store(endpoints: Endpoints, load: Load) -> LeatMeasured:
+async def _through_the_store(endpoints: Endpoints, load: Load) -> tuple[Figures, dict[str, str], Costs]:
     async with leat_drive.connected(endpoints, OPERATOR_NAMESPACE) as driver:
         statements, messages = await driver.transactions(), await _published(endpoints)
         saturated = await driver.saturate(load)
@@ -55,8 +71,21 @@ async def _through_the_store(endpoints: Endpoints, load: Load) -> LeatMeasured:
         )
         overview = await parts.rabbitmq_overview(endpoints)
         versions = {"postgres": driver.postgres_version(), "rabbitmq": overview["rabbitmq_version"]}
-    setting = f"{RUNNERS} runners"
-    return LeatMeasured([figures(setting, saturated, paced, load.seconds)], versions, costs)
+    return figures(f"{RUNNERS} runners", saturated, paced, load.seconds), versions, costs
+
+
+async def _through_the_api_server(endpoints: Endpoints, operator_port: int, load: Load) -> Created:
+    async with leat_create.connected(endpoints) as client:
+        await client.apply_workflow()
+        before = await leat_create.writes(operator_port)
+        samples = await client.pace(load)
+        by_operator = await leat_create.writes(operator_port) - before
+        latencies = [1000.0 * (sample.finished - sample.started) for sample in samples]
+        return Created(
+            p50_ms=percentile(latencies, 0.50),
+            p99_ms=percentile(latencies, 0.99),
+            api_writes=1.0 + by_operator / len(client.done),
+        )
 
 
 async def _published(endpoints: Endpoints) -> int:

@@ -21,6 +21,7 @@ from leat_stack.daemons import Daemons, Program
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".leat" / "bench"
+STACK = HOME / "stack"
 START_DEADLINE = 60.0
 
 
@@ -89,12 +90,16 @@ def _quiet(command: Sequence[str], cwd: Path | None = None) -> str:
 @contextmanager
 def stack(*wanted: Part) -> Iterator[Endpoints]:
     """Fresh parts for the length of the block, and none of them afterwards."""
-    home = HOME / "stack"
-    down(home)
+    down(STACK)
     try:
-        yield up(home, wanted)
+        yield up(STACK, wanted)
     finally:
-        down(home)
+        down(STACK)
+
+
+def add_to_stack(part: Part) -> Endpoints:
+    """Start one part more, within the block of `stack`."""
+    return up(STACK, [part])
 
 
 async def rabbitmq_overview(endpoints: Endpoints) -> dict[str, Any]:

@@ -1,29 +1,27 @@
-"""Measures Leat and its peers on this machine: a table, and as the last line one JSON object.
-
-``uv run python bench/run.py [--only leat,celery,restate] [--seconds N]``
-"""
+"""Measures Leat and its peers on this machine: a table, and as the last line one JSON object."""
 
 import argparse
 import json
 import os
 import platform
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
-
-# ruff: noqa: E402 - as a script, this file has brought its own folder; the room is imported by its name.
-sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from rich.console import Console
 from rich.table import Table
 
+from bench import leat
+from bench.leat import LeatMeasured
 from bench.load import STEPS, Load, Measured
 from bench.peers import celery, restate
 
-ENGINES: Mapping[str, Callable[[Load], Measured]] = {"celery": celery.measure, "restate": restate.measure}
+ENGINES: Mapping[str, Callable[[Load], Measured]] = {
+    "leat": leat.measure,
+    "celery": celery.measure,
+    "restate": restate.measure,
+}
 
 
 def main() -> None:
@@ -76,9 +74,29 @@ def _table(measured: Mapping[str, Measured]) -> Table:
 
 
 def _summary(measured: Mapping[str, Measured]) -> dict[str, Any]:
-    """The JSON object without its conditions; what was not measured is null."""
-    return {name: asdict(measured[name].best) if name in measured else None for name in ENGINES}
+    """The JSON object without its conditions; what was not measured is missing."""
+    summary: dict[str, Any] = {}
+    ours = measured.get("leat")
+    if isinstance(ours, LeatMeasured):
+        summary = {
+            "runs_per_s": ours.best.runs_per_s,
+            "steps_per_s": ours.best.runs_per_s * STEPS,
+            "p50_ms": ours.best.p50_ms,
+            "p99_ms": ours.best.p99_ms,
+            "create_to_succeeded_p50_ms": ours.created.p50_ms,
+            "create_to_succeeded_p99_ms": ours.created.p99_ms,
+            "api_writes_per_run": ours.created.api_writes,
+            "sql_statements_per_run": ours.costs.sql_statements,
+            "messages_per_run": ours.costs.messages,
+        }
+    for name, peer in measured.items():
+        if peer is ours:
+            continue
+        summary[name] = _rounded(asdict(peer.best))
+        if ours:
+            summary[f"ratio_{name}"] = ours.best.runs_per_s / peer.best.runs_per_s
+    return _rounded(summary)
 
 
-if __name__ == "__main__":
-    main()
+def _rounded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: round(value, 2) if isinstance(value, float) else value for key, value in values.items()}
