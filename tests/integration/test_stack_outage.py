@@ -1,6 +1,5 @@
 """A part that was stopped or killed comes back at its address, with its data."""
 
-import signal
 from pathlib import Path
 
 import aio_pika
@@ -20,15 +19,11 @@ def home(tmp_path_factory):
     down(folder)
 
 
-def kill(home, name):
-    Daemons(home).find(name).send_signal(signal.SIGKILL)
-
-
 async def test_postgres_comes_back_from_a_kill_with_what_was_committed(home):
     dsn = up(home, [Part.POSTGRES]).postgres_dsn
     connection = await asyncpg.connect(dsn)
     await connection.execute("create table kept as select 7 as seven")
-    kill(home, Part.POSTGRES)
+    stop(home, [Part.POSTGRES], kill=True)
     assert up(home, [Part.POSTGRES]).postgres_dsn == dsn
     connection = await asyncpg.connect(dsn)
     assert await connection.fetchval("select seven from kept") == 7

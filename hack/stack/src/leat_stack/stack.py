@@ -48,13 +48,14 @@ def up(home: Path, parts: Collection[Part] = tuple(Part)) -> Endpoints:
     return endpoints
 
 
-def stop(home: Path, parts: Collection[Part] = tuple(Part)) -> None:
-    """Stop the parts and keep their data: what a test of an outage needs."""
+def stop(home: Path, parts: Collection[Part] = tuple(Part), *, kill: bool = False) -> None:
+    """Stop the parts, in order or by SIGKILL, and keep their data: what a test of an outage needs."""
     daemons = Daemons(home.resolve())
     for part in parts:
         for name in DAEMONS[part]:
             # To Postgres SIGTERM means: wait until every client has left.
-            daemons.stop(name, by=signal.SIGINT if name == Part.POSTGRES else signal.SIGTERM)
+            ask = signal.SIGINT if name == Part.POSTGRES else signal.SIGTERM
+            daemons.stop(name, by=signal.SIGKILL if kill else ask)
 
 
 def down(home: Path) -> None:
