@@ -31,7 +31,7 @@ from leat_cli.snapshot import RunSnapshot
 _EVERY = 0.05  # seconds between two looks at the store, which is in the next process
 _ROUND = 0.2  # seconds between two rounds of the caretakers, and so what the timeout of a run may be late
 _HEARTBEAT = 0.2  # seconds; also how soon running steps hear of a cancel
-_GRACE = 5.0  # seconds for steps that still run when the run is over
+_GRACE = 0.5  # seconds for steps that still run at the end, which are there only when this process is being killed
 _CANCELLED = StepError(ErrorType.CANCELLED, "the run was cancelled", retriable=False).as_json()
 _CANCEL = Stop(Phase.CANCELLED, interrupt=True, error=_CANCELLED)
 
@@ -69,7 +69,8 @@ async def _run(order: Order, functions: Sequence[str], url: str, progress: Progr
         queue = LocalQueue()
         stack.push_async_callback(queue.close)
         run_id = uuid7(datetime.now(UTC), token_bytes(10))
-        with interrupts(partial(_stop, store, queue, run_id)) as interrupted:
+        stop = partial(_stop, store, queue, run_id, progress)
+        with interrupts(stop) as interrupted:
             await _accept(store, queue, run_id, order)
             read = partial(_read, store, run_id)
             if order.suspend and not order.cancel:
@@ -103,7 +104,8 @@ async def _accept(store: Store, queue: LocalQueue, run_id: UUID, order: Order) -
     await queue.publish(jobs)
 
 
-async def _stop(store: Store, queue: LocalQueue, run_id: UUID) -> None:
+async def _stop(store: Store, queue: LocalQueue, run_id: UUID, progress: Progress) -> None:
+    progress.note("cancelling the run; once more to kill it")
     await queue.publish(await store.stop(run_id, _CANCEL))
 
 

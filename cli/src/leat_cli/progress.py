@@ -56,7 +56,7 @@ class LiveTree:
 
     def note(self, text: str) -> None:
         """Print a line above the tree."""
-        self._console.print(text, markup=False, style="yellow")
+        self._console.print(text, markup=False)
 
 
 @contextmanager
