@@ -1,8 +1,8 @@
 """The group committer: the one place where the decider meets the store.
 
-Group commit without a window: one task per runner writes, in one statement, whatever ended while the statement before was
-under way. It never waits for more. What the store does not take because it is away is held and tried again; what it
-refuses was somebody else's already.
+Group commit without a window: one task per runner writes, in one statement, whatever ended while the statement before
+was under way. It never waits for more. What the store does not take because it is away is held and tried again; what
+it refuses was somebody else's already.
 """
 
 import asyncio
@@ -33,7 +33,8 @@ BATCH = 500
 
 log = structlog.get_logger()
 COMMITS = Counter("leat_commits", "Commit statements that were written")
-COMMITTED = Counter("leat_steps_committed", "Step ends that were written", ["state"])
+_COMMITTED = Counter("leat_steps_committed", "Step ends that were written", ["state"])
+COMMITTED = {state: _COMMITTED.labels(state.label) for state in State if state.done}
 RUNS = Counter("leat_runs_ended", "Runs that ended", ["phase"])
 BATCH_SIZE = Histogram("leat_commit_batch_size", "Attempts per commit", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500))
 SECONDS = Histogram(
@@ -103,7 +104,7 @@ class Hands(Protocol):
 
 
 class Committer:
-    """Writes what ended, in order, one statement at a time. ``put`` never blocks; ``idle`` waits until all is written."""
+    """Writes what ended, in order, one statement at a time. ``put`` never blocks."""
 
     def __init__(self, store: Store, runner: int, hands: Hands) -> None:
         self._store = store
@@ -173,32 +174,40 @@ class Committer:
 
     def _apply(self, decisions: dict[UUID, Decision], written: Written) -> None:
         handed: list[Job] = []
+        lost: list[UUID] = []
         for run_id, decision in decisions.items():
-            view, outcome = decision.view, written.runs.get(run_id)
+            outcome = written.runs.get(run_id)
             if outcome is None:
                 self._refused(decision)
+                lost.append(run_id)
                 continue
             learn(decision, stopping=outcome.stopping)
-            self._count(decision)
+            for done in decision.finished:
+                COMMITTED[done.result.state].inc()
             if outcome.phase.done:
                 RUNS.labels(outcome.phase.label).inc()
-                self._hands.over(view)
-                continue
-            granted = written.claimed.get(run_id, ())
-            for new in decision.next:
-                if new.state is State.CLAIMED and new.step not in granted:
-                    self._hands.untake(view.plan.steps[new.step])
-            for step in granted:
-                view.live.add(step)
-                self._hands.begin(view, step)
-            for step in written.readied.get(run_id, ()):
-                view.complete = False
-                handed.append(_job(view, step))
+                self._hands.over(decision.view)
+            else:
+                handed += self._go_on(decision, written)
         if handed:
             self._hands.hand_over(handed)
-        lost = [run_id for run_id in decisions if run_id not in written.runs]
         if lost:
             self._hands.lost(lost)
+
+    def _go_on(self, decision: Decision, written: Written) -> list[Job]:
+        """Begin what the store granted this runner; jobs for what it made ready for anybody."""
+        view = decision.view
+        granted = written.claimed.get(view.run_id, [])
+        for new in decision.next:
+            if new.state is State.CLAIMED and new.step not in granted:
+                self._hands.untake(view.plan.steps[new.step])
+        for step in granted:
+            view.live.add(step)
+            self._hands.begin(view, step)
+        readied = written.readied.get(view.run_id, [])
+        if readied:
+            view.complete = False
+        return [_job(view, step) for step in readied]
 
     def _refused(self, decision: Decision) -> None:
         view = decision.view
@@ -207,10 +216,6 @@ class Committer:
         for new in decision.next:
             if new.state is State.CLAIMED:
                 self._hands.untake(view.plan.steps[new.step])
-
-    def _count(self, decision: Decision) -> None:
-        for done in decision.finished:
-            COMMITTED.labels(done.result.state.label).inc()
 
     # -- delays ---------------------------------------------------------------------------------------------------
 

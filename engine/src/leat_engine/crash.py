@@ -1,7 +1,7 @@
 """Named places where a test lets the process die, to count afterwards what was lost and what was doubled.
 
-``LEAT_CRASH_AT="after commit:3"`` kills the process with SIGKILL the third time it gets there. Nothing is read or counted
-in a process that was started without the variable.
+``LEAT_CRASH_AT="after commit:3"`` kills the process with SIGKILL the third time it gets there. Nothing is counted in a
+process that was started without the variable.
 """
 
 import os

@@ -1,8 +1,8 @@
 """The decider: what follows from the steps that just ended. Pure; the committer writes what it returns.
 
 A step is *decided* here when the ends of all its needs are known: it is skipped, omitted, done at once (kinds without
-effects), or runs. When some need is not known to this runner, the step is *counted*: the store adds the arrivals up, and
-whoever brings the count to zero owns the step.
+effects), or runs. When some need is not known to this runner, the step is *counted*: the store adds the arrivals up,
+and whoever brings the count to zero owns the step.
 """
 
 from collections import deque

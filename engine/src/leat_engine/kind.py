@@ -65,4 +65,3 @@ class Kind(Protocol):
 
 SpecModels = Mapping[str, type[BaseModel]]
 """Spec models by kind name."""
-

@@ -5,12 +5,13 @@ import sys
 
 import orjson
 import structlog
+from structlog.typing import Processor
 
 
 def configure(level: str, **everywhere: str | int) -> None:
     """Log JSON to stderr from ``level`` on; ``everywhere`` goes with every event. Also what libraries log."""
     threshold = logging.getLevelNamesMapping()[level.upper()]
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -5,6 +5,9 @@ import signal
 import sys
 
 import uvloop
+from prometheus_client import start_http_server
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError, StoreUnavailable
 from leat_engine.logs import configure
@@ -13,8 +16,6 @@ from leat_engine.store import Store
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.settings import RunnerSettings
 from leat_runner.work import Runner, RunnerOptions
-from prometheus_client import start_http_server
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 CONNECTIONS = 6
 """One commits, one claims, the others load, beat and care. More do not help: statements are batched."""

@@ -6,7 +6,7 @@ from leat_engine.kind import Weight
 class Slots:
     """Capacity in units: an I/O step takes one, a CPU step the share of a core.
 
-    With ``io`` = 200 and ``cpu`` = 2, a CPU step takes 100 units, so 200 I/O steps, or 2 CPU steps, or a mix run at once.
+    With ``io`` = 200 and ``cpu`` = 2, a CPU step takes 100 units: 200 I/O steps run at once, or 2 CPU steps, or a mix.
     """
 
     def __init__(self, io: int, cpu: int) -> None:

@@ -28,7 +28,8 @@ from leat_runner.plans import Plans
 from leat_runner.slots import Slots
 
 log = structlog.get_logger()
-CLAIMS = Counter("leat_claims", "Steps claimed", ["by"])
+_CLAIMS = Counter("leat_claims", "Steps claimed", ["by"])
+BY_QUEUE, BY_POLL, INLINE = (_CLAIMS.labels(by) for by in ("queue", "poll", "inline"))
 BUSY = Gauge("leat_runner_busy", "Slots in use")
 QUEUED = Histogram(
     "leat_queue_to_start_seconds", "Ready to claimed", buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300)
@@ -192,7 +193,7 @@ class Runner:
         crash_point("after claim")
         for delivery in batch:
             self._aside(self._quiet("ack", delivery.ack()))
-        CLAIMS.labels("queue").inc(len(claims))
+        BY_QUEUE.inc(len(claims))
         await self._adopt(claims)
 
     async def _poll(self) -> None:
@@ -203,7 +204,7 @@ class Runner:
             await asyncio.sleep(0.5)
             await self._recover()
             return
-        CLAIMS.labels("poll").inc(len(claims))
+        BY_POLL.inc(len(claims))
         await self._adopt(claims)
         if not claims:
             await self._stirred(POLL_INTERVAL)
@@ -295,7 +296,7 @@ class Runner:
 
     def begin(self, view: RunView, step: int) -> None:
         """Execute the first attempt of a step that was claimed with the commit before it."""
-        CLAIMS.labels("inline").inc()
+        INLINE.inc()
         self._execute(Attempt(view, view.plan.steps[step], 1, datetime.now(UTC)))
 
     def hand_over(self, jobs: Sequence[Job]) -> None:
@@ -409,7 +410,7 @@ class Runner:
         try:
             await work
         except QueueUnavailable as error:
-            log.warning(f"{what}_failed", reason=str(error))
+            log.warning("queue_failed", doing=what, reason=str(error))
 
 
 async def _forever(loop: Callable[[], Awaitable[None]]) -> None:

@@ -73,8 +73,11 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """A run as people read it. ``live`` counts steps that are ready, claimed or delayed;
-    ``started_at`` is when it was accepted.
+    """A run as people read it.
+
+    Attributes:
+        live: Steps that are ready, claimed or delayed.
+        started_at: When it was accepted.
     """
 
     run_id: UUID

@@ -112,5 +112,5 @@ def _refuse_unknown(applied: set[str], known: dict[str, str]) -> None:
     unknown = sorted(applied - known.keys())
     if unknown:
         raise SchemaMismatch(
-            f"the database was upgraded by a newer Leat (unknown migrations: {', '.join(unknown)}): upgrade this program"
+            f"the database was upgraded by a newer Leat (unknown migrations: {', '.join(unknown)}): upgrade this one"
         )
