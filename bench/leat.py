@@ -1,8 +1,10 @@
 """Measures Leat: two runners driven through the store, then through the API server and back."""
 
 import asyncio
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import uvloop
 
@@ -44,18 +46,31 @@ class LeatMeasured(Measured):
 def measure(load: Load) -> LeatMeasured:
     """The figures of two runners, first without Kubernetes (as its peers are measured), then with it."""
     with parts.stack(Part.POSTGRES, Part.RABBITMQ) as endpoints, ExitStack() as running:
-        parts.output(programs.migration(endpoints))
-        functions = str(parts.ROOT / "bench" / "leat_app.py")
-        *runner_ports, operator_port = free_ports(RUNNERS + 1)
-        for number, port in enumerate(runner_ports, 1):
-            program = programs.runner(endpoints, number, metrics_port=port, functions=functions)
-            running.enter_context(parts.running(program))
+        running.enter_context(runners(endpoints))
         one, versions, costs = uvloop.run(_through_the_store(endpoints, load))
         whole = parts.add_to_stack(Part.KUBERNETES)
+        (operator_port,) = free_ports(1)
         running.enter_context(parts.running(programs.operator(whole, metrics_port=operator_port)))
         parts.wait_until(lambda: parts.listens(operator_port), "operator")
         created = uvloop.run(_through_the_api_server(whole, operator_port, load))
     return LeatMeasured([one], versions, costs, created)
+
+
+@contextmanager
+def runners(endpoints: Endpoints) -> Iterator[Sequence[int]]:
+    """Two runners on a migrated database; their process ids."""
+    parts.output(programs.migration(endpoints))
+    functions = str(parts.ROOT / "bench" / "leat_app.py")
+    ports = free_ports(RUNNERS)
+    those = [
+        programs.runner(endpoints, number, metrics_port=port, functions=functions)
+        for number, port in enumerate(ports, 1)
+    ]
+    with ExitStack() as running:
+        processes = [running.enter_context(parts.running(program)) for program in those]
+        for program, port in zip(those, ports, strict=True):
+            parts.wait_until(partial(parts.listens, port), program.name)
+        yield processes
 
 
 async def _through_the_store(endpoints: Endpoints, load: Load) -> tuple[Figures, dict[str, str], Costs]:

@@ -114,13 +114,12 @@ async def rabbitmq_overview(endpoints: Endpoints) -> dict[str, Any]:
 
 
 @contextmanager
-def running(program: Program) -> Iterator[None]:
-    """A process with its children for the length of the block; its output goes to ``.leat/bench/log/NAME.log``."""
+def running(program: Program) -> Iterator[int]:
+    """A process with its children for the length of the block; its id. Output goes to ``.leat/bench/log/NAME.log``."""
     daemons = Daemons(HOME)
     daemons.log(program.name).unlink(missing_ok=True)
-    daemons.start(_from_here(program))
     try:
-        yield
+        yield daemons.start(_from_here(program))
     finally:
         daemons.stop(program.name)
 
