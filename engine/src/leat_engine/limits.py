@@ -33,6 +33,15 @@ EXPRESSION_DEPTH = 32
 EXPRESSION_ITERATIONS = 10_000
 """Elements that the macros of one expression (`map`, `all`...) visit together; the CEL runtime's own limit."""
 
+EXPRESSION_SECONDS = 0.25
+"""CPU time that the macros of one expression may take."""
+
+EXPRESSION_LIST_BYTES = 4 * MIB
+"""Bytes of all lists that the macros of one expression build on their way."""
+
+EXPRESSION_COPIES = 512
+"""How many times the size of what it reads a value inside an expression can be."""
+
 VALUE_DEPTH = 64
 """Nesting of lists and objects in a field."""
 

@@ -1,8 +1,8 @@
 """CEL behind ``${ }``.
 
 The law of this room: an expression is compiled once, when the workflow is planned, and what it reads is taken from its
-checked tree, never guessed from its text. What an expression costs is bounded: its length, nesting, iterations and
-result (see `leat_engine.limits`). Values never become source text, so nothing that a user's data holds is evaluated.
+checked tree, never guessed from its text. What an expression costs is bounded (see `guard`). Values never become source
+text, so nothing that a user's data holds is evaluated. Only `dialect` imports the CEL library.
 """
 
 from leat_engine.expression.names import MEMBERS_OF_RUN, Names

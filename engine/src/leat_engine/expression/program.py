@@ -1,4 +1,4 @@
-"""One CEL expression, compiled: the only module that imports the CEL library."""
+"""One CEL expression: compiled, evaluated, its result turned into JSON, its errors explained."""
 
 import base64
 import math
@@ -8,18 +8,15 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_math, ext_optional, ext_strings
-
 from leat_engine import limits
 from leat_engine.errors import ExpressionError, LeatError
-from leat_engine.expression.tree import Path, parse_tree, paths_read
+from leat_engine.expression.dialect import GUARD, environment
+from leat_engine.expression.rewrite import copies, guarded, has_loops, needs_guard
+from leat_engine.expression.tree import Node, Path, parse_tree, paths_read
 
 _STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 _POSITION = re.compile(r"ERROR: <input>:(?P<line>-?\d+):(?P<column>-?\d+): (?P<message>.*)")
-_MIXED = re.compile(r"_([-+*/])_\((?:int64, double|double, int64)\)")
 _MACRO_LIMIT = f"visits more than {limits.EXPRESSION_ITERATIONS} elements; do it in a script or function step"
-_ANY = frozenset({"DYN"})
 
 
 class CompileError(LeatError):
@@ -35,12 +32,13 @@ class Program:
         type: CEL type of the result, ``DYN`` when it is known only at evaluation.
     """
 
-    __slots__ = ("_compiled", "paths", "text", "type")
+    __slots__ = ("_compiled", "_loops", "paths", "text", "type")
 
-    def __init__(self, text: str, compiled: Any, paths: tuple[Path, ...]) -> None:
+    def __init__(self, text: str, compiled: Any, tree: Node, variables: frozenset[str]) -> None:
         self.text = text
-        self.paths = paths
+        self.paths = tuple(path for path in paths_read(tree) if path[0] in variables)
         self.type: str = compiled.return_type().name()
+        self._loops = has_loops(tree)
         self._compiled = compiled
 
     def may_be(self, type_name: str) -> bool:
@@ -53,17 +51,15 @@ class Program:
         Raises:
             ExpressionError: It has no value, or none that JSON can hold. The message names no path.
         """
+        if self._loops:
+            GUARD.start()
         try:
             result = self._compiled.eval(data=_prune(bindings, self.paths))
-            kind = result.type().name()
-            value = result.plain_value()
-        except TypeError as error:
-            raise ExpressionError("gives an optional value; end it with .orValue(...)") from error
         except (RuntimeError, MemoryError) as error:
             raise ExpressionError(_explain(str(error))) from error
-        if kind == "ERROR":
-            raise ExpressionError(_explain(value))
-        return to_json(value)
+        if self._loops and GUARD.problem:
+            raise ExpressionError(GUARD.problem)
+        return to_json(result)
 
 
 @lru_cache(maxsize=4096)
@@ -71,43 +67,64 @@ def compile_program(text: str, variables: frozenset[str]) -> Program:
     """Compile ``text``, which may read ``variables``.
 
     Raises:
-        CompileError: Syntax, an unknown name, or types that do not go together.
+        CompileError: Syntax, an unknown name, types that do not go together, or a cost without bounds.
     """
     if len(text) > limits.EXPRESSION_CHARS:
         raise CompileError(f"is {len(text)} characters long; an expression may have {limits.EXPRESSION_CHARS}")
+    cel = environment(variables)
     try:
-        compiled = _environment(variables).compile(text)
+        compiled = cel.compile(text)
     except RuntimeError as error:
         raise CompileError(_point(text, str(error))) from error
-    names = paths_read(parse_tree(compiled.serialize()))
-    return Program(text, compiled, tuple(path for path in names if path[0] in variables))
+    serialized = compiled.serialize()
+    tree = parse_tree(serialized)
+    if (times := copies(tree)) > limits.EXPRESSION_COPIES:
+        raise CompileError(f"can copy what it reads {times} times; at most {limits.EXPRESSION_COPIES} are possible")
+    if needs_guard(tree):
+        compiled = cel.deserialize(guarded(serialized))
+    return Program(text, compiled, tree, variables)
 
 
-def to_json(value: Any) -> Any:
+def to_json(result: Any) -> Any:
     """A CEL value as a JSON value: timestamps as RFC 3339, durations as ``"3.5s"``, bytes as base64.
 
     Raises:
-        ExpressionError: JSON has no such value, or it is too large.
+        ExpressionError: It is an error, JSON has no such value, or it is too large.
     """
-    budget = [limits.OUTPUT_BYTES]
-    return _to_json(value, budget)
+    return _to_json(result, [limits.OUTPUT_BYTES])
 
 
-def _to_json(value: Any, budget: list[int]) -> Any:
+def _to_json(result: Any, budget: list[int]) -> Any:
+    """``budget`` holds the bytes left: lists and objects are opened only as far as it reaches."""
+    try:
+        value = result.value()
+    except TypeError as error:
+        raise ExpressionError("gives an optional value; end it with .orValue(...)") from error
+    if value is None or isinstance(value, int):
+        return value
+    if isinstance(value, list | dict):
+        return _open(value, budget)
+    kind = result.type().name()
+    if kind == "ERROR":
+        raise ExpressionError(_explain(value))
+    return _scalar(value, kind, budget)
+
+
+def _open(value: Any, budget: list[int]) -> Any:
+    _spend(budget, 2 * len(value))
+    if isinstance(value, list):
+        return [_to_json(item, budget) for item in value]
+    _spend(budget, sum(3 + len(key) for key in map(_key, value)))
+    return {key: _to_json(item, budget) for key, item in value.items()}
+
+
+def _scalar(value: Any, kind: str, budget: list[int]) -> Any:
     match value:
-        case None | int():
-            return value
         case float() if math.isfinite(value):
             return value
-        case str():
+        case str() if kind == "STRING":
             _spend(budget, len(value))
             return value
-        case list():
-            _spend(budget, 2 * len(value))
-            return [_to_json(item, budget) for item in value]
-        case dict():
-            _spend(budget, sum(5 + len(key) for key in map(_key, value)))
-            return {key: _to_json(item, budget) for key, item in value.items()}
         case datetime():
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         case timedelta():
@@ -118,7 +135,7 @@ def _to_json(value: Any, budget: list[int]) -> Any:
         case float():
             raise ExpressionError(f"gives {value}, which JSON has no number for")
         case _:
-            raise ExpressionError(f"gives a {type(value).__name__}, which is no JSON value")
+            raise ExpressionError(f"gives a {kind.lower()}, which is no JSON value")
 
 
 def _key(key: Any) -> str:
@@ -151,20 +168,9 @@ def _prune(bindings: Mapping[str, Any], paths: tuple[Path, ...]) -> dict[str, An
     return pruned
 
 
-@lru_cache(maxsize=64)
-def _environment(variables: frozenset[str]) -> Any:
-    types = {
-        name: cel.Type.TIMESTAMP if name == "now" else cel.Type.Map(cel.Type.STRING, cel.Type.DYN) for name in variables
-    }
-    extensions = [ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()]
-    return cel.NewEnv(variables=types, extensions=extensions)
-
-
 def _explain(message: str) -> str:
     """CEL's evaluation error in the words of this language."""
     message = _STATUS.sub("", _STATUS.sub("", message))
-    if mixed := _MIXED.search(message):
-        return f"meets an integer and a decimal number at `{mixed[1]}`; convert one of them with double(...)"
     if "budget exceeded" in message:
         return _MACRO_LIMIT
     return message[:1].lower() + message[1:].replace("in map : ", "in the object: ")

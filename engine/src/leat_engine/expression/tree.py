@@ -1,12 +1,13 @@
 """The checked tree of an expression, and what it reads.
 
-CEL hands out its checked tree only as protobuf (``cel.expr.CheckedExpr``). Nine message types of the wire format are
-read here by hand: the numbers are those of cel-spec's ``syntax.proto``, which can only grow.
+CEL hands out its checked tree only as protobuf (``cel.expr.CheckedExpr``). Nine of its message types are read here by
+hand: the numbers are those of cel-spec's ``checked.proto`` and ``syntax.proto``, which can only grow.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+
+from leat_engine.expression.wire import decode
 
 Path = tuple[str, ...]
 """A variable and the fields selected from it: ``steps.charge.output`` is ``("steps", "charge", "output")``."""
@@ -47,11 +48,19 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """What a macro such as ``map`` or ``all`` became. Its own variables are visible in ``body`` only."""
+    """What a macro such as ``map`` or ``all`` became.
+
+    Range and start value are evaluated ``outside``; condition, step and result (``body``) see the variables.
+    """
 
     variables: tuple[str, ...]
     outside: "tuple[Node, ...]"
     body: "tuple[Node, ...]"
+
+    @property
+    def parts(self) -> "tuple[Node, ...]":
+        """Everything in it."""
+        return self.outside + self.body
 
 
 Node = Const | Ident | Select | Call | Fold
@@ -59,8 +68,20 @@ Node = Const | Ident | Select | Call | Fold
 
 def parse_tree(serialized: bytes) -> Node:
     """The tree in a serialized expression, a ``CheckedExpr`` wrapped in an ``Any``."""
-    checked = _message(serialized)[2][0]
-    return _node(_message(checked)[4][0])
+    return parse_node(_one(_one(serialized, 2), 4))
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and all nodes below it."""
+    yield node
+    match node:
+        case Select(operand=operand):
+            yield from walk(operand)
+        case Call(args=parts) | Fold(parts=parts):
+            for part in parts:
+                yield from walk(part)
+        case Const() | Ident():
+            pass
 
 
 def paths_read(tree: Node) -> tuple[Path, ...]:
@@ -112,66 +133,36 @@ def _path(node: Node) -> Path | None:
             return None
 
 
-def _node(data: bytes) -> Node:
-    message = _message(data)
-    match next((number for number in range(3, 10) if number in message), 0):
+def parse_node(data: bytes) -> Node:
+    """The tree in an ``Expr``."""
+    field = next(field for field in decode(data) if field.number >= 3)
+    inner = field.data
+    match field.number:
+        case 3:
+            return Const(_text(inner, 6) if decode(inner)[0].number == 6 else None)
         case 4:
-            return Ident(_text(_message(message[4][0]), 1))
+            return Ident(_text(inner, 1))
         case 5:
-            select = _message(message[5][0])
-            return Select(_node(select[1][0]), _text(select, 2))
+            return Select(parse_node(_one(inner, 1)), _text(inner, 2))
         case 6:
-            call = _message(message[6][0])
-            return Call(_text(call, 2), tuple(map(_node, [*call.get(1, ()), *call.get(3, ())])))
+            return Call(_text(inner, 2), _nodes(inner, 1, 3))
         case 7:
-            return Call("[]", tuple(map(_node, _message(message[7][0]).get(1, ()))))
+            return Call("[]", _nodes(inner, 1))
         case 8:
-            entries = [_message(entry) for entry in _message(message[8][0]).get(2, ())]
-            return Call("{}", tuple(_node(part) for entry in entries for n in (3, 4) for part in entry.get(n, ())))
-        case 9:
-            return _fold(_message(message[9][0]))
+            entries = [entry.data for entry in decode(inner) if entry.number == 2]
+            return Call("{}", tuple(node for entry in entries for node in _nodes(entry, 3, 4)))
         case _:
-            constant = _message(message[3][0]) if 3 in message else {}
-            return Const(_text(constant, 6) if 6 in constant else None)
+            variables = tuple(field.data.decode() for field in decode(inner) if field.number in {1, 3, 8})
+            return Fold(variables, outside=_nodes(inner, 2, 4), body=_nodes(inner, 5, 6, 7))
 
 
-def _fold(message: dict[int, list[Any]]) -> Fold:
-    """Range (2) and start value (4) are evaluated outside; condition (5), step (6) and result (7) see the variables."""
-    variables = tuple(_text(message, number) for number in (1, 3, 8) if number in message)
-    outside, body = ([_node(part) for n in ns for part in message.get(n, ())] for ns in ((2, 4), (5, 6, 7)))
-    return Fold(variables, tuple(outside), tuple(body))
+def _nodes(data: bytes, *numbers: int) -> tuple[Node, ...]:
+    return tuple(parse_node(field.data) for field in decode(data) if field.number in numbers)
 
 
-def _text(message: dict[int, list[Any]], number: int) -> str:
-    return str(message.get(number, [b""])[0], "utf-8")
+def _text(data: bytes, number: int) -> str:
+    return _one(data, number).decode()
 
 
-def _message(data: bytes) -> dict[int, list[Any]]:
-    """A protobuf message as its fields by number: ints for varints, bytes for everything else."""
-    fields: dict[int, list[Any]] = {}
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        value: int | bytes
-        match tag & 7:
-            case 0:
-                value, position = _varint(data, position)
-            case 2:
-                length, position = _varint(data, position)
-                value, position = data[position : position + length], position + length
-            case wire:
-                length = {1: 8, 5: 4}[wire]
-                value, position = data[position : position + length], position + length
-        fields.setdefault(tag >> 3, []).append(value)
-    return fields
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, position
+def _one(data: bytes, number: int) -> bytes:
+    return next((field.data for field in decode(data) if field.number == number), b"")
