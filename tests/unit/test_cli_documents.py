@@ -84,7 +84,9 @@ def test_the_command_line_wins_over_the_inputs_file_and_that_over_the_run(write,
 
 
 def test_a_run_may_bring_its_own_workflow(write):
-    inline = RUN.replace("workflow: {name: greeting}", "inline: {inputs: {count: {}, who: {}}, steps: [{name: a, wait: {duration: 1s}}]}")
+    inline = RUN.replace(
+        "workflow: {name: greeting}", "inline: {inputs: {count: {}, who: {}}, steps: [{name: a, wait: {duration: 1s}}]}"
+    )
     found = order(write(inline))
     assert [step.name for step in found.plan.steps][1:] == ["a"]
 

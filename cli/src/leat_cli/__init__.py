@@ -5,10 +5,12 @@ The law of the room:
 - stdout holds the result and nothing else; progress, notes and errors go to stderr. What a program reads (`-o json`) is
   pure JSON, what a person reads says at its end what to do next.
 - Exit codes are `problems.Exit`: 0 done, 1 the run did not succeed, 2 what the user wrote is wrong, 3 a database or a
-  cluster does not answer, 130 interrupted.
-- A user's mistake never shows a traceback: it is a `problems.CommandError`, and says what was found, what is expected and
-  what to do.
+  cluster does not answer; 128 plus its number after a signal.
+- A user's mistake never shows a traceback: it is a `problems.CommandError`, and says what was found, what is expected
+  and what to do.
 - A command's file imports at its top only what `--help` needs; engine, runner, rich and clients are imported when the
-  command runs. `kubernetes` is imported in `cluster`, rich in `terminal` and `progress`, and nowhere else.
-- `snapshot` says what is shown of a run, wherever it was read: the store (`database`) or a resource (`cluster`).
+  command runs. `kubernetes` is imported in `cluster`, rich in `terminal` and `progress`, asyncpg in `database`, and
+  nowhere else.
+- `snapshot` says what is shown of a run, wherever it was read: the store (`database`, `recorded`) or a resource
+  (`cluster`, `resources`).
 """

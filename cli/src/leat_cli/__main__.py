@@ -3,7 +3,6 @@
 import sys
 
 import typer
-from leat_engine.errors import LeatError
 
 from leat_cli import db
 from leat_cli.describe import describe
@@ -13,6 +12,7 @@ from leat_cli.problems import CommandError, Exit
 from leat_cli.run import run
 from leat_cli.version import version
 from leat_cli.watch import watch
+from leat_engine.errors import LeatError
 
 app = typer.Typer(
     help="Run workflows on this machine, and look at those of a cluster.",

@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any
 
 import urllib3
@@ -36,7 +37,7 @@ class Cluster:
             Unavailable: There is no kubeconfig, or no such context in it.
         """
         try:
-            contexts, current = config.list_kube_config_contexts()
+            contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
         except ConfigException as error:
             return cls._of_pod(error)
         chosen = next((found for found in contexts if found["name"] == (context or current["name"])), None)
@@ -44,7 +45,7 @@ class Cluster:
             names = ", ".join(sorted(found["name"] for found in contexts))
             raise Unavailable(f"found --context {context!r}, expected one of the kubeconfig: {names}")
         try:
-            api = config.new_client_from_config(context=chosen["name"])
+            api = config.new_client_from_config(context=chosen["name"])  # type: ignore[no-untyped-call]
         except ConfigException as error:
             raise Unavailable(f"the kubeconfig cannot be used: {error}") from error
         return cls(api, chosen["context"].get("namespace") or "default")
@@ -53,7 +54,7 @@ class Cluster:
     def _of_pod(cls, missing: ConfigException) -> "Cluster":
         settings = client.Configuration()
         try:
-            config.load_incluster_config(settings)
+            config.load_incluster_config(settings)  # type: ignore[no-untyped-call]
         except ConfigException:
             message = (
                 f"no cluster to ask: {missing} Name a kubeconfig (export KUBECONFIG=FILE), or read the runs from their "
@@ -89,33 +90,29 @@ class Cluster:
 
     async def close(self) -> None:
         """Close the connections."""
-        self._api.close()
+        self._api.close()  # type: ignore[no-untyped-call]
 
     async def _list(self, plural: str, namespace: str | None) -> list[dict[str, Any]]:
-        if namespace is None:
-            call, arguments = self._objects.list_cluster_custom_object, (GROUP, VERSION, plural)
-        else:
-            call, arguments = self._objects.list_namespaced_custom_object, (GROUP, VERSION, namespace, plural)
+        where = () if namespace is None else (namespace,)
+        call = "list_cluster_custom_object" if namespace is None else "list_namespaced_custom_object"
         try:
-            found = await asyncio.to_thread(call, *arguments, _request_timeout=_TIMEOUT)
+            return list((await self._call(call, *where, plural))["items"])
         except (ApiException, urllib3.exceptions.HTTPError) as error:
             raise self._explained(error, plural) from error
-        return list(found["items"])
 
-    async def _get(self, plural: str, namespace: str, name: str) -> Mapping[str, Any] | None:
+    async def _get(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
         try:
-            found: Mapping[str, Any] = await asyncio.to_thread(
-                self._objects.get_namespaced_custom_object,
-                *(GROUP, VERSION, namespace, plural, name),
-                _request_timeout=_TIMEOUT,
-            )
+            return await self._call("get_namespaced_custom_object", namespace, plural, name)
         except ApiException as error:
-            if error.status == 404 and _reason_names(error, name):
+            if error.status == HTTPStatus.NOT_FOUND and _is_about(error, name):
                 return None
             raise self._explained(error, plural) from error
         except urllib3.exceptions.HTTPError as error:
             raise self._explained(error, plural) from error
-        return found
+
+    async def _call(self, method: str, *arguments: str) -> dict[str, Any]:
+        call: Callable[..., dict[str, Any]] = getattr(self._objects, method)
+        return await asyncio.to_thread(call, GROUP, VERSION, *arguments, _request_timeout=_TIMEOUT)
 
     def _explained(self, error: Exception, plural: str) -> CommandError:
         """Return what a person can do about a call that failed."""
@@ -128,21 +125,23 @@ class Cluster:
             case 403:
                 return Unavailable(f"you may not read {plural}.{GROUP}: {_message(error)}")
             case 404:
-                return Unavailable(f"the cluster at {host} knows no {plural}.{GROUP}: install Leat there, or use another --context")
+                return Unavailable(
+                    f"the cluster at {host} knows no {plural}.{GROUP}: install Leat there, or use another --context"
+                )
             case status:
                 return Unavailable(f"the API server {host} answered {status}: {_message(error)}")
 
 
 def _message(error: ApiException) -> str:
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(error.body or "")["message"])
     except (TypeError, ValueError, KeyError):
         return str(error.reason)
 
 
-def _reason_names(error: ApiException, name: str) -> bool:
+def _is_about(error: ApiException, name: str) -> bool:
     """Whether a 404 means that the object is missing; otherwise its whole resource type is."""
     try:
-        return str(json.loads(error.body)["details"]["name"]) == name
+        return str(json.loads(error.body or "")["details"]["name"]) == name
     except (TypeError, ValueError, KeyError):
         return False

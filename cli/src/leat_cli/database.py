@@ -6,13 +6,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import asyncpg
-from leat_engine.store import Store
-from leat_engine.store.records import RunRecord
 
 from leat_cli.problems import Invalid, Unavailable
 from leat_cli.recorded import snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_engine.store import Store
+from leat_engine.store.records import RunRecord
 
 
 class Database:
@@ -90,7 +90,9 @@ def explained(url: str) -> Iterator[None]:
     try:
         yield
     except (asyncpg.ClientConfigurationError, ValueError) as error:
-        raise Unavailable(f"not a database URL: {place}: {error}. Expected postgresql://USER:PASSWORD@HOST:5432/NAME") from error
+        raise Unavailable(
+            f"not a database URL: {place}: {error}. Expected postgresql://USER:PASSWORD@HOST:5432/NAME"
+        ) from error
     except asyncpg.InvalidCatalogNameError as error:
         raise Unavailable(f"{place}: {error}: create it (createdb NAME), then run `leat db migrate`") from error
     except asyncpg.PostgresError as error:

@@ -9,18 +9,15 @@ app = typer.Typer(help="The schema of the database.", no_args_is_help=True)
 
 Url = Annotated[
     str,
-    typer.Option(
-        "--database", envvar="LEAT_DATABASE_URL", metavar="URL", help="postgresql://USER:PASSWORD@HOST/NAME"
-    ),
+    typer.Option("--database", envvar="LEAT_DATABASE_URL", metavar="URL", help="postgresql://USER:PASSWORD@HOST/NAME"),
 ]
 
 
 @app.command()
 def migrate(database: Url) -> None:
     """Bring the database to the schema of this program. Doing it twice changes nothing."""
-    from leat_engine.store import migrate as apply  # noqa: PLC0415 - see the law of the room
-
     from leat_cli.database import explained  # noqa: PLC0415 - see the law of the room
+    from leat_engine.store import migrate as apply  # noqa: PLC0415 - see the law of the room
 
     with explained(database):
         applied = asyncio.run(apply(database))
@@ -32,9 +29,8 @@ def migrate(database: Url) -> None:
 @app.command()
 def status(database: Url) -> None:
     """Say whether the database has the schema of this program. Exits with 3 when it has not."""
-    from leat_engine.store import Store  # noqa: PLC0415 - see the law of the room
-
     from leat_cli.database import explained  # noqa: PLC0415 - see the law of the room
+    from leat_engine.store import Store  # noqa: PLC0415 - see the law of the room
 
     async def check() -> None:
         store = await Store.connect(database, size=1)

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from leat_cli.problems import Invalid, Problem
 from leat_engine.errors import Reason, Rejected
 from leat_engine.spec.source import Document, load_documents
-
-from leat_cli.problems import Invalid, Problem
 
 STDIN = "-"
 KINDS = ("Workflow", "WorkflowRun")

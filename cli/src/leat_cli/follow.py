@@ -3,11 +3,10 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from leat_engine.errors import LeatError
-
 from leat_cli.problems import Exit, Unavailable
 from leat_cli.progress import Progress
 from leat_cli.snapshot import RunSnapshot
+from leat_engine.errors import LeatError
 
 Read = Callable[[], Awaitable[RunSnapshot]]
 

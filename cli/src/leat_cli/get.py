@@ -40,7 +40,7 @@ class Query:
         return slice(0 if self.namespace is None else 1, None if self.form is options.View.WIDE else -2)
 
 
-def get(
+def get(  # noqa: PLR0913 - the options of a command are its parameters
     what: Annotated[str, typer.Argument(metavar="[runs|workflows]", help="What to list.")] = "runs",
     name: Annotated[str | None, typer.Argument(help="Only this one, with its values.")] = None,
     *,
@@ -71,6 +71,7 @@ def get(
 async def _get_runs(source: "Source", query: Query) -> None:
     from leat_cli.source import named_run  # noqa: PLC0415 - see the law of the room
 
+    value: object
     if query.name is not None and query.namespace is not None:
         run = await named_run(source, query.namespace, query.name)
         found, value = [run], run.as_json()
@@ -82,6 +83,7 @@ async def _get_runs(source: "Source", query: Query) -> None:
 
 
 async def _get_workflows(source: "Source", query: Query) -> None:
+    value: object
     if query.name is not None and query.namespace is not None:
         workflow = await source.workflow(query.namespace, query.name)
         if workflow is None:

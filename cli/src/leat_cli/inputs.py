@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from leat_engine.redaction import REDACTED
 
 from leat_cli.problems import Invalid, Problem
+from leat_engine.redaction import REDACTED
 
 InputSchemas = Mapping[str, Mapping[str, Any]]
 """JSON Schema by input name: `spec.inputs` of a workflow."""

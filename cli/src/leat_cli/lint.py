@@ -57,9 +57,8 @@ def check_file(file: str) -> list[Problem]:
 
 def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
     """Return what is wrong with a document. A Workflow's plan is added to ``plans``, by the workflow's name."""
-    from leat_engine.errors import Rejected  # noqa: PLC0415 - see the law of the room
-
     from leat_cli.documents import KINDS, kind_of, problems_of  # noqa: PLC0415 - see the law of the room
+    from leat_engine.errors import Rejected  # noqa: PLC0415 - see the law of the room
 
     kind = kind_of(document)
     try:
@@ -76,9 +75,8 @@ def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
 
 
 def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> None:
-    from leat_engine.spec import parse_workflow  # noqa: PLC0415 - see the law of the room
-
     from leat_cli.order import plan_of  # noqa: PLC0415 - see the law of the room
+    from leat_engine.spec import parse_workflow  # noqa: PLC0415 - see the law of the room
 
     workflow = parse_workflow(document.data)
     plans[workflow.metadata.name] = plan_of(workflow.spec, "spec")
@@ -86,9 +84,8 @@ def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> None:
 
 def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
     """Check a run; its inputs as far as its workflow is known."""
-    from leat_engine.spec import parse_run  # noqa: PLC0415 - see the law of the room
-
     from leat_cli.order import plan_of  # noqa: PLC0415 - see the law of the room
+    from leat_engine.spec import parse_run  # noqa: PLC0415 - see the law of the room
 
     spec = parse_run(document.data).spec
     if spec.inline is not None:

@@ -9,15 +9,6 @@ from functools import partial
 from secrets import token_bytes
 from uuid import UUID
 
-from leat_engine.caretakers import CaretakerOptions, Caretakers
-from leat_engine.job import uuid7
-from leat_engine.queue.local import LocalQueue
-from leat_engine.result import ErrorType, Phase, StepError
-from leat_engine.store import Store, migrate
-from leat_engine.store.records import NewRun, Revision, Root, Stop
-from leat_runner.kinds import KindSettings, KindSetup, load_kinds
-from leat_runner.work import Runner, RunnerOptions
-
 from leat_cli import postgres
 from leat_cli.database import Database
 from leat_cli.events import show_log
@@ -27,6 +18,14 @@ from leat_cli.order import Order
 from leat_cli.problems import Unavailable
 from leat_cli.progress import Progress
 from leat_cli.snapshot import RunSnapshot
+from leat_engine.caretakers import CaretakerOptions, Caretakers
+from leat_engine.job import uuid7
+from leat_engine.queue.local import LocalQueue
+from leat_engine.result import ErrorType, Phase, StepError
+from leat_engine.store import Store, migrate
+from leat_engine.store.records import NewRun, Revision, Root, Stop
+from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.work import Runner, RunnerOptions
 
 _EVERY = 0.05  # seconds between two looks at the store, which is in the next process
 _ROUND = 0.2  # seconds between two rounds of the caretakers, and so what the timeout of a run may be late

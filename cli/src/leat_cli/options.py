@@ -17,7 +17,8 @@ Database = Annotated[
     ),
 ]
 Context = Annotated[
-    str | None, typer.Option("--context", metavar="NAME", help="Context of the kubeconfig; the current one unless stated.")
+    str | None,
+    typer.Option("--context", metavar="NAME", help="Context of the kubeconfig; the current one unless stated."),
 ]
 Namespace = Annotated[
     str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace; the context's unless stated.")

@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from leat_cli.documents import is_leat, kind_of, located, name_of, read_documents
+from leat_cli.inputs import parse_pairs, read_file
+from leat_cli.problems import Invalid, Problem
 from leat_engine.errors import Reason, Rejected
 from leat_engine.plan import Plan, compile_plan, revision_id
 from leat_engine.spec import WorkflowRunSpec, WorkflowSpec, parse_run, parse_workflow
 from leat_engine.spec.kinds import load_models
 from leat_engine.spec.source import Document
-
-from leat_cli.documents import is_leat, kind_of, located, name_of, read_documents
-from leat_cli.inputs import parse_pairs, read_file
-from leat_cli.problems import Invalid, Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ def order_of(file: str, pairs: tuple[str, ...], inputs_file: str | None) -> Orde
     elif workflows:
         draft = _of_workflow(workflows[-1])
     else:
-        message = "found no Workflow or WorkflowRun, expected a document with `apiVersion: leat.dev/v1alpha1` and such a `kind`"
+        message = "found no Workflow or WorkflowRun, expected one with `apiVersion: leat.dev/v1alpha1`"
         raise Invalid.because(message, file=file)
     return replace(draft, inputs=_inputs(draft, pairs, inputs_file, runs[0] if runs else None))
 
@@ -114,6 +113,7 @@ def _of_run(document: Document, workflows: list[Document]) -> Order:
     with located(document):
         run = parse_run(document.data)
     name = run.metadata.name or run.metadata.generate_name.rstrip("-")
+    spec: Mapping[str, Any]
     if run.spec.inline is not None:
         with located(document):
             plan = plan_of(run.spec.inline, "spec.inline")

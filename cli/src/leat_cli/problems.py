@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, ClassVar
 
+
 class Exit(IntEnum):
     """How a command ends. Interrupted by a signal it is 128 plus the signal's number, as in a shell: 130 for Ctrl-C."""
 

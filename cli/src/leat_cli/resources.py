@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from leat_engine.redaction import REDACTED
-
 from leat_cli.snapshot import RunSnapshot, rfc3339, sensitive_inputs
+from leat_engine.redaction import REDACTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +46,8 @@ def run_of_resource(resource: Mapping[str, Any], workflow_spec: Mapping[str, Any
 
     Args:
         resource: As the API server returns it.
-        workflow_spec: Spec of its Workflow, which says what is sensitive. Without it no input is shown at all. The status
-            holds nothing sensitive: the operator sees to that.
+        workflow_spec: Spec of its Workflow, which says what is sensitive. Without it no input is shown at all. The
+            status holds nothing sensitive: the operator sees to that.
     """
     metadata, spec, status = resource["metadata"], resource.get("spec") or {}, resource.get("status") or {}
     inputs = spec.get("inputs") or {}

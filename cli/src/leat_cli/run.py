@@ -11,14 +11,19 @@ from leat_cli.output import print_text, print_value
 
 
 def run(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="YAML with a Workflow and, maybe, its WorkflowRun; - is stdin.")],
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="YAML with a Workflow and, maybe, its WorkflowRun; - is stdin.")
+    ],
     *,
     inputs: Annotated[
         list[str] | None,
-        typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input: JSON, or text where the input is a string."),
+        typer.Option(
+            "--input", "-i", metavar="NAME=VALUE", help="An input: JSON, or text where the input is a string."
+        ),
     ] = None,
     inputs_file: Annotated[
-        str | None, typer.Option("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; -i overrides it.")
+        str | None,
+        typer.Option("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; -i overrides it."),
     ] = None,
     functions: Annotated[
         list[str] | None,
@@ -30,8 +35,8 @@ def run(
 
     The file may hold several documents: its WorkflowRun is run, or else its last Workflow.
 
-    Exits with 0 when the run succeeded, 1 when it failed or was cancelled, 2 when something written is wrong. Ctrl-C cancels
-    the run, a second one kills it.
+    Exits with 0 when the run succeeded, 1 when it failed or was cancelled, 2 when something written is wrong.
+    Ctrl-C cancels the run, a second one kills it.
     """
     from leat_cli.local import run_here  # noqa: PLC0415 - see the law of the room
     from leat_cli.order import order_of  # noqa: PLC0415 - see the law of the room

@@ -76,6 +76,6 @@ async def named_run(source: Source, namespace: str, name: str) -> RunSnapshot:
     """
     found = await source.run(namespace, name)
     if found is None:
-        message = f"found no run {name!r} in namespace {namespace!r} of {source.where}: `leat get runs -A` lists what is there"
-        raise Invalid.because(message)
+        message = f"found no run {name!r} in namespace {namespace!r} of {source.where}"
+        raise Invalid.because(f"{message}: `leat get runs -A` lists what is there")
     return found

@@ -79,7 +79,13 @@ def error_line(error: Mapping[str, Any] | None, width: int = 160) -> str:
 def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> RenderableType:
     """Return the run and its steps as a tree of at most ``rows`` lines; what moves or failed is shown first."""
     head = Text.assemble(
-        (run.name, "bold"), "  ", state(run.phase), "  ", run.progress, "  ", (took(run.started_at, run.finished_at, now), "dim")
+        (run.name, "bold"),
+        "  ",
+        state(run.phase),
+        "  ",
+        run.progress,
+        "  ",
+        (took(run.started_at, run.finished_at, now), "dim"),
     )
     lines = Tree(head, guide_style="dim")
     steps = run.steps or ()
@@ -90,7 +96,9 @@ def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> Renderable
     if len(shown) < len(steps):
         lines.add(Text(f"… {len(steps) - len(shown)} more", style="dim"))
     for failure in run.failures:
-        lines.add(Text(f"{failure.get('step', '')}  {failure.get('reason', '')}: {failure.get('message', '')}", style="red"))
+        lines.add(
+            Text(f"{failure.get('step', '')}  {failure.get('reason', '')}: {failure.get('message', '')}", style="red")
+        )
     if run.message and not run.succeeded:
         return Group(lines, Text(run.message, style=_STYLES.get(run.phase, _UNSTARTED)[1]))
     return lines
