@@ -5,20 +5,16 @@ or headers. Statuses worth another try are 408, 425, 429 and 5xx; any other unex
 """
 
 import asyncio
-import codecs
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import aiohttp
-import orjson
 
 from leat_engine.kind import StepContext, Weight
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.spec.kinds import Http, status_expected
+from leat_runner.kinds.answer import Answer, unexpected
 from leat_runner.kinds.network import PrivateAddress, public_socket
 from leat_runner.kinds.output import succeeded, too_large
 from leat_runner.kinds.request import BadRequest, Request, request_of
@@ -35,8 +31,6 @@ SILENCE_TIMEOUT = 300.0
 
 EXCERPT = 2048
 """Bytes of an unexpected answer that go into the error."""
-
-RETRIABLE = frozenset({408, 425, 429})
 
 
 class HttpKind:
@@ -56,17 +50,17 @@ class HttpKind:
         except BadRequest as error:
             return Failed(StepError(ErrorType.INVALID, str(error), retriable=False))
         try:
-            async with self._answer(step, request, fields) as answer:
-                if not status_expected(answer.status, fields.expect):
-                    return unexpected(request, fields, answer, await _excerpt(answer), self._clock())
-                body = await _read(answer, fields.max_response_bytes)
-                if body is None:
-                    return too_large(f"the answer to {request}", None, fields.max_response_bytes)
-                return succeeded(
-                    {"status": answer.status, "headers": _headers(answer), "body": parsed(answer.headers, body)}
-                )
+            async with self._response(step, request, fields) as response:
+                success = status_expected(response.status, fields.expect)
+                body, whole = await _read(response, fields.max_response_bytes if success else EXCERPT)
         except (aiohttp.ClientError, OSError) as error:
             return _no_answer(request, error)
+        answer = Answer(response.status, _headers(response), body)
+        if not success:
+            return Failed(unexpected(request, answer, fields.expect, self._clock()))
+        if not whole:
+            return too_large(f"the answer to {request}", None, fields.max_response_bytes)
+        return succeeded(answer.as_json())
 
     async def close(self) -> None:
         """Close the idle connections."""
@@ -74,7 +68,9 @@ class HttpKind:
             await self._session.close()
 
     @asynccontextmanager
-    async def _answer(self, step: StepContext, request: Request, fields: Http) -> AsyncIterator[aiohttp.ClientResponse]:
+    async def _response(
+        self, step: StepContext, request: Request, fields: Http
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = self._open()
         silence = SILENCE_TIMEOUT if step.timeout is None else None
@@ -85,8 +81,8 @@ class HttpKind:
             data=request.body,
             allow_redirects=fields.follow_redirects,
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=silence),
-        ) as answer:
-            yield answer
+        ) as response:
+            yield response
 
     def _open(self) -> aiohttp.ClientSession:
         # Needs the running loop, so not in the constructor.
@@ -105,93 +101,20 @@ class HttpKind:
         )
 
 
-def unexpected(request: Request, fields: Http, answer: aiohttp.ClientResponse, excerpt: str, now: datetime) -> Failed:
-    """The error of an answer with another status than the expected ones."""
-    status = answer.status
-    details: dict[str, Any] = {"status": status, "body": excerpt}
-    wait = retry_after(answer.headers.get("Retry-After", ""), now)
-    if wait is not None:
-        details["retryAfter"] = wait
-    message = f"{request} answered {_status_text(status)}; expected {', '.join(fields.expect)}"
-    retriable = status in RETRIABLE or status >= 500
-    return Failed(StepError(ErrorType.HTTP_STATUS, message, retriable=retriable, details=details))
-
-
-def retry_after(value: str, now: datetime) -> int | None:
-    """Seconds of a ``Retry-After`` header, which holds seconds or a date; None when it holds neither."""
-    if value.isascii() and value.isdigit():
-        return int(value)
-    try:
-        at = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if at.tzinfo is None:
-        at = at.replace(tzinfo=UTC)
-    return max(0, round((at - now).total_seconds()))
-
-
-def parsed(headers: Mapping[str, str], body: bytes) -> Any:
-    """A body as a value: what JSON says if the content type is JSON and the text is too, else text.
-
-    The work is done when the answer comes, so a server that mislabels its answer does not make the step fail.
-    """
-    content_type, _, parameters = headers.get("Content-Type", "").partition(";")
-    content_type = content_type.strip().lower()
-    if content_type == "application/json" or content_type.endswith("+json"):
-        try:
-            return orjson.loads(body) if body else None
-        except orjson.JSONDecodeError:
-            pass
-    return body.decode(_charset(parameters), errors="replace")
-
-
-def _charset(parameters: str) -> str:
-    for parameter in parameters.split(";"):
-        name, _, value = parameter.strip().partition("=")
-        if name.lower() == "charset":
-            try:
-                return codecs.lookup(value.strip("\"'")).name
-            except LookupError:
-                break
-    return "utf-8"
-
-
-async def _read(answer: aiohttp.ClientResponse, limit: int) -> bytes | None:
-    """The whole body, or None when it is over ``limit`` bytes after decompression. Never holds more than that."""
+async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """The first ``limit`` bytes of the body after decompression, and whether that is all of it."""
     parts = bytearray()
-    async for part in answer.content.iter_any():
+    async for part in response.content.iter_any():
         parts += part
         if len(parts) > limit:
-            answer.close()
-            return None
-    return bytes(parts)
+            # The rest is of no use, so neither is the connection that would have to deliver it first.
+            response.close()
+            return bytes(parts[:limit]), False
+    return bytes(parts), True
 
 
-async def _excerpt(answer: aiohttp.ClientResponse) -> str:
-    start = await _read_start(answer)
-    return start.decode(errors="replace")
-
-
-async def _read_start(answer: aiohttp.ClientResponse) -> bytes:
-    parts = bytearray()
-    async for part in answer.content.iter_any():
-        parts += part
-        if len(parts) >= EXCERPT:
-            # The rest is of no use, so neither is the connection that would deliver it first.
-            answer.close()
-            break
-    return bytes(parts[:EXCERPT])
-
-
-def _headers(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    return {name.lower(): ", ".join(answer.headers.getall(name)) for name in answer.headers}
-
-
-def _status_text(status: int) -> str:
-    try:
-        return f"{status} {HTTPStatus(status).phrase}"
-    except ValueError:
-        return str(status)
+def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:
+    return {name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers}
 
 
 def _no_answer(request: Request, error: aiohttp.ClientError | OSError) -> Failed:
@@ -200,7 +123,7 @@ def _no_answer(request: Request, error: aiohttp.ClientError | OSError) -> Failed
             return _connection(request, str(refused.strerror), "PrivateNetwork", retriable=False)
         case aiohttp.TooManyRedirects():
             return _connection(request, "too many redirects", "TooManyRedirects", retriable=False)
-        case aiohttp.InvalidURL():
+        case aiohttp.InvalidURL() | aiohttp.NonHttpUrlClientError():
             # Only a redirect gets here: the step's own URL was checked. The target is not shown, it may hold a token.
             return _connection(request, "the redirect leads to a URL that is not http", "BadRedirect", retriable=False)
         case asyncio.TimeoutError():

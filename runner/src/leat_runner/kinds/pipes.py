@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import structlog
 
@@ -33,19 +31,35 @@ class Output(asyncio.Protocol):
         self._tail = b""
         self._line = b""
         self._lines = 0
+        self._transport: asyncio.BaseTransport | None = None
         self.fd = fd
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
+    @classmethod
+    async def open(cls, stream: str) -> "Output":
+        """Make the pipe and begin to read; not to be cancelled. ``stream`` is the name in the log."""
+        reading, writing = os.pipe()
+        output = cls(stream, writing)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: output, os.fdopen(reading, "rb", 0))
+        return output
+
     def handed_over(self) -> None:
         """Close our copy of the writing end: the process has its own, and the pipe must end with the process."""
-        if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+        os.close(self.fd)
+
+    def close(self) -> None:
+        """Stop reading, whoever still writes."""
+        if self._transport is not None:
+            self._transport.close()
 
     @property
     def tail(self) -> str:
         """The last 4 KiB, as text."""
         return self._tail.decode(errors="replace")
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport for `close`."""
+        self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         """Take what was written."""
@@ -72,22 +86,3 @@ class Output(asyncio.Protocol):
         self._lines += 1
         if self._lines <= MAX_LINES:
             log.info("script.output", stream=self._stream, line=line[:MAX_LINE].decode(errors="replace"))
-
-
-@asynccontextmanager
-async def draining(stream: str) -> AsyncIterator[Output]:
-    """A new pipe being drained. Leaving stops reading, whoever still writes. ``stream`` is its name in the log."""
-    reading, writing = os.pipe()
-    output = Output(stream, writing)
-    pipe = os.fdopen(reading, "rb", 0)
-    try:
-        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: output, pipe)
-    except BaseException:
-        pipe.close()
-        output.handed_over()
-        raise
-    try:
-        yield output
-    finally:
-        output.handed_over()
-        transport.close()

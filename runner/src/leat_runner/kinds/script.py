@@ -19,12 +19,13 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from leat_engine.kind import StepContext, Weight
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.spec.kinds import Script
-from leat_runner.kinds.pipes import draining
+from leat_runner.kinds.pipes import Output
 from leat_runner.kinds.setup import KindSetup
 from leat_runner.kinds.workspace import Workspace, environment
 
@@ -57,62 +58,93 @@ class ScriptKind:
         """Nothing is held."""
 
     async def _run(self, step: StepContext, fields: Script, workspace: Workspace) -> Outcome:
-        async with draining("stdout") as out, draining("stderr") as err:
-            try:
-                process = await _start(step, fields, workspace, (out.fd, err.fd))
-            except (OSError, ValueError) as error:
-                return _not_started(fields, error)
-            out.handed_over()
-            err.handed_over()
-            exited = asyncio.ensure_future(process.wait())
-            # The pipes close when everyone in the group has ended, not only the shell.
-            everyone: set[asyncio.Future[Any]] = {exited, out.closed, err.closed}
-            try:
-                await asyncio.wait({exited})
-                await asyncio.wait(everyone, timeout=FLUSH)
-            except asyncio.CancelledError:
-                _signal(process, signal.SIGTERM)
-                await asyncio.wait(everyone, timeout=self._grace)
-                raise
-            finally:
-                _signal(process, signal.SIGKILL)
-                await exited
-            return workspace.output() if exited.result() == 0 else _failed(exited.result(), err.tail)
+        starting = asyncio.ensure_future(_start(step, fields, workspace))
+        try:
+            running = await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # Half a start cannot be undone; a whole one can.
+            await asyncio.wait({starting})
+            if starting.exception() is None:
+                await starting.result().terminate(self._grace)
+            raise
+        except (OSError, ValueError) as error:
+            return _not_started(fields, error)
+        try:
+            code = await running.ended()
+        except asyncio.CancelledError:
+            await running.terminate(self._grace)
+            raise
+        return workspace.output() if code == 0 else _failed(code, running.err.tail)
 
 
-async def _start(step: StepContext, fields: Script, workspace: Workspace, outputs: tuple[int, int]) -> Process:
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A script's process group and its outputs."""
+
+    process: Process
+    exited: asyncio.Future[int]
+    out: Output
+    err: Output
+
+    async def ended(self) -> int:
+        """Wait for the script, and a moment for what it left behind, and kill the rest. Returns the exit code."""
+        await asyncio.wait({self.exited})
+        await asyncio.wait(self._everyone(), timeout=FLUSH)
+        await self._end()
+        return self.exited.result()
+
+    async def terminate(self, grace: float) -> None:
+        """Ask everyone in the group to end, and kill who has not after ``grace`` seconds."""
+        self._signal(signal.SIGTERM)
+        try:
+            await asyncio.wait(self._everyone(), timeout=grace)
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        self._signal(signal.SIGKILL)
+        self.out.close()
+        self.err.close()
+        await self.exited
+
+    def _everyone(self) -> set[asyncio.Future[Any]]:
+        # The pipes close when everyone who has them has ended, not only the shell.
+        return {self.exited, self.out.closed, self.err.closed}
+
+    def _signal(self, number: signal.Signals) -> None:
+        # ProcessLookupError: all have ended. PermissionError: the same on macOS, where the dead still have a group.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, number)
+
+
+async def _start(step: StepContext, fields: Script, workspace: Workspace) -> Running:
     env = environment(step, fields.env, workspace)
     workspace.fill(fields.run, fields.stdin)
-    # stdin is a file and not a pipe, so that a script which never reads it blocks nobody.
-    with workspace.stdin.open("rb") as source:
-        starting = asyncio.ensure_future(
-            asyncio.create_subprocess_exec(
+    outputs: list[Output] = []
+    try:
+        outputs.append(await Output.open("stdout"))
+        outputs.append(await Output.open("stderr"))
+        # stdin is a file and not a pipe, so that a script which never reads it blocks nobody.
+        with workspace.stdin.open("rb") as stdin:
+            process = await asyncio.create_subprocess_exec(
                 *COMMANDS[fields.shell],
                 str(workspace.script),
-                stdin=source,
-                stdout=outputs[0],
-                stderr=outputs[1],
+                stdin=stdin,
+                stdout=outputs[0].fd,
+                stderr=outputs[1].fd,
                 cwd=workspace.home,
                 env=env,
                 # A session of its own is also a process group of its own, with the process's id.
                 start_new_session=True,
             )
-        )
-        try:
-            return await asyncio.shield(starting)
-        except asyncio.CancelledError:
-            # Cancelled half-way, asyncio would kill the shell but not what the shell has started by then.
-            await asyncio.wait({starting})
-            if starting.exception() is None:
-                _signal(starting.result(), signal.SIGKILL)
-                await starting.result().wait()
-            raise
-
-
-def _signal(process: Process, number: signal.Signals) -> None:
-    # ProcessLookupError: all have ended. PermissionError: the same on macOS, where the dead still have a group.
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
+    except BaseException:
+        for output in outputs:
+            output.close()
+        raise
+    finally:
+        for output in outputs:
+            output.handed_over()
+    return Running(process, asyncio.ensure_future(process.wait()), *outputs)
 
 
 def _not_started(fields: Script, error: OSError | ValueError) -> Failed:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, NotRequired, cast, get_args, get_type_hints
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from typing_extensions import TypedDict
 
 from leat_engine.errors import LeatError
@@ -100,7 +100,8 @@ def _module(source: str) -> ModuleType:
 
 
 def _module_of_file(path: Path) -> ModuleType:
-    name = f"leat_functions.{path.resolve()}"
+    # No import can ever meet a module of this name.
+    name = str(path.resolve())
     spec = spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} is not a Python file")
@@ -148,9 +149,9 @@ def _validator(fields: dict[str, Any], extra: Literal["allow", "forbid"], place:
     arguments.__pydantic_config__ = ConfigDict(extra=extra)
     try:
         return TypeAdapter(arguments)
-    except Exception as error:
+    except PydanticUserError as error:
         raise FunctionsUnusable(
-            f"LEAT_FUNCTIONS: {place} has a parameter whose type cannot be made from JSON: {error}"
+            f"LEAT_FUNCTIONS: {place} has a parameter whose type cannot be made from JSON: {error.message}"
         ) from error
 
 
@@ -174,4 +175,4 @@ def _type_name(value: Any) -> str:
 
 
 def _place(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{function.__qualname__}"
+    return f"{function.__qualname__} in {function.__module__}"

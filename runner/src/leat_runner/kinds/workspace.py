@@ -67,13 +67,15 @@ class Workspace:
             return Succeeded()
         except OSError as error:
             return _unreadable(str(error.strerror))
-        with os.fdopen(fd, "rb") as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode):
                 return _unreadable("not a plain file")
             if status.st_size > OUTPUT_BYTES:
                 return too_large("the file $LEAT_OUTPUT", status.st_size, OUTPUT_BYTES)
-            return succeeded(_value(file.read(OUTPUT_BYTES)))
+            return succeeded(_value(os.read(fd, OUTPUT_BYTES)))
+        finally:
+            os.close(fd)
 
     def remove(self) -> None:
         """Delete everything. A step is not wrong because that fails, but a disk fills up: somebody must hear of it."""
