@@ -234,7 +234,7 @@ RUNS = st.builds(
     suspended=st.booleans(),
     stopping=st.sampled_from([None, Phase.FAILED, Phase.CANCELLED]),
     error=st.none() | st.fixed_dictionaries({"type": TEXT, "message": TEXT}),
-    output=st.none() | st.integers() | TEXT | st.lists(TEXT, max_size=5),
+    output=st.none() | st.integers(-(2**53), 2**53) | TEXT | st.lists(TEXT, max_size=5),
     succeeded=st.integers(0, 10_000),
     live=st.integers(0, 10_000),
 ).map(lambda run: replace(run, finished_at=CREATED + timedelta(1) if run.phase.done else None))

@@ -9,7 +9,8 @@ import structlog
 import uvloop
 
 from leat_engine.errors import LeatError
-from leat_operator import logs, settings
+from leat_engine.logs import configure
+from leat_operator import settings
 from leat_operator.operator import Operator
 
 log = structlog.get_logger(__name__)
@@ -33,13 +34,13 @@ def main() -> int:
     except LeatError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    logs.configure(configured.log_level)
+    configure(configured.log_level, process="operator")
     try:
         uvloop.run(serve(configured))
     except Exception as error:
         for each in leaves(error):
             trace = None if isinstance(each, LeatError) else each  # its message is all that its reader needs
-            log.error("operator ends", error=str(each), kind=type(each).__name__, exc_info=trace)
+            log.critical("operator ends", error=str(each), kind=type(each).__name__, exc_info=trace)
         return 1
     return 0
 

@@ -1,8 +1,10 @@
 """Every kopf decorator, and what kopf is told.
 
-A handler hands over and returns. It never writes, so runs get no finalizer and no annotation, and an event costs no request.
+A handler hands over and returns. It never writes: runs get no finalizer and no annotation, and events cost no requests.
 """
-# mypy: disable-error-code="untyped-decorator"  (kopf ships no types)
+
+# kopf ships no types.
+# mypy: disable-error-code="untyped-decorator"
 
 from collections.abc import Iterator
 from typing import Any

@@ -119,6 +119,9 @@ class Intake:
             StoreUnavailable: Postgres does not answer.
         """
         ref, spec = Ref.of(RUNS, body), body["spec"]
+        newer = self._known.get(ref.uid)
+        if newer is not None and newer.generation > generation(body["metadata"]):
+            return
         known = Known(record.run_id, generation(body["metadata"]), record.suspended, record.stopping is not None)
         await self._obey(ref, known, spec)
         self._known[ref.uid] = known

@@ -71,7 +71,11 @@ def is_apart(body: Body, record: RunRecord) -> bool:
 
 @dataclass(slots=True)
 class Sweep:
-    """Compares at the start and then each ``interval`` seconds. ``namespaces``: those served, all when empty."""
+    """Compares at the start and then each ``interval`` seconds. ``namespaces``: those served, all when empty.
+
+    The two sides are not listed in the same instant. So what is only told late is left to be told: after the first sweep,
+    a status or a wish counts as different when it was so in the sweep before as well.
+    """
 
     store: Store
     cluster: Cluster
@@ -80,6 +84,7 @@ class Sweep:
     inbox: Inbox
     interval: float
     namespaces: Sequence[str] = ()
+    _before: frozenset[str] | None = None
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -101,11 +106,15 @@ class Sweep:
         for record in differences.gone:
             ref = Ref(RUNS, record.namespace, record.name, record.uid or "")
             self.inbox.put(Absent(ref, record.run_id))
+        lasting = [body["metadata"]["uid"] for body in differences.unknown]
         for body in differences.unknown:
             await self._unknown(body)
         for body, record in differences.apart:
-            await self.intake.align(body, record)
+            lasting.append(body["metadata"]["uid"])
+            if self._lasts(body):
+                await self.intake.align(body, record)
         self.intake.prune(bodies)
+        self._before = frozenset(lasting)
         log.debug("swept", resources=len(bodies), gone=len(differences.gone), unknown=len(differences.unknown))
         return differences
 
@@ -115,8 +124,11 @@ class Sweep:
         if record is None:
             notice: Notice = Present(RUNS, body)
             self.inbox.put(notice)
-        elif record.phase.done:  # its end was not told, or the status was deleted
+        elif record.phase.done and self._lasts(body):  # its end was not told, or the status was deleted
             await self.reporter.refresh(run)
+
+    def _lasts(self, body: Body) -> bool:
+        return self._before is None or body["metadata"]["uid"] in self._before
 
     async def _records(self) -> list[RunRecord]:
         records: list[RunRecord] = []

@@ -1,0 +1,231 @@
+"""The operator process against a real API server, Postgres and RabbitMQ; a real runner does the steps."""
+
+import asyncio
+import signal
+from contextlib import contextmanager
+
+import pytest
+from leat_engine.store import Store, migrate
+from tests.support.operator import eventually, shop, started
+
+RUNS, WRITES = "workflowruns/status", "leat_operator_api_writes_total"
+GREET = {"name": "greet", "transform": {"greeting": "hello"}}
+LONG = {"name": "long", "wait": {"duration": "1h"}}
+
+
+@pytest.fixture(scope="module")
+def database(postgres_dsn):
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+        runner.run(migrate(postgres_dsn))
+    return postgres_dsn
+
+
+@pytest.fixture
+def environment(database, amqp_url, kubeconfig, namespace):
+    return {
+        "KUBECONFIG": kubeconfig,
+        "LEAT_DATABASE_URL": database,
+        "LEAT_AMQP_URL": amqp_url,
+        "LEAT_NAMESPACE": namespace,
+        "LEAT_WATCH_NAMESPACES": namespace,
+        "LEAT_SWEEP_INTERVAL": "1",
+        "LEAT_WORKFLOW_GRACE": "3",
+    }
+
+
+@pytest.fixture
+def operator(environment, tmp_path):
+    with operating(environment, tmp_path) as process:
+        yield process
+
+
+@pytest.fixture
+def runner(environment, tmp_path):
+    with started("leat_runner", environment, tmp_path) as process:
+        yield process
+
+
+@pytest.fixture
+def user(kubeconfig, namespace):
+    with shop(kubeconfig, namespace) as resources:
+        yield resources
+
+
+@contextmanager
+def operating(environment, folder):
+    with started("leat_operator", environment, folder) as process:
+        eventually(lambda: process.ready and process.metric("leat_operator_active") == 1, "the operator is active")
+        yield process
+
+
+def in_store(database, question):
+    """Ask the store something, in a loop of its own."""
+
+    async def ask():
+        store = await Store.connect(database, size=1)
+        try:
+            return await question(store)
+        finally:
+            await store.close()
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
+        return loop.run(ask())
+
+
+def condition(status, name):
+    return next((each for each in status.get("conditions", ()) if each["type"] == name), {})
+
+
+def test_a_run_succeeds_with_its_output_within_three_writes(operator, runner, user):
+    user.workflow("hello", GREET, output="${ steps.greet.output.greeting }")
+    created = user.run("hello-1", "hello")
+    status = user.until("hello-1", "Succeeded")
+    assert status["output"] == "hello"
+    assert status["progress"] == "1/1"
+    assert status["observedGeneration"] == created["metadata"]["generation"]
+    assert {each["type"]: each["status"] for each in status["conditions"]} == {
+        "Succeeded": "True",
+        "Reconciling": "False",
+        "Stalled": "False",
+    }
+    metadata = user.get("hello-1")["metadata"]
+    assert "finalizers" not in metadata
+    assert "annotations" not in metadata
+    assert operator.metric(WRITES, resource=RUNS) <= 2  # the third is the user's own
+
+
+def test_a_hundred_runs_cost_at_most_two_writes_each(operator, runner, user):
+    user.workflow("hello", GREET)
+    for number in range(100):
+        user.run(f"hello-{number}", "hello")
+    for number in range(100):
+        user.until(f"hello-{number}", "Succeeded")
+    assert operator.metric(WRITES, resource=RUNS) <= 200
+    assert operator.metric("leat_operator_reports_total", stage="final") == 100
+
+
+def test_a_valid_workflow_is_ready_with_its_revision(operator, user):
+    user.workflow("hello", GREET)
+    status = eventually(lambda: user.status("hello", "workflows"), "the workflow has a status")
+    assert condition(status, "Ready")["status"] == "True"
+    assert len(status["revision"]) == 16
+
+
+def test_an_invalid_workflow_is_not_ready_and_says_every_reason(operator, user):
+    user.workflow("bad", {"name": "a", "transform": "${ steps.gone.output }"}, {"name": "a", "transform": 1})
+    status = eventually(lambda: user.status("bad", "workflows"), "the workflow has a status")
+    ready = condition(status, "Ready")
+    assert ready["status"] == "False"
+    assert "spec.steps[0].transform" in ready["message"]
+    assert "spec.steps[1].name" in ready["message"]
+    user.run("bad-1", "bad")
+    assert "spec.steps[1].name" in user.until("bad-1", "Failed")["message"]
+
+
+def test_a_run_with_wrong_inputs_fails_at_once_with_the_field_path(operator, user):
+    user.workflow("hello", GREET, inputs={"who": {"type": "string"}})
+    user.run("hello-1", "hello", inputs={"who": 1, "whom": "x"})
+    status = user.until("hello-1", "Failed")
+    assert "spec.inputs.who" in status["message"]
+    assert "spec.inputs.whom" in status["message"]
+    assert condition(status, "Stalled")["status"] == "True"
+    assert operator.metric(WRITES, resource=RUNS) == 1
+
+
+def test_a_run_may_be_there_before_its_workflow(operator, runner, user):
+    user.run("hello-1", "hello")
+    waiting = user.until("hello-1", "Pending")
+    assert condition(waiting, "Succeeded")["reason"] == "WorkflowNotFound"
+    user.workflow("hello", GREET)
+    user.until("hello-1", "Succeeded")
+
+
+def test_a_run_whose_workflow_never_comes_fails_after_the_grace(operator, user):
+    user.run("hello-1", "hello")
+    assert "no Workflow hello" in user.until("hello-1", "Failed")["message"]
+
+
+def test_a_run_with_an_inline_workflow_needs_no_other_resource(operator, runner, user):
+    user.apply({"kind": "WorkflowRun", "metadata": {"name": "once"}, "spec": {"inline": {"steps": [GREET]}}})
+    user.until("once", "Succeeded")
+
+
+def test_cancel_ends_a_waiting_run(operator, runner, user):
+    user.workflow("long", LONG)
+    user.run("long-1", "long")
+    user.until("long-1", "Running")
+    changed = user.patch("long-1", {"spec": {"cancel": True}})
+    status = user.until("long-1", "Cancelled")
+    assert status["message"] == "spec.cancel is true"
+    assert status["observedGeneration"] == changed["metadata"]["generation"]
+
+
+def test_a_suspended_run_goes_on_when_it_is_resumed(operator, runner, user):
+    user.workflow("hello", GREET)
+    user.run("hello-1", "hello", suspend=True)
+    user.until("hello-1", "Suspended")
+    user.patch("hello-1", {"spec": {"suspend": False}})
+    user.until("hello-1", "Succeeded")
+
+
+def test_deleting_a_running_run_cancels_it(operator, runner, user, database, namespace):
+    user.workflow("long", LONG)
+    user.run("long-1", "long")
+    user.until("long-1", "Running")
+    user.delete("long-1")
+    find = lambda: in_store(database, lambda store: store.find_run(namespace, "long-1"))  # noqa: E731
+    eventually(lambda: find().phase.label == "Cancelled", "the run is cancelled in the store")
+
+
+def test_what_happened_while_the_operator_was_away_is_caught_up(
+    environment, runner, user, database, namespace, tmp_path
+):
+    user.workflow("long", LONG)
+    user.workflow("hello", GREET)
+    with operating(environment, tmp_path) as operator:
+        user.run("deleted", "long")
+        user.run("cancelled", "long")
+        user.until("deleted", "Running")
+        user.until("cancelled", "Running")
+        operator.end(signal.SIGKILL)
+    user.delete("deleted")
+    user.patch("cancelled", {"spec": {"cancel": True}})
+    user.run("new", "hello")
+    with operating(environment, tmp_path) as operator:
+        user.until("new", "Succeeded", 40)
+        user.until("cancelled", "Cancelled")
+        find = lambda: in_store(database, lambda store: store.find_run(namespace, "deleted"))  # noqa: E731
+        eventually(lambda: find().phase.label == "Cancelled", "the deleted run is cancelled in the store")
+
+
+def test_a_deleted_status_comes_back(operator, runner, user):
+    user.workflow("hello", GREET)
+    user.run("hello-1", "hello")
+    before = user.until("hello-1", "Succeeded")
+    user.api.replace_namespaced_custom_object_status(
+        "leat.dev", "v1alpha1", user.namespace, "workflowruns", "hello-1", {**user.get("hello-1"), "status": {}}
+    )
+    assert user.until("hello-1", "Succeeded") == before
+
+
+def test_an_operator_that_is_told_to_stop_gives_the_lease_away(environment, user, namespace, tmp_path):
+    with operating(environment, tmp_path) as first, started("leat_operator", environment, tmp_path) as second:
+        eventually(lambda: second.ready, "the second is ready")
+        assert second.metric("leat_operator_active") == 0
+        assert first.end() == 0
+        eventually(lambda: second.metric("leat_operator_active") == 1, "the second is active", 5)
+
+
+def test_the_rights_in_config_rbac_are_enough(environment, operator_kubeconfig, runner, user, tmp_path):
+    own = {**environment, "KUBECONFIG": operator_kubeconfig, "LEAT_NAMESPACE": "leat-system"}
+    with operating(own, tmp_path):
+        user.workflow("hello", GREET)
+        user.run("hello-1", "hello")
+        user.until("hello-1", "Succeeded")
+
+
+def test_an_operator_without_rights_says_which_are_missing(environment, operator_kubeconfig, tmp_path):
+    own = {**environment, "KUBECONFIG": operator_kubeconfig}  # its Lease would be in the test's namespace
+    with started("leat_operator", own, tmp_path) as process:
+        assert process.process.wait(20) == 1
+        assert "may not create leases.coordination.k8s.io in namespace" in process.log.read_text()
