@@ -56,7 +56,7 @@ def test_a_suspended_run_starts_nothing_and_says_so(flow):
         more.write("---\napiVersion: leat.dev/v1alpha1\nkind: WorkflowRun\nmetadata: {name: flow-1}\n")
         more.write("spec: {workflow: {name: flow}, suspend: true}\n")
     done = leat("run", file, "-o", "json")
-    assert (done.code, done.json["phase"], done.json["steps"]["go"]["state"]) == (1, "Suspended", "Waiting")
+    assert (done.code, done.json["phase"], done.json["steps"]["go"]["startedAt"]) == (1, "Suspended", None)
     assert "nobody could resume the run here" in done.err
 
 
@@ -81,10 +81,19 @@ def test_steps_of_several_pools_run_in_one_process(flow):
     assert leat("run", flow(spec)).code == 0
 
 
+def test_functions_that_cannot_be_loaded_are_a_mistake_of_the_user(flow):
+    done = leat("run", flow("  steps: [{name: a, transform: 1}]\n"), "--functions", "nowhere.py")
+    assert (done.code, done.out) == (2, "")
+    assert "nowhere.py" in done.err
+    assert "Traceback" not in done.err
+
+
 def test_runs_beside_each_other_do_not_meet(flow):
-    file = flow("  inputs: {n: {type: integer}}\n  steps: [{name: a, transform: 1}]\n  output: ${ inputs.n }\n")
+    file = flow(
+        "  inputs: {number: {type: integer}}\n  steps: [{name: a, transform: 1}]\n  output: ${ inputs.number }\n"
+    )
     with ThreadPoolExecutor(3) as pool:
-        ends = list(pool.map(lambda n: leat("run", file, "-i", f"n={n}"), range(3)))
+        ends = list(pool.map(lambda n: leat("run", file, "-i", f"number={n}"), range(3)))
     assert [(end.code, end.out) for end in ends] == [(0, f"{n}\n") for n in range(3)]
 
 
@@ -93,13 +102,22 @@ SLEEP = "  steps: [{name: nap, script: {run: echo started; sleep 1000}}, {name: 
 STUBBORN = "  steps:\n    - name: nap\n      script: {run: \"trap '' TERM; echo started; sleep 1000; sleep 1000\"}\n"
 
 
-def start(file: str) -> subprocess.Popen[str]:
-    """Start a run whose script says that it has started."""
-    process = subprocess.Popen(
-        [*LEAT, "run", file, "-o", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    wait_for(process, "started")
-    return process
+@pytest.fixture
+def start(flow):
+    """Start runs whose scripts say that they have started; what is left of them goes after the test."""
+    started = []
+
+    def start(spec: str) -> subprocess.Popen[str]:
+        command = [*LEAT, "run", flow(spec), "-o", "json"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        wait_for(process, "started")
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> None:
@@ -117,8 +135,8 @@ def ends(processes: list[psutil.Process]) -> bool:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interrupt_cancels_the_run_and_its_steps(flow, number, code):
-    process = start(flow(SLEEP))
+def test_an_interrupt_cancels_the_run_and_its_steps(start, number, code):
+    process = start(SLEEP)
     children = descendants(process)
     process.send_signal(number)
     out, _ = process.communicate(timeout=30)
@@ -130,8 +148,8 @@ def test_an_interrupt_cancels_the_run_and_its_steps(flow, number, code):
     assert ends(children)
 
 
-def test_a_second_interrupt_does_not_wait_for_a_step_that_will_not_end(flow):
-    process = start(flow(STUBBORN))
+def test_a_second_interrupt_does_not_wait_for_a_step_that_will_not_end(start):
+    process = start(STUBBORN)
     children = descendants(process)
     process.send_signal(signal.SIGINT)
     wait_for(process, "cancelling the run")
@@ -143,8 +161,8 @@ def test_a_second_interrupt_does_not_wait_for_a_step_that_will_not_end(flow):
     assert ends(children)
 
 
-def test_a_killed_run_leaves_no_server_behind(flow):
-    process = start(flow(SLEEP))
+def test_a_killed_run_leaves_no_server_behind(start):
+    process = start(SLEEP)
     servers = [child for child in descendants(process) if "postgres" in " ".join(child.cmdline())]
     os.kill(process.pid, signal.SIGKILL)
     process.communicate(timeout=30)

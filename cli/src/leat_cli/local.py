@@ -15,10 +15,11 @@ from leat_cli.events import show_log
 from leat_cli.follow import exit_code, follow
 from leat_cli.interrupts import interrupts
 from leat_cli.order import Order
-from leat_cli.problems import Unavailable
+from leat_cli.problems import Invalid, Unavailable
 from leat_cli.progress import Progress
 from leat_cli.snapshot import RunSnapshot
 from leat_engine.caretakers import CaretakerOptions, Caretakers
+from leat_engine.errors import LeatError
 from leat_engine.job import uuid7
 from leat_engine.queue.local import LocalQueue
 from leat_engine.result import ErrorType, Phase, StepError
@@ -48,7 +49,7 @@ def run_here(order: Order, functions: Sequence[str], progress: Progress) -> End:
 
     Raises:
         Unavailable: Postgres cannot run here.
-        LeatError: The functions, or a kind, cannot be loaded.
+        Invalid: The functions, or a kind, cannot be loaded.
     """
     show_log(progress.note)
     try:
@@ -119,13 +120,18 @@ async def _read(store: Store, run_id: UUID) -> RunSnapshot:
 async def _runners(store: Store, queue: LocalQueue, order: Order, functions: Sequence[str]) -> AsyncIterator[None]:
     """The caretakers, and one runner for each pool that the plan names, all in this process."""
     setup = KindSetup(KindSettings(functions=tuple(functions)))
+    pools = sorted({step.pool for step in order.plan.steps})
+    try:
+        kinds = {pool: load_kinds(setup) for pool in pools}
+    except LeatError as error:
+        raise Invalid.because(str(error)) from error
     async with AsyncExitStack() as stack:
         caretakers = Caretakers(store, queue, CaretakerOptions(interval=_ROUND))
         caretakers.start()
         stack.push_async_callback(caretakers.stop)
-        for pool in sorted({step.pool for step in order.plan.steps}):
+        for pool in pools:
             options = RunnerOptions(name=f"leat-run-{pool}", pool=pool, heartbeat=_HEARTBEAT, grace=_GRACE)
-            runner = Runner(store, queue, load_kinds(setup), options)
+            runner = Runner(store, queue, kinds[pool], options)
             await runner.start()
             stack.push_async_callback(runner.stop)
         yield
