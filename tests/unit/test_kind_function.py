@@ -1,5 +1,7 @@
 import asyncio
 import contextvars
+import subprocess
+import sys
 import threading
 from textwrap import dedent
 
@@ -237,6 +239,24 @@ async def test_a_cancelled_plain_function_is_left_behind(kind):
         assert await call(kind, "named", x=1) == Succeeded(["order-x7k2p", 1])
     finally:
         release.set()
+
+
+def test_a_function_that_never_returns_does_not_keep_the_process_from_ending(module):
+    program = """if True:
+        import asyncio, sys
+        from leat_engine.spec.kinds import Function
+        from leat_runner.kinds.function import FunctionKind
+        from tests.support.steps import STEP, a_setup
+
+        async def main():
+            kind = FunctionKind(a_setup(functions=(sys.argv[1],)))
+            task = asyncio.ensure_future(kind.execute(STEP, Function(name="blocked")))
+            await asyncio.wait([task], timeout=0.05)
+            task.cancel()
+
+        asyncio.run(main())
+    """
+    assert subprocess.run([sys.executable, "-c", program, module], timeout=10, check=False).returncode == 0
 
 
 async def test_a_return_value_that_is_not_json_fails(kind):

@@ -1,15 +1,16 @@
 """function: call the user's Python, by the name it was marked with.
 
-An ``async def`` runs on the runner's loop and must not block it. A plain ``def`` runs in a thread, with the caller's
-context variables; a thread cannot be interrupted, so a cancelled one goes on in the background with its result thrown
-away. An exception is a failure of its class's name, and retriable; `leat.StepFailed` is one of the user's choosing.
+An ``async def`` runs on the runner's loop and must not block it. A plain ``def`` runs in a thread of its own, with the
+caller's context variables; a thread cannot be interrupted, so a cancelled one goes on in the background with its result
+thrown away. An exception is a failure of its class's name, and retriable; `leat.StepFailed` is one of the user's own.
 """
 
 import asyncio
 import contextvars
 import difflib
+import threading
 import traceback
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from leat_engine.kind import StepContext, Weight
@@ -20,7 +21,6 @@ from leat_runner.kinds.setup import KindSetup
 from leat_runner.kinds.user_code import BadArguments, StepFunction, load_functions
 from leat_runner.sdk import StepFailed
 
-MAX_THREADS = 64
 TRACEBACK = 4096
 """Characters kept of a traceback: its end, which holds the user's own lines."""
 
@@ -35,7 +35,6 @@ class FunctionKind:
     def __init__(self, setup: KindSetup) -> None:
         self._sources = setup.settings.functions
         self._functions = load_functions(self._sources)
-        self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="leat-function")
 
     async def execute(self, step: StepContext, fields: Function) -> Outcome:
         """Call the function once. What it returns, as JSON, is the output."""
@@ -47,9 +46,7 @@ class FunctionKind:
         except BadArguments as error:
             return Failed(StepError(ErrorType.INVALID, str(error), reason="BadArguments", retriable=False))
         if not function.is_async:
-            context = contextvars.copy_context()
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, context.run, _call, function, arguments)
+            return await _in_thread(function, arguments)
         try:
             return succeeded(await function.call(**arguments))
         except asyncio.CancelledError as error:
@@ -63,8 +60,7 @@ class FunctionKind:
             return failure(error)
 
     async def close(self) -> None:
-        """Let go of the threads; those still in user code are not waited for."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Nothing is held; threads still in user code are not waited for."""
 
 
 def failure(error: BaseException) -> Failed:
@@ -77,6 +73,26 @@ def failure(error: BaseException) -> Failed:
     trace = "".join(traceback.format_exception(type(error), error, frames))[-TRACEBACK:]
     message = str(error)[:MESSAGE] or type(error).__name__
     return Failed(StepError(type(error).__name__, message, details=details({"traceback": trace})))
+
+
+async def _in_thread(function: StepFunction, arguments: dict[str, Any]) -> Outcome:
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Outcome] = loop.create_future()
+
+    def deliver(outcome: Outcome) -> None:
+        if not done.done():
+            done.set_result(outcome)
+
+    def work() -> None:
+        outcome = _call(function, arguments)
+        # RuntimeError: the loop is closed, so the runner has gone on without this step.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(deliver, outcome)
+
+    # Not a pool: functions that never return would fill it, and the interpreter would wait for them at its exit.
+    context = contextvars.copy_context()
+    threading.Thread(target=context.run, args=(work,), name=f"leat-{function.name}", daemon=True).start()
+    return await done
 
 
 def _call(function: StepFunction, arguments: dict[str, Any]) -> Outcome:
