@@ -71,7 +71,7 @@ def test_a_daemon_that_ignores_the_request_to_end_is_killed(daemons):
 
 def test_a_daemon_that_ends_while_starting_is_reported_with_its_last_words(daemons):
     daemons.start(Program("short", [sys.executable, "-c", "raise SystemExit('no such disk')"]))
-    with pytest.raises(StackError, match=r"(?s)short ended while starting.*no such disk"):
+    with pytest.raises(StackError, match=r"(?s)short has ended.*no such disk"):
         daemons.wait_until(lambda: False, "short", 30)
 
 

@@ -88,18 +88,23 @@ class Daemons:
         """Return the file the daemon's output goes to."""
         return self._home / "log" / f"{name}.log"
 
-    def wait_until(self, condition: Callable[[], bool], name: str, seconds: float) -> None:
-        """Return when the condition holds.
+    def wait_until(
+        self, condition: Callable[[], bool], name: str, seconds: float, *, alongside: Sequence[str] = ()
+    ) -> None:
+        """Return when the condition holds, which the daemon is to bring about, perhaps with others alongside.
 
         Raises:
-            StackError: the daemon ended, or the time did; with the end of its log.
+            StackError: one of them ended, or the time did; with the end of its log.
         """
+        names = [name, *alongside]
         deadline = time.monotonic() + seconds
         while not condition():
-            if self.find(name) is None:
-                raise StackError(f"{name} ended while starting. {self._log_end(name)}")
+            for each in names:
+                if self.find(each) is None:
+                    raise StackError(f"{each} has ended. {self._log_end(each)}")
             if time.monotonic() > deadline:
-                raise StackError(f"{name} was not ready after {seconds:.0f} s. {self._log_end(name)}")
+                logs = "\n".join(map(self._log_end, names))
+                raise StackError(f"not ready after {seconds:.0f} s: {', '.join(names)}. {logs}")
             time.sleep(0.02)
 
     def _log_end(self, name: str) -> str:

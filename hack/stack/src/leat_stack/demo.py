@@ -19,7 +19,7 @@ from leat_stack import Endpoints, Part, StackError, down, programs, up
 from leat_stack.daemons import Daemons, Program, free_ports
 
 HOME = Path(".leat/demo")
-RUNNERS = 2
+RUNNERS = ("runner-1", "runner-2")
 _RUN_SECONDS = 120.0
 
 log = logging.getLogger(__name__)
@@ -51,10 +51,11 @@ def _up(sample: Path) -> None:
     log.info("everything is up after %.1f s\n", time.monotonic() - start)
     shown = os.path.relpath(sample)
     name = _run_of(sample)
-    _kubectl(endpoints, "delete", "workflowrun", name, "--ignore-not-found", shown=False)  # of an earlier demo
+    _answer(endpoints, "delete", "workflowrun", name, "--ignore-not-found")  # of an earlier demo
     _kubectl(endpoints, "apply", "--filename", shown)
     succeeded = _watch(endpoints, daemons, name)
     _kubectl(endpoints, "get", "workflows,workflowruns")
+    _kubectl(endpoints, "get", "workflowrun", name, "--output", "jsonpath={.status.output}")
     if not succeeded:
         raise StackError(f"the run {name} did not succeed (see {HOME}/log)")
     _say_what_next(endpoints, name)
@@ -62,29 +63,28 @@ def _up(sample: Path) -> None:
 
 def start_leat(endpoints: Endpoints, daemons: Daemons) -> None:
     """Migrate the database, then start the operator and the runners of this tree, in place of those that run."""
-    log.info("starting the operator and %d runners", RUNNERS)
+    log.info("starting the operator and %d runners", len(RUNNERS))
     _migrate(programs.migration(endpoints))
-    ports = free_ports(1 + RUNNERS)
     functions = str(programs.SAMPLES / "functions.py")
-    ours = [
-        programs.operator(endpoints, metrics_port=ports[0]),
-        *(
-            programs.runner(endpoints, each, metrics_port=ports[each], functions=functions)
-            for each in range(1, RUNNERS + 1)
-        ),
+    port, *ports = free_ports(1 + len(RUNNERS))
+    runners = [
+        programs.runner(endpoints, number, metrics_port=each, functions=functions)
+        for number, each in enumerate(ports, 1)
     ]
-    for program in ours:
+    for program in (programs.operator(endpoints, metrics_port=port), *runners):
         daemons.stop(program.name)
         daemons.start(program)
 
 
 def _watch(endpoints: Endpoints, daemons: Daemons, name: str) -> bool:
-    """Show the run until it ends, or the operator does, and return whether it succeeded."""
+    """Show the run until it ends, or one of Leat's processes does, and return whether it succeeded."""
+    accepted = ["get", "workflowrun", name, "--output", "jsonpath={.status.runId}"]
+    daemons.wait_until(lambda: bool(_answer(endpoints, *accepted)), "operator", _RUN_SECONDS, alongside=RUNNERS)
     print(f"$ leat watch {name}", flush=True)
-    argv = [sys.executable, "-m", "leat_cli", "watch", name, "--output", "yaml"]
-    with subprocess.Popen(argv, env=_environment(endpoints)) as watching:
+    env = {**_environment(endpoints), "LEAT_DATABASE_URL": endpoints.postgres_dsn}
+    with subprocess.Popen([sys.executable, "-m", "leat_cli", "watch", name], env=env) as watching:
         try:
-            daemons.wait_until(lambda: watching.poll() is not None, "operator", _RUN_SECONDS)
+            daemons.wait_until(lambda: watching.poll() is not None, "operator", _RUN_SECONDS, alongside=RUNNERS)
         finally:
             watching.terminate()
     return watching.returncode == 0
@@ -104,13 +104,17 @@ def _run_of(sample: Path) -> str:
     return str(names[0])
 
 
-def _kubectl(endpoints: Endpoints, *arguments: str, shown: bool = True) -> None:
-    if shown:
-        print(f"$ {shlex.join(['kubectl', *arguments])}", flush=True)
-    output = None if shown else subprocess.DEVNULL
-    done = subprocess.run([endpoints.kubectl, *arguments], check=False, env=_environment(endpoints), stdout=output)
+def _kubectl(endpoints: Endpoints, *arguments: str) -> None:
+    print(f"$ {shlex.join(['kubectl', *arguments])}", flush=True)
+    print(_answer(endpoints, *arguments), flush=True)
+
+
+def _answer(endpoints: Endpoints, *arguments: str) -> str:
+    argv = [endpoints.kubectl, *arguments]
+    done = subprocess.run(argv, check=False, env=_environment(endpoints), capture_output=True, text=True)
     if done.returncode != 0:
-        raise StackError(f"kubectl {arguments[0]} failed")
+        raise StackError(f"kubectl {arguments[0]} failed: {done.stderr.strip()}")
+    return done.stdout.rstrip()
 
 
 def _environment(endpoints: Endpoints) -> dict[str, str]:
