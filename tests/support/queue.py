@@ -43,7 +43,7 @@ async def until(condition: Callable[[], bool], seconds: float, found: Callable[[
     """Return as soon as the condition holds; fail with what was ``found`` instead when it does not in time."""
     try:
         async with asyncio.timeout(seconds):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise AssertionError(f"after {seconds} s: {found()}") from None
@@ -54,7 +54,7 @@ async def eventually(ask: Callable[[], Awaitable[object]], expected: object, sec
     answer = await ask()
     try:
         async with asyncio.timeout(seconds):
-            while (answer := await ask()) != expected:
+            while (answer := await ask()) != expected:  # noqa: ASYNC110 - the same
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"after {seconds} s: {answer!r}, expected {expected!r}") from None

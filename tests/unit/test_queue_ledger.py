@@ -21,7 +21,7 @@ class Broker:
 
 @st.composite
 def conversations(draw):
-    """Tags in the order in which they are settled, whether each is rejected instead, and after which the ledger is emptied."""
+    """How many are delivered, the order in which tags are settled, which are rejected, when the ledger is emptied."""
     tags = draw(st.permutations(range(1, draw(st.integers(1, 30)) + 1)))
     settled = tags[: draw(st.integers(0, len(tags)))]
     repeated = draw(st.lists(st.sampled_from(settled), max_size=5)) if settled else []
