@@ -202,8 +202,10 @@ class Committer:
             if new.state is State.CLAIMED and new.step not in granted:
                 self._hands.untake(view.plan.steps[new.step])
         for step in granted:
-            view.live.add(step)
-            self._hands.begin(view, step)
+            if step in view.live:  # found in the store before this answer was read, after a lost one
+                self._hands.untake(view.plan.steps[step])
+            else:
+                self._hands.begin(view, step)
         readied = written.readied.get(view.run_id, [])
         if readied:
             view.complete = False

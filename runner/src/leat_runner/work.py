@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -15,12 +15,13 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from leat_engine.commit import Committer, Ended
 from leat_engine.crash import crash_point
-from leat_engine.errors import QueueUnavailable, StoreUnavailable
+from leat_engine.decide import failed
+from leat_engine.errors import LeatError, QueueUnavailable, StoreUnavailable
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey
 from leat_engine.kind import Kind, Weight
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Delivery, Queue
-from leat_engine.result import Phase, Result
+from leat_engine.result import ErrorType, Phase, Result, StepError
 from leat_engine.store.store import Claim, Delayed, Store
 from leat_engine.view import UNLOADED, RunView
 from leat_runner.attempt import Attempt, cancelled, carry_out
@@ -37,6 +38,7 @@ QUEUED = Histogram(
 
 CLAIM_BATCH = 64
 POLL_INTERVAL = 0.1
+HOLD_OFF = 0.5
 WAKE_BATCH = 200
 
 
@@ -79,6 +81,7 @@ class Runner:
         self._side: set[asyncio.Task[Any]] = set()
         self._draining = False
         self._consuming = False
+        self._wanted = 0  # units that a claimed step did not find; claiming pauses until they are free
         self._committer: Committer
 
     # -- life -----------------------------------------------------------------------------------------------------
@@ -147,7 +150,7 @@ class Runner:
     async def _claim_loop(self) -> None:
         """Claims what was delivered, as far as slots are free; polls while the broker is away."""
         while not self._draining:
-            if self._slots.free <= 0:
+            if self._slots.free < max(1, self._wanted):
                 await self._hold_off()
             elif self._inbox:
                 await self._claim()
@@ -162,7 +165,10 @@ class Runner:
 
     async def _hold_off(self) -> None:
         """Full. Jobs that wait here longer than a moment go back, so that other runners can take them."""
-        if await self._stirred(0.5) or self._slots.free > 0 or not self._consuming:
+        if await self._stirred(HOLD_OFF) or not self._consuming:
+            return
+        self._wanted = 0
+        if self._slots.free > 0:
             return
         self._consuming = False
         await self._quiet("pause", self._queue.pause())
@@ -175,7 +181,7 @@ class Runner:
                 await self._stir.wait()
         except TimeoutError:
             return False
-        return self._slots.free > 0
+        return True
 
     async def _claim(self) -> None:
         batch: list[Delivery] = []
@@ -210,32 +216,64 @@ class Runner:
             await self._stirred(POLL_INTERVAL)
 
     async def _adopt(self, claims: Sequence[Claim]) -> None:
-        """Begin claimed steps, with what they need to know of their runs."""
-        fresh: dict[UUID, list[Claim]] = {}
+        """Begin claimed steps, with what they need to know of their runs; hand back what does not fit."""
+        runs: dict[UUID, list[Claim]] = {}
         for claim in claims:
             QUEUED.observe((claim.started_at - claim.queued_at).total_seconds())
-            if claim.key.run_id not in self._views:
-                fresh.setdefault(claim.key.run_id, []).append(claim)
-        for group in fresh.values():
-            await self._open(group)
-        for claim in claims:
-            view = self._views[claim.key.run_id]
-            if claim.stopping is not None:
-                view.stopping, view.error = claim.stopping, claim.error
-            view.live.add(claim.key.step)
-            node = view.plan.steps[claim.key.step]
-            self._slots.force(self._units(node))
-            attempt = Attempt(view, node, claim.attempt, claim.opened_at, claim.lost, claim.resumed)
-            self._execute(attempt)
+            if not self._knows(claim.key):
+                runs.setdefault(claim.key.run_id, []).append(claim)
+        surplus: list[Claim] = []
+        for run_id, group in runs.items():
+            if run_id not in self._views and not await self._open(group):
+                surplus += group
+                continue
+            surplus += [claim for claim in group if not self._fit(claim)]
+        if surplus:
+            await self._hand_back(surplus)
 
-    async def _open(self, claims: Sequence[Claim]) -> None:
-        """Make the view of a run. It is complete when nobody else has a live step of it and nothing is done yet."""
+    async def _open(self, claims: Sequence[Claim]) -> bool:
+        """Make the view of a run. It is complete when nobody else has a live step of it and nothing is done yet.
+
+        False when this runner cannot read the run's revision: another one, of another version, may.
+        """
         first = claims[0]
-        plan = await self._plans.get(first.revision)
+        try:
+            plan = await _persistently("plan", lambda: self._plans.get(first.revision))
+        except LeatError as error:
+            log.exception("plan_unreadable", run=str(first.key.run_id), revision=first.revision, reason=str(error))
+            return False
         view = RunView(first.key.run_id, plan, first.namespace, first.name, first.inputs)
         view.workflow, view.priority, view.traceparent = first.workflow, first.priority, first.traceparent
         view.complete = first.live == len(claims) and first.done == 0
         self._views[first.key.run_id] = view
+        return True
+
+    def _fit(self, claim: Claim) -> bool:
+        """Begin a claimed step if there are slots for it; a step heavier than the runner begins when it is alone."""
+        view = self._views[claim.key.run_id]
+        node = view.plan.steps[claim.key.step]
+        units = self._units(node)
+        if not self._slots.take(units):
+            if self._slots.used:
+                self._wanted = max(self._wanted, min(units, self._slots.capacity))
+                return False
+            self._slots.force(units)
+        if claim.stopping is not None:
+            view.stopping, view.error = claim.stopping, claim.error
+        view.live.add(claim.key.step)
+        self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.lost, claim.resumed))
+        return True
+
+    async def _hand_back(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            view = self._views.get(claim.key.run_id)
+            if view is not None:
+                view.complete = False
+                if not view.live:
+                    del self._views[claim.key.run_id]
+        log.info("handed_back", runner=self.id, steps=len(claims))
+        await self._publish(await _persistently("hand_back", lambda: self._store.hand_back(self.id, claims)))
+        await self._stirred(HOLD_OFF)
 
     # -- execute --------------------------------------------------------------------------------------------------
 
@@ -254,6 +292,10 @@ class Runner:
             if view.stopping is None:
                 raise  # fenced or drained: others go on with the step
             item = Ended(view, node.id, attempt.number, cancelled(view))
+        except Exception as error:
+            log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
+            defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
+            item = Ended(view, node.id, attempt.number, failed(defect))
         finally:
             self._tasks.pop(attempt.key, None)
         self._committer.put(item)
@@ -261,21 +303,14 @@ class Runner:
     async def _learn(self, attempt: Attempt, missing: Sequence[int]) -> None:
         """Read what the step must know and other runners have done; to end a run, the ends of all its steps."""
         view = attempt.view
-        while True:
-            try:
-                if attempt.node.id == END:
-                    survey = await self._store.survey(view.run_id, ROOT_SCOPE)
-                    for node, (state, error) in survey.items():
-                        view.results.setdefault(node, Result(state, UNLOADED, error))
-                    view.complete = view.stopping is None
-                keys = [StepKey(view.run_id, ROOT_SCOPE, node) for node in missing]
-                for key, result in (await self._store.load(keys)).items():
-                    view.results[key.step] = result
-            except StoreUnavailable as error:
-                log.warning("load_held", run=str(view.run_id), reason=str(error))
-                await asyncio.sleep(0.5)
-            else:
-                return
+        if attempt.node.id == END:
+            survey = await _persistently("survey", lambda: self._store.survey(view.run_id, ROOT_SCOPE))
+            for node, (state, error) in survey.items():
+                view.results.setdefault(node, Result(state, UNLOADED, error))
+            view.complete = view.stopping is None
+        keys = [StepKey(view.run_id, ROOT_SCOPE, node) for node in missing]
+        for key, result in (await _persistently("load", lambda: self._store.load(keys))).items():
+            view.results[key.step] = result
 
     # -- what the committer asks for ------------------------------------------------------------------------------
 
@@ -297,6 +332,7 @@ class Runner:
     def begin(self, view: RunView, step: int) -> None:
         """Execute the first attempt of a step that was claimed with the commit before it."""
         INLINE.inc()
+        view.live.add(step)
         self._execute(Attempt(view, view.plan.steps[step], 1, datetime.now(UTC)))
 
     def hand_over(self, jobs: Sequence[Job]) -> None:
@@ -411,6 +447,19 @@ class Runner:
             await work
         except QueueUnavailable as error:
             log.warning("queue_failed", doing=what, reason=str(error))
+
+
+T = TypeVar("T")
+
+
+async def _persistently(what: str, call: Callable[[], Awaitable[T]]) -> T:
+    """Ask the store until it answers: the steps are claimed already, and only this runner can go on with them."""
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable as error:
+            log.warning("store_held", doing=what, reason=str(error))
+            await asyncio.sleep(HOLD_OFF)
 
 
 async def _forever(loop: Callable[[], Awaitable[None]]) -> None:

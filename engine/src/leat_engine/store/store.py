@@ -305,6 +305,19 @@ class Store:
         """Every claim of the runner, to be compared with what it knows after a lost answer."""
         return [_claim(row) for row in await self._fetch("mine", runner)]
 
+    async def hand_back(self, runner: int, claims: Sequence[Claim]) -> list[Job]:
+        """Make claims that were not begun ready again, as the same attempts; jobs to publish."""
+        keys = [claim.key for claim in claims]
+        rows = await self._fetch(
+            "hand_back",
+            runner,
+            [key.run_id for key in keys],
+            [key.scope for key in keys],
+            [key.step for key in keys],
+            [claim.attempt for claim in claims],
+        )
+        return [_job(row) for row in rows]
+
     async def load(self, keys: Sequence[StepKey]) -> dict[StepKey, Result]:
         """How steps ended, outputs included; steps that are not over are missing."""
         rows = await self._fetch("load", [k.run_id for k in keys], [k.scope for k in keys], [k.step for k in keys])
