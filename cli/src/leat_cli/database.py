@@ -11,6 +11,7 @@ from leat_cli.problems import Invalid, Unavailable
 from leat_cli.recorded import snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_engine.errors import StoreUnavailable
 from leat_engine.store import Store
 from leat_engine.store.records import RunRecord
 
@@ -86,19 +87,27 @@ def explained(url: str) -> Iterator[None]:
     Raises:
         Unavailable: Instead of errors of the URL, the network and the server.
     """
-    place = _without_password(url)
     try:
         yield
-    except (asyncpg.ClientConfigurationError, ValueError) as error:
-        raise Unavailable(
-            f"not a database URL: {place}: {error}. Expected postgresql://USER:PASSWORD@HOST:5432/NAME"
-        ) from error
-    except asyncpg.InvalidCatalogNameError as error:
-        raise Unavailable(f"{place}: {error}: create it (createdb NAME), then run `leat db migrate`") from error
-    except asyncpg.PostgresError as error:
-        raise Unavailable(f"{place} refuses: {error}") from error
-    except OSError as error:
-        raise Unavailable(f"{place} does not answer: {error}: check the URL, and that Postgres runs there") from error
+    except StoreUnavailable as error:
+        raise _explanation(url, error.__cause__ or error) from error
+    except (asyncpg.PostgresError, OSError, ValueError) as error:
+        raise _explanation(url, error) from error
+
+
+def _explanation(url: str, error: BaseException) -> Unavailable:
+    place = _without_password(url)
+    match error:
+        case ValueError():
+            return Unavailable(
+                f"not a database URL: {place}: {error}. Expected postgresql://USER:PASSWORD@HOST:5432/NAME"
+            )
+        case asyncpg.InvalidCatalogNameError():
+            return Unavailable(f"{place}: {error}: create it (createdb NAME), then run `leat db migrate`")
+        case asyncpg.PostgresError():
+            return Unavailable(f"{place} refuses: {error}")
+        case _:
+            return Unavailable(f"{place} does not answer: {error}: check the URL, and that Postgres runs there")
 
 
 def _without_password(url: str) -> str:

@@ -1,0 +1,12 @@
+"""What the command line costs to start."""
+
+import subprocess
+import sys
+
+
+def test_help_imports_neither_clients_nor_rich_nor_the_engine():
+    # Counted, not timed: these are what makes a start slow.
+    script = "import sys, leat_cli.__main__; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    heavy = {"rich.live", "kubernetes", "asyncpg", "yaml", "pydantic", "leat_engine.plan", "leat_runner", "structlog"}
+    assert heavy.isdisjoint(done.stdout.split())
