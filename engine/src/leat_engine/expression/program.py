@@ -8,11 +8,14 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from leat_engine import limits
 from leat_engine.errors import ExpressionError, LeatError
 from leat_engine.expression.dialect import GUARD, environment
 from leat_engine.expression.rewrite import copies, guarded, has_loops, needs_guard
 from leat_engine.expression.tree import Node, Path, parse_tree, paths_read
+from leat_engine.spelling import unknown
 
 _STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 _POSITION = re.compile(r"ERROR: <input>:(?P<line>-?\d+):(?P<column>-?\d+): (?P<message>.*)")
@@ -54,7 +57,7 @@ class Program:
         if self._loops:
             GUARD.start()
         try:
-            result = self._compiled.eval(data=_prune(bindings, self.paths))
+            result = self._compiled.eval(data=_without_nul(_prune(bindings, self.paths)))
         except (RuntimeError, MemoryError) as error:
             raise ExpressionError(_explain(str(error))) from error
         if self._loops and GUARD.problem:
@@ -69,13 +72,15 @@ def compile_program(text: str, variables: frozenset[str]) -> Program:
     Raises:
         CompileError: Syntax, an unknown name, types that do not go together, or a cost without bounds.
     """
+    if not text:
+        raise CompileError("is empty; write an expression between ${ and }")
     if len(text) > limits.EXPRESSION_CHARS:
         raise CompileError(f"is {len(text)} characters long; an expression may have {limits.EXPRESSION_CHARS}")
     cel = environment(variables)
     try:
         compiled = cel.compile(text)
     except RuntimeError as error:
-        raise CompileError(_point(text, str(error))) from error
+        raise CompileError(_point(text, str(error), variables)) from error
     serialized = compiled.serialize()
     tree = parse_tree(serialized)
     if (times := copies(tree)) > limits.EXPRESSION_COPIES:
@@ -168,6 +173,17 @@ def _prune(bindings: Mapping[str, Any], paths: tuple[Path, ...]) -> dict[str, An
     return pruned
 
 
+def _without_nul(bindings: dict[str, Any]) -> dict[str, Any]:
+    """The bindings. The CEL library cuts a text at a NUL character, silently, so none may go in."""
+    try:
+        text = orjson.dumps(bindings)
+    except TypeError as error:
+        raise ExpressionError(f"reads a value that is no JSON: {error}") from error
+    if b"\\u0000" in text and re.search(rb"(?<!\\)(?:\\\\)*\\u0000", text):
+        raise ExpressionError("reads a text that holds a NUL character, which expressions cannot take")
+    return bindings
+
+
 def _explain(message: str) -> str:
     """CEL's evaluation error in the words of this language."""
     message = _STATUS.sub("", _STATUS.sub("", message))
@@ -176,7 +192,15 @@ def _explain(message: str) -> str:
     return message[:1].lower() + message[1:].replace("in map : ", "in the object: ")
 
 
-def _point(text: str, message: str) -> str:
+def _undeclared(name: str, text: str, variables: frozenset[str]) -> str:
+    """What to say of a name that is no variable here."""
+    said = unknown("variable", name, variables)
+    if re.search(rf"-\s*{re.escape(name)}\b", text):
+        said += '; a name that holds `-` is read as steps["my-step"]'
+    return said
+
+
+def _point(text: str, message: str, variables: frozenset[str]) -> str:
     """CEL's compile error as one message and the place it is about."""
     found = _POSITION.search(message)
     if found is None or int(found["line"]) < 1:
@@ -187,9 +211,9 @@ def _point(text: str, message: str) -> str:
     line = lines[min(int(found["line"]), len(lines)) - 1]
     start = max(0, int(found["column"]) - 40)
     caret = " " * (int(found["column"]) - 1 - start) + "^"
+    if undeclared := re.search(r"undeclared reference to '([^'.]+)", found["message"]):
+        return _undeclared(undeclared[1], text, variables)
     what = (
         found["message"].replace(" (in container '')", "").split(" expecting {")[0].removesuffix(" [INVALID_ARGUMENT]")
     )
-    if what.startswith("undeclared") and line[: int(found["column"]) - 1].rstrip().endswith("-"):
-        what += '; a name that holds `-` is read as steps["my-step"]'
     return f"{what[:1].lower()}{what[1:]}\n  {line[start : start + 80]}\n  {caret}"

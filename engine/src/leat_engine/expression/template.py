@@ -13,10 +13,12 @@ from leat_engine.expression.names import Names, check_names
 from leat_engine.expression.program import CompileError, Program, compile_program
 
 _TOKEN = re.compile(
-    r"""(?P<string>[rRbB]{0,2}(?:'''(?:[^\\]|\\.)*?'''|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*"))"""
+    r"""(?P<raw>\b[bB]?[rR][bB]?(?:\'\'\'.*?\'\'\'|\"\"\".*?\"\"\"|'[^'\n]*'|"[^"\n]*"))"""
+    r"""|(?P<string>\'\'\'(?:[^\\]|\\.)*?\'\'\'|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
     r"""|(?P<open>\{)|(?P<close>\})""",
     re.DOTALL,
 )
+"""What matters for finding the end of an expression: CEL's string literals, which hide braces, and braces."""
 _START = re.compile(r"\$?\$\{")
 
 Bindings = Mapping[str, Any]
