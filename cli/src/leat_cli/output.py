@@ -26,9 +26,3 @@ def print_value(value: Any, form: Format) -> None:
     """Write a JSON value to stdout."""
     sys.stdout.write(dump(value, form))
     sys.stdout.flush()
-
-
-def print_text(value: Any) -> None:
-    """Write a JSON value to stdout for people: text as it is, anything else as JSON."""
-    sys.stdout.write(f"{value}\n" if isinstance(value, str) else dump(value, Format.JSON))
-    sys.stdout.flush()

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from leat_cli import options
-from leat_cli.output import print_text, print_value
+from leat_cli.output import Format, print_value
 
 
 def run(
@@ -49,5 +49,5 @@ def run(
     if output is not None:
         print_value(end.run.result(), output)
     elif end.run.output is not None:
-        print_text(end.run.output)
+        print_value(end.run.output, Format.JSON)
     raise typer.Exit(end.code)
