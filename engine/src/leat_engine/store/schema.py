@@ -32,7 +32,7 @@ async def migrate(dsn: str) -> list[str]:
     Raises:
         SchemaMismatch: The database has migrations that this program does not know.
     """
-    connection = await asyncpg.connect(dsn)
+    connection = await asyncpg.connect(dsn, statement_cache_size=0)  # so that a pooler may stand between
     try:
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)

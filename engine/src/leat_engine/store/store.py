@@ -41,7 +41,10 @@ PINNED = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    "application_name": "leat",
 }
+
+SET_LOCAL = "; ".join(f"set local {name} = {value}" for name, value in PINNED.items())
 
 FAILURES_SHOWN = 20
 COMMAND_TIMEOUT = 30.0
@@ -125,8 +128,9 @@ class Dead:
 class Store:
     """The crossing to Postgres. Every method raises `StoreUnavailable` when Postgres does not answer."""
 
-    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]") -> None:
+    def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, pooled: bool) -> None:
         self._pool = pool
+        self._pooled = pooled
         self.statements = 0
 
     @classmethod
@@ -138,18 +142,10 @@ class Store:
             StoreUnavailable: Postgres does not answer.
         """
         try:
-            pool = await asyncpg.create_pool(
-                dsn,
-                min_size=1,
-                max_size=size,
-                connection_class=_Connection,
-                server_settings={**PINNED, "application_name": "leat"},
-                command_timeout=COMMAND_TIMEOUT,
-                max_inactive_connection_lifetime=0,
-            )
-        except AWAY as error:
-            raise StoreUnavailable(f"Postgres does not answer: {error}") from error
-        store = cls(pool)
+            store = cls(await _open(dsn, size, server_settings=PINNED), pooled=False)
+        except asyncpg.ProtocolViolationError:
+            # A transaction-mode pooler takes no settings and keeps no statements: both then live in a transaction.
+            store = cls(await _open(dsn, size, statement_cache_size=0), pooled=True)
         try:
             async with store._connection() as connection:
                 await schema.check(connection)
@@ -395,7 +391,12 @@ class Store:
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
         try:
             async with self._pool.acquire(timeout=COMMAND_TIMEOUT) as connection:
-                yield connection
+                if not self._pooled:
+                    yield connection
+                    return
+                async with connection.transaction():
+                    await connection.execute(SET_LOCAL)
+                    yield connection
         except AWAY as error:
             raise StoreUnavailable(f"Postgres does not answer: {error or type(error).__name__}") from error
 
@@ -420,6 +421,23 @@ class Store:
             return None
         (last,) = await connection.fetch(SQL["last"], run_id, runner)
         return last
+
+
+async def _open(dsn: str, size: int, **how: Any) -> "asyncpg.Pool[asyncpg.Record]":
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=1,
+            max_size=size,
+            connection_class=_Connection,
+            command_timeout=COMMAND_TIMEOUT,
+            max_inactive_connection_lifetime=0,
+            **how,
+        )
+    except asyncpg.ProtocolViolationError:
+        raise
+    except AWAY as error:
+        raise StoreUnavailable(f"Postgres does not answer: {error}") from error
 
 
 def _written(rows: Sequence[asyncpg.Record]) -> Written:
