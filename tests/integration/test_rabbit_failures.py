@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.queue.rabbit.topology import dead_letters, pool_queue
 from leat_stack import Part, down, up
 from leat_stack.daemons import Daemons
+from leat_stack.rabbitmq_source import USUAL_PLACES, find_server
 from leat_stack.stack import stop
 
 AWAY_SECONDS = 2
@@ -56,6 +58,21 @@ class Broker:
             yield
         finally:
             self.signal(signal.SIGCONT)
+
+    @contextmanager
+    def short_of_memory(self) -> Iterator[None]:
+        self._control("set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            yield
+        finally:
+            self._control("set_vm_memory_high_watermark", "0.4")
+
+    def _control(self, *arguments: str) -> None:
+        env = self._processes()[0].environ()
+        server = find_server(env["PATH"], USUAL_PLACES)
+        assert server is not None
+        program = server.with_name("rabbitmqctl")
+        subprocess.run([program, "--node", env["RABBITMQ_NODENAME"], *arguments], env=env, check=True)
 
     def _processes(self) -> list[psutil.Process]:
         found = Daemons(self.home).find(Part.RABBITMQ)
@@ -189,12 +206,40 @@ async def test_a_frozen_broker_is_given_up_and_taken_up_again(broker, queue):
     await inbox.holds(3)
 
 
+async def test_closing_does_not_hang_on_a_frozen_broker(broker, queue):
+    inbox = Inbox()
+    await queue.consume("default", 1, inbox)
+    await queue.publish([a_job(1)])
+    await inbox.holds(1)
+    with broker.frozen():
+        closing = asyncio.create_task(queue.close())
+        await until(closing.done, FROZEN_SECONDS)
+    await closing
+
+
 async def test_an_idle_queue_notices_a_frozen_broker_too(broker, queue):
     with broker.frozen():
         await until(lambda: not queue.connected, FROZEN_SECONDS)
     await until(lambda: queue.connected, BACK_SECONDS)
     await queue.publish([a_job(1)])
     await eventually(lambda: queue.depth("default"), 1)
+
+
+async def test_a_broker_short_of_memory_stops_publishers_and_no_consumer(broker, queue):
+    inbox = Inbox()
+    await queue.consume("default", 1, inbox)
+    await queue.publish([a_job(1), a_job(2)])
+    await inbox.holds(1)
+    with broker.short_of_memory():
+        with pytest.raises(QueueUnavailable):
+            await queue.publish([a_job(3)])
+        await until(lambda: not queue.connected, FROZEN_SECONDS)
+        with pytest.raises(QueueUnavailable, match="short of memory or disk"):
+            await queue.publish([a_job(4)])
+        await inbox.deliveries[0].ack()
+        await inbox.holds(2)
+    await until(lambda: queue.connected, BACK_SECONDS)
+    await queue.publish([a_job(5)])
 
 
 async def test_what_cannot_be_read_becomes_a_dead_letter_and_stops_nobody(queue, channel, namespace):

@@ -21,6 +21,7 @@ HEARTBEAT = 6
 """Seconds. A frozen peer is found by the other side after about three of them; our own watchdog is faster."""
 
 CONNECT_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 2.0
 PING_INTERVAL = 2.0
 PING_TIMEOUT = 4.0
 LONGEST_PAUSE = 4.0
@@ -94,7 +95,7 @@ class Session:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         try:
-            await guarded(self.connection.close(aiormq.ConnectionClosed(200, "closed by us"), timeout=CONNECT_TIMEOUT))
+            await guarded(self.connection.close(aiormq.ConnectionClosed(200, "closed by us"), timeout=CLOSE_TIMEOUT))
         except BROKER_ERRORS as error:
             log.debug("queue connection did not close cleanly", error=repr(error))
 
