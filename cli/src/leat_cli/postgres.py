@@ -26,6 +26,17 @@ _START_SECONDS = 30.0
 _GUARD = '"$@" >"$0/log" 2>&1 </dev/null & server=$!; read -r _; kill -QUIT "$server"; wait "$server"; rm -rf "$0"'
 
 
+# What root becomes, since Postgres refuses to be root. In a user namespace root's files stay its own. Where a container
+# forbids that, it becomes nobody, who keeps one right of root, to enter any folder: the project may lie in /root.
+_ACCOUNTS = (
+    ("unshare", "--user", "--map-user=1000", "--map-group=1000"),
+    (
+        *("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"),
+        *("--securebits=+no_setuid_fixup", "--inh-caps=+dac_override", "--ambient-caps=+dac_override"),
+    ),
+)
+
+
 class PostgresUnavailableError(Exception):
     """The embedded Postgres cannot run here; the message says why and what to do."""
 
@@ -59,7 +70,6 @@ def initialise(data: Path) -> None:
     draft.mkdir(parents=True, mode=0o700)
     if account := _account_of_server():
         shutil.chown(draft, account)
-        data.parent.chmod(data.parent.stat().st_mode | 0o011)  # it may pass, and see nothing
     _run("initdb", f"--pgdata={draft}", f"--username={USER}", "--auth=trust", "--no-sync", "--no-instructions",
          "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")  # fmt: skip
     _run("postgres", "--single", "-D", str(draft), "postgres", stdin=f"create database {DATABASE}\n")
@@ -121,16 +131,13 @@ def _as_account() -> tuple[str, ...]:
     """Return the prefix that makes a command run as somebody other than root, which Postgres refuses to be."""
     if os.geteuid() != 0:
         return ()
-    # In a user namespace root's files stay its own, and so does the way to them. Containers often forbid it.
-    attempts = [("unshare", "--user", "--map-user=1000", "--map-group=1000"),
-                ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")]  # fmt: skip
-    for prefix in attempts:
-        probe = [*prefix, str(_binaries() / "postgres"), "--version"]
+    for prefix in _ACCOUNTS:
+        probe = [*prefix, str(_binaries() / "initdb"), "--version"]
         if shutil.which(prefix[0]) and subprocess.run(probe, check=False, capture_output=True).returncode == 0:  # noqa: S603
             return prefix
     raise PostgresUnavailableError(
-        f"Postgres refuses to run as root, and no other account can reach {_binaries()}: "
-        "run this as an ordinary user, or put the project in a folder that others may enter (chmod o+x on its parents)"
+        "Postgres refuses to run as root, and neither unshare nor setpriv (package util-linux) may make it somebody else "
+        "here: run this as an ordinary user, or give the container SETUID, SETGID, SETPCAP and DAC_OVERRIDE"
     )
 
 
@@ -142,9 +149,7 @@ def _run(program: str, *arguments: str, stdin: str = "") -> None:
     argv = [*_as_account(), str(_binaries() / program), *arguments]
     done = subprocess.run(argv, check=False, input=stdin, capture_output=True, text=True)  # noqa: S603
     if done.returncode != 0:
-        account = _account_of_server()
-        runs_as = f", run as {account}, which must be able to enter the folders above," if account else ""
-        raise PostgresUnavailableError(f"{program}{runs_as} failed: {done.stderr.strip()[-2000:]}")
+        raise PostgresUnavailableError(f"{program} failed: {done.stderr.strip()[-2000:]}")
 
 
 def _wait_until_ready(data: Path, log: Path) -> None:
