@@ -22,7 +22,7 @@ from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
-from leat_engine.store.records import NewRun, Revision, Root
+from leat_engine.records import NewRun, Revision, Root
 from leat_stack import Endpoints
 
 IN_FLIGHT = 400

@@ -77,6 +77,8 @@ def main() -> None:
     """Read the load from the arguments, print the samples of both phases as JSON."""
     in_flight, load = int(sys.argv[1]), Load(**json.loads(sys.argv[2]))
     driver = Driver()
+    driver.start()
+    driver.drain()  # the workers are there
     saturated = driver.saturate(in_flight, load)
     driver.drain()
     paced = driver.pace(load)
