@@ -136,7 +136,7 @@ def _as_account() -> tuple[str, ...]:
         if shutil.which(prefix[0]) and subprocess.run(probe, check=False, capture_output=True).returncode == 0:  # noqa: S603
             return prefix
     raise PostgresUnavailableError(
-        "Postgres refuses to run as root, and neither unshare nor setpriv (package util-linux) may make it somebody else "
+        "Postgres refuses to run as root; neither unshare nor setpriv (package util-linux) may make it somebody else "
         "here: run this as an ordinary user, or give the container SETUID, SETGID, SETPCAP and DAC_OVERRIDE"
     )
 
