@@ -1,14 +1,12 @@
 """`leat db`, `get`, `describe` and `watch` on a database."""
 
-import asyncio
-
 import pytest
 import yaml
 from tests.support.cli import leat
 from tests.support.samples import FOLDER
 from tests.support.stack import fresh_database
 
-from leat_cli import local
+from leat_cli.local import run_here
 from leat_cli.order import order_of
 from leat_cli.progress import Lines
 from leat_cli.terminal import err
@@ -20,7 +18,7 @@ def database(postgres_dsn):
     assert leat("db", "migrate", "--database", postgres_dsn).code == 0
     for name in ("conditions", "cancel"):
         order = order_of(str(FOLDER / f"{name}.yaml"), (), None)
-        asyncio.run(local._run(order, (), postgres_dsn, Lines(err())))
+        run_here(order, (), postgres_dsn, Lines(err()))
     return postgres_dsn
 
 

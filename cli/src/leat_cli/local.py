@@ -1,4 +1,4 @@
-"""One run, here: engine and runner in this process, a Postgres of its own that goes when the process does."""
+"""One run, here: engine and runner in this process, and a database that nobody else uses."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -9,7 +9,6 @@ from functools import partial
 from secrets import token_bytes
 from uuid import UUID
 
-from leat_cli import postgres
 from leat_cli.database import Database
 from leat_cli.events import show_log
 from leat_cli.follow import exit_code, follow
@@ -22,9 +21,9 @@ from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError
 from leat_engine.job import uuid7
 from leat_engine.queue.local import LocalQueue
+from leat_engine.records import NewRun, Revision, Root, Stop
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.store import Store, migrate
-from leat_engine.store.records import NewRun, Revision, Root, Stop
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.work import Runner, RunnerOptions
 
@@ -44,19 +43,16 @@ class End:
     code: int
 
 
-def run_here(order: Order, functions: Sequence[str], progress: Progress) -> End:
-    """Run the order to its end.
+def run_here(order: Order, functions: Sequence[str], url: str, progress: Progress) -> End:
+    """Run the order to its end, in the database behind ``url``, which may be empty.
 
     Raises:
-        Unavailable: Postgres cannot run here.
         Invalid: The functions, or a kind, cannot be loaded.
+        KeyboardInterrupt: A second interrupt came before the end.
     """
     show_log(progress.note)
     try:
-        with postgres.temporary() as url:
-            return asyncio.run(_run(order, functions, url, progress))
-    except postgres.PostgresUnavailableError as error:
-        raise Unavailable(str(error)) from error
+        return asyncio.run(_run(order, functions, url, progress))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

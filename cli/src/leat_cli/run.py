@@ -1,13 +1,15 @@
 """`leat run`: a workflow on this machine, with no cluster."""
 
 import sys
-from contextlib import redirect_stdout
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, redirect_stdout
 from typing import Annotated
 
 import typer
 
 from leat_cli import options
 from leat_cli.output import Format, print_value
+from leat_cli.problems import Unavailable
 
 
 def run(
@@ -38,14 +40,22 @@ def run(
     Exits with 0 when the run succeeded, 1 when it failed or was cancelled, 2 when something written is wrong.
     Ctrl-C cancels the run, a second one kills it.
     """
-    from leat_cli.local import run_here  # noqa: PLC0415 - see the law of the room
+    from leat_cli import postgres  # noqa: PLC0415 - see the law of the room
     from leat_cli.order import order_of  # noqa: PLC0415 - see the law of the room
-    from leat_cli.progress import progress  # noqa: PLC0415 - see the law of the room
 
     order = order_of(file, tuple(inputs or ()), inputs_file)
-    # What a function prints is no result: stdout is for the result alone.
-    with redirect_stdout(sys.stderr), progress() as shown:
-        end = run_here(order, tuple(functions or ()), shown)
+    with ExitStack() as stack, ThreadPoolExecutor(1) as aside:
+        # Postgres starts while the engine and the runner are imported: it takes each of them most of a second.
+        url = aside.submit(stack.enter_context, postgres.temporary())
+        from leat_cli.local import run_here  # noqa: PLC0415 - see above
+        from leat_cli.progress import progress  # noqa: PLC0415 - see above
+
+        # What a function prints is no result: stdout is for the result alone.
+        with redirect_stdout(sys.stderr), progress() as shown:
+            try:
+                end = run_here(order, tuple(functions or ()), url.result(), shown)
+            except postgres.PostgresUnavailableError as error:
+                raise Unavailable(str(error)) from error
     if output is not None:
         print_value(end.run.result(), output)
     elif end.run.output is not None:
