@@ -8,8 +8,8 @@ from uuid import UUID
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.job import run_id_of
+from leat_engine.records import NewRun, Root
 from leat_engine.spec import WorkflowRun, parse_run
-from leat_engine.store.records import NewRun, Root
 from leat_operator.catalog import Catalog, Compiled
 
 

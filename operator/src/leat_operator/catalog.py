@@ -8,8 +8,8 @@ from typing import Any
 from leat_engine.errors import Reason, Rejected
 from leat_engine.kind import SpecModels
 from leat_engine.plan import Plan, compile_plan, revision_id
+from leat_engine.records import Revision
 from leat_engine.spec import WorkflowSpec, parse_spec, parse_workflow
-from leat_engine.store.records import Revision
 from leat_operator.cluster import WORKFLOWS, Ref
 
 _PLANS = 1024

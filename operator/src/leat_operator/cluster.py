@@ -112,7 +112,7 @@ class Right:
 class RetryAfter(wait_base):
     """How long to wait before asking the API server again: what it named, or longer each time."""
 
-    _grow = wait_exponential_jitter(initial=0.1, max=10.0, jitter=0.2)
+    _grow = wait_exponential_jitter(multiplier=0.1, max=10.0, jitter=0.2)
 
     def __call__(self, retry_state: RetryCallState) -> float:
         """Seconds until the next attempt."""

@@ -18,10 +18,10 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from leat_engine.errors import QueueUnavailable, Reason, Rejected, StoreUnavailable
 from leat_engine.job import Job
 from leat_engine.queue.port import Queue
+from leat_engine.records import RunRecord, Stop
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.status import Status, rejected_status, waiting_status
 from leat_engine.store import Store
-from leat_engine.store.records import RunRecord, Stop
 from leat_operator import metrics
 from leat_operator.admit import Admitted, Lacking, admit, created_at, generation, run_id
 from leat_operator.catalog import Catalog

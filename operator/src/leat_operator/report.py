@@ -17,10 +17,10 @@ import structlog
 
 from leat_engine.errors import Rejected, StoreUnavailable
 from leat_engine.plan import Plan
+from leat_engine.records import NewRun, Report, RunRecord
 from leat_engine.result import Phase, State
 from leat_engine.status import FAILURES, Status, begun_at, run_status, shown_phase
 from leat_engine.store import Store
-from leat_engine.store.records import NewRun, Report, RunRecord
 from leat_operator import metrics
 from leat_operator.catalog import Catalog
 from leat_operator.cluster import RUNS, Ref
@@ -88,14 +88,16 @@ class Reporter:
         """The resource's spec has changed, and what it asks for was done."""
         self._track(run_id, ref, generation)
 
-    async def refresh(self, run_id: UUID) -> None:
+    async def refresh(self, run_id: UUID, *, again: bool = False) -> None:
         """Tell the resource of a run what the store says now, as soon as its pace allows.
+
+        ``again``: also when it was told the end already.
 
         Raises:
             StoreUnavailable: Postgres does not answer.
         """
         run = await self._store.run(run_id)
-        if run is None or run.uid is None:
+        if run is None or run.uid is None or (run.phase.done and self.settled(run.uid) and not again):
             return
         failed = [step for step in await self._store.steps(run_id) if step.state is State.FAILED] if run.failed else []
         self._take(Report(0, run, tuple(failed[:FAILURES])))

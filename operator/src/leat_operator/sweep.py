@@ -13,9 +13,9 @@ from uuid import UUID
 import structlog
 
 from leat_engine.errors import StoreUnavailable
+from leat_engine.records import RunRecord
 from leat_engine.status import shown_phase
 from leat_engine.store import Store
-from leat_engine.store.records import RunRecord
 from leat_operator.admit import generation, run_id
 from leat_operator.cluster import RUNS, UNFINISHED, Cluster, ClusterUnavailable, Expired, Forbidden, Ref
 from leat_operator.inbox import Absent, Inbox, Notice, Present
@@ -73,8 +73,8 @@ def is_apart(body: Body, record: RunRecord) -> bool:
 class Sweep:
     """Compares at the start and then each ``interval`` seconds. ``namespaces``: those served, all when empty.
 
-    The two sides are not listed in the same instant. So what is only told late is left to be told: after the first sweep,
-    a status or a wish counts as different when it was so in the sweep before as well.
+    The two sides are not listed in the same instant, so what is only told late is left to be told: after the first
+    sweep, a status or a wish counts as different when it was so in the sweep before as well.
     """
 
     store: Store
@@ -125,7 +125,7 @@ class Sweep:
             notice: Notice = Present(RUNS, body)
             self.inbox.put(notice)
         elif record.phase.done and self._lasts(body):  # its end was not told, or the status was deleted
-            await self.reporter.refresh(run)
+            await self.reporter.refresh(run, again=True)
 
     def _lasts(self, body: Body) -> bool:
         return self._before is None or body["metadata"]["uid"] in self._before

@@ -1,0 +1,233 @@
+"""What the operator decides about resources, without a cluster."""
+
+import asyncio
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leat_engine.errors import Rejected
+from leat_engine.job import run_id_of
+from leat_engine.records import RunRecord
+from leat_engine.result import Phase
+from leat_engine.spec.kinds import load_models
+from leat_operator.admit import Admitted, Lacking, admit
+from leat_operator.catalog import Catalog
+from leat_operator.cluster import RUNS, WORKFLOWS, Ref
+from leat_operator.inbox import Inbox, Present
+from leat_operator.sweep import compare
+from leat_operator.waiting import WaitingRoom
+from leat_operator.workflows import wanted_status
+
+CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
+GREET = {"name": "greet", "transform": "hello"}
+
+
+def resource(kind, name, spec, *, uid=None, generation=1):
+    metadata = {
+        "name": name,
+        "namespace": "shop",
+        "uid": uid or f"uid-{name}",
+        "generation": generation,
+        "creationTimestamp": CREATED.isoformat().replace("+00:00", "Z"),
+    }
+    return {"apiVersion": "leat.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def workflow(name="hello", *steps, **spec):
+    generation = spec.pop("generation", 1)
+    return resource("Workflow", name, {"steps": list(steps or (GREET,)), **spec}, generation=generation)
+
+
+def run(name="hello-1", **spec):
+    return resource("WorkflowRun", name, {"workflow": {"name": "hello"}, **spec})
+
+
+@pytest.fixture
+def catalog():
+    return Catalog(load_models())
+
+
+def admitted(body, catalog):
+    answer = admit(body, catalog)
+    assert isinstance(answer, Admitted)
+    return answer
+
+
+def test_a_run_takes_the_workflows_plan_and_defaults(catalog):
+    catalog.put(workflow("hello", GREET, inputs={"who": {"type": "string", "default": "world"}}, timeout="1m"))
+    found = admitted(run(priority=3, suspend=True), catalog).run
+    assert found.run_id == run_id_of("uid-hello-1", CREATED)
+    assert (found.namespace, found.name, found.workflow) == ("shop", "hello-1", "hello")
+    assert found.inputs == {"who": "world"}
+    assert (found.total, len(found.roots), found.timeout) == (1, 1, 60.0)
+    assert (found.priority, found.suspended) == (3, True)
+
+
+def test_admitting_twice_gives_the_same_run(catalog):
+    catalog.put(workflow())
+    assert admit(run(), catalog) == admit(run(), catalog)
+
+
+def test_a_run_whose_workflow_is_not_there_lacks_it(catalog):
+    assert admit(run(), catalog) == Lacking("hello")
+
+
+def test_a_run_of_an_invalid_workflow_gets_its_reasons(catalog):
+    catalog.put(workflow("hello", {"name": "a", "needs": ["b"], "transform": 1}))
+    with pytest.raises(Rejected) as rejected:
+        admit(run(), catalog)
+    assert "spec.steps[0].needs[0]" in str(rejected.value)
+
+
+def test_the_reasons_of_an_inline_workflow_have_its_path(catalog):
+    with pytest.raises(Rejected) as rejected:
+        admit(run(workflow=None, inline={"steps": [{"name": "a", "needs": ["b"], "transform": 1}]}), catalog)
+    assert "spec.inline.steps[0].needs[0]" in str(rejected.value)
+
+
+def test_a_deleted_workflow_is_lacking_again(catalog):
+    listed = catalog.put(workflow())
+    catalog.remove(listed.ref)
+    assert isinstance(admit(run(), catalog), Lacking)
+
+
+def test_the_deletion_of_an_older_workflow_of_the_same_name_changes_nothing(catalog):
+    catalog.put(workflow())
+    catalog.remove(Ref(WORKFLOWS, "shop", "hello", "uid-of-an-older-one"))
+    assert isinstance(admit(run(), catalog), Admitted)
+
+
+def test_a_changed_workflow_makes_another_revision(catalog):
+    first = catalog.put(workflow())
+    second = catalog.put(workflow("hello", {"name": "greet", "transform": "bye"}, generation=2))
+    assert first.compiled.revision.id != second.compiled.revision.id
+    assert admitted(run(), catalog).run.revision == second.compiled.revision.id
+
+
+def test_a_workflow_that_says_so_already_is_not_told_again(catalog):
+    listed = catalog.put(workflow())
+    told = wanted_status(listed, {}, CREATED)
+    assert wanted_status(listed, told, CREATED + timedelta(hours=1)) == told
+
+
+def test_ready_keeps_its_time_over_a_change_and_takes_a_new_one_when_it_turns(catalog):
+    told = wanted_status(catalog.put(workflow()), {}, CREATED)
+    later = CREATED + timedelta(hours=1)
+    changed = wanted_status(catalog.put(workflow("hello", {"name": "x", "transform": 1}, generation=2)), told, later)
+    assert changed["conditions"][0]["lastTransitionTime"] == told["conditions"][0]["lastTransitionTime"]
+    broken = wanted_status(catalog.put(workflow("hello", {"name": "x"}, generation=3)), changed, later)
+    assert broken["conditions"][0]["lastTransitionTime"] == "2026-03-01T13:00:00Z"
+
+
+def test_runs_that_wait_for_a_workflow_leave_when_it_comes():
+    room = WaitingRoom(60)
+    assert room.enter(Ref.of(RUNS, run("a")), "hello", run("a"))
+    assert not room.enter(Ref.of(RUNS, run("a")), "hello", run("a"))
+    room.enter(Ref.of(RUNS, run("b")), "hello", run("b"))
+    room.forget(Ref.of(RUNS, run("b")))
+    assert room.leave("shop", "hello") == [run("a")]
+    assert room.leave("shop", "hello") == []
+
+
+def test_waiting_ends_after_the_grace():
+    room = WaitingRoom(60)
+    room.enter(Ref.of(RUNS, run()), "hello", run())
+    assert room.next_end(CREATED) == 60
+    assert list(room.ended(CREATED + timedelta(seconds=59))) == []
+    assert list(room.ended(CREATED + timedelta(seconds=60))) == [run()]
+    assert room.leave("shop", "hello") == []
+
+
+def test_a_run_that_was_told_before_a_restart_is_not_told_again():
+    body = {**run(), "status": {"conditions": [{"type": "Succeeded", "reason": "WorkflowNotFound"}]}}
+    assert not WaitingRoom(60).enter(Ref.of(RUNS, body), "hello", body)
+
+
+async def test_what_many_threads_put_into_the_inbox_comes_out_once_and_in_their_order():
+    inbox = Inbox()
+
+    def fill(thread):
+        for number in range(500):
+            inbox.put(Present(RUNS, {"thread": thread, "number": number}))
+
+    threads = [threading.Thread(target=fill, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    found = []
+    async with asyncio.timeout(10):
+        while len(found) < 2000:
+            found += [notice.body for notice in await inbox.take(100, 10)]
+    for thread in range(4):
+        assert [body["number"] for body in found if body["thread"] == thread] == list(range(500))
+
+
+async def test_an_empty_inbox_answers_after_the_wait():
+    assert await Inbox().take(10, 0.01) == []
+
+
+def record(uid, namespace="shop", **changes):
+    counts = {"total": 1, "live": 1, "succeeded": 0, "failed": 0, "skipped": 0}
+    flags = {"suspended": False, "stopping": None, "output": None, "error": None, "priority": 0, "finished_at": None}
+    fields = {
+        "run_id": run_id_of(uid, CREATED),
+        "namespace": namespace,
+        "name": uid,
+        "workflow": "hello",
+        "revision": "r",
+        "uid": uid,
+        "generation": 1,
+        "phase": Phase.RUNNING,
+        "inputs": {},
+        "started_at": CREATED,
+        **counts,
+        **flags,
+    }
+    return RunRecord(**{**fields, **changes})
+
+
+def told(uid, **spec):
+    body = resource("WorkflowRun", uid, {"workflow": {"name": "hello"}, **spec}, uid=uid)
+    return {**body, "status": {"phase": "Running", "progress": "0/1", "observedGeneration": 1}}
+
+
+def test_two_sides_that_agree_differ_in_nothing():
+    found = compare({"a": told("a")}, [record("a")], ())
+    assert (found.gone, found.unknown, found.apart) == ([], [], [])
+
+
+def test_a_run_without_its_resource_is_gone_unless_its_namespace_is_not_served():
+    assert [each.uid for each in compare({}, [record("a"), record("b", "elsewhere")], ["shop"]).gone] == ["a"]
+
+
+def test_a_resource_without_its_run_is_unknown():
+    assert compare({"a": told("a")}, [], ()).unknown == [told("a")]
+
+
+@pytest.mark.parametrize(
+    ("body", "run"),
+    [
+        (told("a", suspend=True), record("a")),
+        (told("a"), record("a", suspended=True)),
+        (told("a", cancel=True), record("a")),
+        (told("a"), record("a", succeeded=1)),
+        ({**told("a"), "status": {}}, record("a")),
+    ],
+)
+def test_what_a_resource_asks_or_shows_differs(body, run):
+    assert compare({"a": body}, [run], ()).apart == [(body, run)]
+
+
+def test_a_run_that_is_stopping_already_is_not_asked_again():
+    body = {**told("a", cancel=True)}
+    assert compare({"a": body}, [record("a", stopping=Phase.CANCELLED)], ()).apart == []
+
+
+@given(st.sets(st.sampled_from("abcdef")), st.sets(st.sampled_from("abcdef")))
+def test_every_difference_is_found_once(resources, runs):
+    found = compare({uid: told(uid) for uid in resources}, [record(uid) for uid in sorted(runs)], ())
+    assert {each.uid for each in found.gone} == runs - resources
+    assert {body["metadata"]["uid"] for body in found.unknown} == resources - runs
+    assert found.apart == []
