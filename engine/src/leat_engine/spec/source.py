@@ -77,6 +77,7 @@ def load_documents(text: str, filename: str) -> list[Document]:
 class _Loader(yaml.SafeLoader):
     """Gives nodes; every plain scalar comes as text, and `_Reader` decides what it is."""
 
+    DEFAULT_SCALAR_TAG = "untagged"  # type: ignore[misc] - PyYAML reads it from the instance
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own name
 
 
@@ -155,8 +156,8 @@ class _Reader:
         tag = str(node.tag).removeprefix(_TAG)
         if _plain(node):
             return plain_value(text)
-        if tag == "str":
-            return text
+        if tag in {"str", _Loader.DEFAULT_SCALAR_TAG}:
+            return self._text(node, text)
         value = plain_value(text)
         if tag == "float" and type(value) in {int, float}:
             return float(text)
@@ -164,6 +165,14 @@ class _Reader:
             return value
         self.complain(node, f"found the tag {node.tag!r} on {text[:40]!r}; expected a plain value")
         return None
+
+    def _text(self, node: yaml.Node, text: str) -> str:
+        r"""The text, with what JSON writes as two escapes (``\ud83d\ude00``) made one character."""
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16") if not text.isascii() else text
+        except UnicodeDecodeError:
+            self.complain(node, "holds half of a surrogate pair, which is no character")
+            return ""
 
 
 _TYPES = {"bool": bool, "int": int, "null": type(None)}
@@ -185,7 +194,7 @@ def plain_value(text: str) -> Any:
 
 def _plain(node: yaml.Node) -> bool:
     """Whether the scalar is neither quoted nor tagged."""
-    return getattr(node, "style", None) is None and node.tag == f"{_TAG}str"
+    return getattr(node, "style", None) is None and node.tag == _Loader.DEFAULT_SCALAR_TAG
 
 
 def _syntax_reason(error: yaml.MarkedYAMLError, text: str, filename: str) -> Reason:
