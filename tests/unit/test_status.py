@@ -25,7 +25,7 @@ from leat_engine.status import (
     waiting_status,
     workflow_status,
 )
-from leat_engine.store.records import Report, RunRecord, StepRecord
+from leat_engine.records import Report, RunRecord, StepRecord
 
 CREATED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -12,8 +12,8 @@ from leat_cli.recorded import snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_engine.errors import StoreUnavailable
+from leat_engine.records import RunRecord
 from leat_engine.store import Store
-from leat_engine.store.records import RunRecord
 
 
 class Database:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from leat_cli.snapshot import AttemptSnapshot, RunSnapshot, StepSnapshot, sensitive_inputs
+from leat_engine.records import AttemptRecord, RunRecord, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
 from leat_engine.result import State
 from leat_engine.spec import Step
 from leat_engine.status import shown_phase
-from leat_engine.store.records import AttemptRecord, RunRecord, StepRecord
 
 
 def snapshot_of(

@@ -22,9 +22,9 @@ from leat_engine.decide import Decision, Finished, decide
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import ROOT_SCOPE, Job, StepKey, dumps
 from leat_engine.plan import PlanStep
+from leat_engine.records import Delayed, Stop
 from leat_engine.result import Phase, Result, State
-from leat_engine.store.records import Stop
-from leat_engine.store.store import Delayed, Store
+from leat_engine.store import Store
 from leat_engine.store.writes import Lateness, Writes, Written
 from leat_engine.view import RunView
 

@@ -8,18 +8,16 @@ a running run is InProgress, a failed one is Failed, one that succeeded or was c
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from leat_engine.errors import Reason
 from leat_engine.job import dumps
 from leat_engine.limits import KIB
 from leat_engine.plan import Plan
+from leat_engine.records import Report, RunRecord, StepRecord
 from leat_engine.redaction import Redaction
 from leat_engine.result import Phase
-
-if TYPE_CHECKING:  # a record is plain data, but its package holds the clients that this half must not load
-    from leat_engine.store.records import Report, RunRecord, StepRecord
 
 OUTPUT_BYTES = 4 * KIB
 FAILURES = 20

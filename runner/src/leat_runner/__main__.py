@@ -37,7 +37,7 @@ async def serve(settings: RunnerSettings) -> None:
     runner = Runner(store, queue, kinds, options)
     caretakers = Caretakers(store, queue, CaretakerOptions(silent_for=3 * settings.heartbeat))
     if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port)
+        start_http_server(settings.metrics_port, settings.metrics_host)
     await runner.start()
     caretakers.start()
     await stop.wait()

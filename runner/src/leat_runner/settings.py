@@ -22,4 +22,5 @@ class RunnerSettings(BaseSettings):
     heartbeat: float = Field(default=2.0, gt=0, description="Seconds between signs of life; silent for three, dead.")
     grace: float = Field(default=25.0, ge=0, description="Seconds to finish at SIGTERM.")
     metrics_port: int | None = Field(default=None, description="Port of Prometheus metrics and health; none if unset.")
+    metrics_host: str = Field(default="0.0.0.0", description="Address that the metrics port listens on.")  # noqa: S104
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")

@@ -21,8 +21,9 @@ from leat_engine.job import END, ROOT_SCOPE, Job, StepKey
 from leat_engine.kind import Kind, Weight
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Delivery, Queue
+from leat_engine.records import Claim, Delayed
 from leat_engine.result import ErrorType, Phase, Result, StepError
-from leat_engine.store.store import Claim, Delayed, Store
+from leat_engine.store import Store
 from leat_engine.view import UNLOADED, RunView
 from leat_runner.attempt import Attempt, cancelled, carry_out
 from leat_runner.plans import Plans
@@ -198,9 +199,14 @@ class Runner:
             return
         crash_point("after claim")
         for delivery in batch:
-            self._aside(self._quiet("ack", delivery.ack()))
+            self._aside(self._ack(delivery))
         BY_QUEUE.inc(len(claims))
         await self._adopt(claims)
+
+    async def _ack(self, delivery: Delivery) -> None:
+        crash_point("before ack")
+        await self._quiet("ack", delivery.ack())
+        crash_point("after ack")
 
     async def _poll(self) -> None:
         try:

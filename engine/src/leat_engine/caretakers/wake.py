@@ -3,7 +3,7 @@
 from leat_engine.job import Job
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.store import Store
-from leat_engine.store.records import Stop
+from leat_engine.records import Stop
 
 BATCH = 500
 

@@ -2,29 +2,44 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from importlib.resources import files
 from typing import Any, Self
 from uuid import UUID
 
 import asyncpg
-import orjson
 from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey, dumps
-from leat_engine.result import Phase, Result, State
-from leat_engine.store import schema
-from leat_engine.store.records import (
+from leat_engine.records import (
     Accepted,
     AttemptRecord,
+    Claim,
+    Dead,
+    Delayed,
+    Interrupted,
     NewRun,
     Report,
     Revision,
     RunRecord,
     StepRecord,
     Stop,
+)
+from leat_engine.result import Phase, Result, State
+from leat_engine.store import schema
+from leat_engine.store.rows import (
+    accept_columns,
+    attempt_of,
+    claim_of,
+    job_of,
+    json_of,
+    key_columns,
+    revision_of,
+    root_jobs,
+    run_of,
+    step_of,
+    written_of,
 )
 from leat_engine.store.writes import Lateness, Outcome, Writes, Written
 
@@ -70,61 +85,6 @@ class _Connection(asyncpg.Connection):
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A step that is this runner's now, with what the store says of its run.
-
-    Attributes:
-        resumed: It was parked before, and its time has come.
-        live: Live steps of the run; done: steps of the run that are over.
-    """
-
-    key: StepKey
-    attempt: int
-    lost: int
-    resumed: bool
-    opened_at: datetime
-    queued_at: datetime
-    started_at: datetime
-    namespace: str
-    name: str
-    workflow: str
-    revision: str
-    inputs: Mapping[str, Any]
-    priority: int
-    traceparent: str
-    live: int
-    stopping: Phase | None
-    error: Mapping[str, Any] | None
-    done: int
-
-
-@dataclass(frozen=True, slots=True)
-class Delayed:
-    """An attempt that waits: its next attempt number, and the seconds until it is due."""
-
-    key: StepKey
-    attempt: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """A run whose running steps are to be interrupted, and why."""
-
-    run_id: UUID
-    stopping: Phase
-    error: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Dead:
-    """A runner that was declared dead."""
-
-    id: int
-    name: str
-
-
 class Store:
     """The crossing to Postgres. Every method raises `StoreUnavailable` when Postgres does not answer."""
 
@@ -167,17 +127,15 @@ class Store:
     async def revision(self, revision_id: str) -> Revision | None:
         """A version of a workflow."""
         rows = await self._fetch("revision", revision_id)
-        return (
-            Revision(rows[0]["id"], rows[0]["namespace"], rows[0]["workflow"], _json(rows[0]["spec"])) if rows else None
-        )
+        return revision_of(rows[0]) if rows else None
 
     async def accept(self, runs: Sequence[NewRun]) -> list[Accepted]:
         """Let runs enter the store, with their first steps ready. The caller publishes the jobs."""
         unique = {run.run_id: run for run in runs}
-        rows = await self._fetch("accept", *_accept_arguments(list(unique.values())))
+        rows = await self._fetch("accept", *accept_columns(list(unique.values())))
         created = {row["id"] for row in rows}
         return [
-            Accepted(run.run_id, run.run_id in created, _root_jobs(run) if run.run_id in created else ())
+            Accepted(run.run_id, run.run_id in created, root_jobs(run) if run.run_id in created else ())
             for run in unique.values()
         ]
 
@@ -189,33 +147,33 @@ class Store:
 
     async def suspend(self, run_id: UUID, suspended: bool) -> list[Job]:
         """Pause or resume a run; jobs to publish."""
-        return [_job(row) for row in await self._fetch("suspend", run_id, suspended)]
+        return [job_of(row) for row in await self._fetch("suspend", run_id, suspended)]
 
     async def run(self, run_id: UUID) -> RunRecord | None:
         """One run."""
         rows = await self._fetch("run", run_id)
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     async def find_run(self, namespace: str, name: str) -> RunRecord | None:
         """The newest run of a name."""
         rows = await self._fetch("find_run", namespace, name)
-        return _run(rows[0]) if rows else None
+        return run_of(rows[0]) if rows else None
 
     async def runs(self, namespace: str | None, limit: int) -> list[RunRecord]:
         """Runs of a namespace, or of all; newest first."""
-        return [_run(row) for row in await self._fetch("runs", namespace, limit)]
+        return [run_of(row) for row in await self._fetch("runs", namespace, limit)]
 
     async def unfinished(self, after: UUID | None, limit: int) -> list[RunRecord]:
         """Runs with a resource that are not over, by id, beginning after ``after``."""
-        return [_run(row) for row in await self._fetch("unfinished", after, limit)]
+        return [run_of(row) for row in await self._fetch("unfinished", after, limit)]
 
     async def steps(self, run_id: UUID) -> list[StepRecord]:
         """Steps of a run that have begun to exist: at least one of their needs is done."""
-        return [_step(row) for row in await self._fetch("steps", run_id)]
+        return [step_of(row) for row in await self._fetch("steps", run_id)]
 
     async def attempts(self, run_id: UUID) -> list[AttemptRecord]:
         """Attempts of a run that were followed by another one."""
-        return [_attempt(row) for row in await self._fetch("attempts", run_id)]
+        return [attempt_of(row) for row in await self._fetch("attempts", run_id)]
 
     # -- reports --------------------------------------------------------------------------------------------------
 
@@ -226,8 +184,8 @@ class Store:
         failures: dict[UUID, list[StepRecord]] = {}
         if troubled:
             for row in await self._fetch("failures", troubled, FAILURES_SHOWN):
-                failures.setdefault(row["run_id"], []).append(_step(row))
-        return [Report(row["version"], _run(row), tuple(failures.get(row["id"], ()))) for row in rows]
+                failures.setdefault(row["run_id"], []).append(step_of(row))
+        return [Report(row["version"], run_of(row), tuple(failures.get(row["id"], ()))) for row in rows]
 
     async def reported(self, done: Sequence[tuple[UUID, int]]) -> None:
         """The resources of these runs have caught up with these versions of their reports."""
@@ -246,7 +204,7 @@ class Store:
     async def interrupted(self, runner: int) -> list[Interrupted]:
         """Runs whose running steps the runner has to interrupt; told once."""
         rows = await self._fetch("interrupted", runner)
-        return [Interrupted(row["run_id"], Phase(row["stopping"]), _json(row["error"])) for row in rows]
+        return [Interrupted(row["run_id"], Phase(row["stopping"]), json_of(row["error"])) for row in rows]
 
     async def retire(self, runner: int) -> list[Job]:
         """The runner leaves in good order; what it still had goes back. Jobs to publish."""
@@ -256,23 +214,25 @@ class Store:
 
     async def claim(self, runner: int, jobs: Sequence[Job]) -> list[Claim]:
         """Make jobs the runner's own; those that are somebody else's, old or suspended are missing from the answer."""
-        return [_claim(row) for row in await self._fetch("claim", runner, *_keys(jobs))]
+        return [claim_of(row) for row in await self._fetch("claim", runner, *key_columns(jobs))]
 
     async def poll(self, runner: int, pool: str, limit: int) -> list[Claim]:
         """Claim without the broker."""
         async with self._connection() as connection, connection.transaction():
-            jobs = [_job(row) for row in await connection.fetch(SQL["poll"], pool, limit)]
+            jobs = [job_of(row) for row in await connection.fetch(SQL["poll"], pool, limit)]
             self.statements += 2
-            return [_claim(row) for row in await connection.fetch(SQL["claim"], runner, *_keys(jobs))] if jobs else []
+            if not jobs:
+                return []
+            return [claim_of(row) for row in await connection.fetch(SQL["claim"], runner, *key_columns(jobs))]
 
     async def commit(self, runner: int, writes: Writes) -> Written:
         """Write what was decided: one statement, and one transaction around it when runs are to be stopped as well."""
         arguments = (runner, *writes.ended, *writes.coming, *writes.overs)
         if not writes.stops:
-            return _written(await self._fetch("commit", *arguments))
+            return written_of(await self._fetch("commit", *arguments))
         self.statements += 1
         async with self._connection() as connection, connection.transaction():
-            written = _written(await connection.fetch(SQL["commit"], *arguments))
+            written = written_of(await connection.fetch(SQL["commit"], *arguments))
             for run_id, stop in writes.stops:
                 if run_id in written.runs and await self._stop(connection, run_id, stop, runner):
                     written.claimed.setdefault(run_id, []).append(0)
@@ -299,7 +259,7 @@ class Store:
 
     async def mine(self, runner: int) -> list[Claim]:
         """Every claim of the runner, to be compared with what it knows after a lost answer."""
-        return [_claim(row) for row in await self._fetch("mine", runner)]
+        return [claim_of(row) for row in await self._fetch("mine", runner)]
 
     async def hand_back(self, runner: int, claims: Sequence[Claim]) -> list[Job]:
         """Make claims that were not begun ready again, as the same attempts; jobs to publish."""
@@ -312,7 +272,7 @@ class Store:
             [key.step for key in keys],
             [claim.attempt for claim in claims],
         )
-        return [_job(row) for row in rows]
+        return [job_of(row) for row in rows]
 
     async def load(self, keys: Sequence[StepKey]) -> dict[StepKey, Result]:
         """How steps ended, outputs included; steps that are not over are missing."""
@@ -320,7 +280,7 @@ class Store:
         scopes = {(key.run_id, key.step): key.scope for key in keys}
         return {
             StepKey(row["run_id"], scopes[row["run_id"], row["id"]], row["id"]): Result(
-                State(row["state"]), _json(row["output"]), _json(row["error"])
+                State(row["state"]), json_of(row["output"]), json_of(row["error"])
             )
             for row in rows
         }
@@ -328,13 +288,13 @@ class Store:
     async def survey(self, run_id: UUID, scope: int) -> dict[int, tuple[State, Mapping[str, Any] | None]]:
         """The ends of all steps of a scope, without outputs: state and error by node."""
         rows = await self._fetch("survey", run_id, scope)
-        return {row["id"]: (State(row["state"]), _json(row["error"])) for row in rows}
+        return {row["id"]: (State(row["state"]), json_of(row["error"])) for row in rows}
 
     # -- caretakers -----------------------------------------------------------------------------------------------
 
     async def wake(self, limit: int) -> list[Job]:
         """Make steps ready whose time has come; jobs to publish."""
-        return [_job(row) for row in await self._fetch("wake", limit)]
+        return [job_of(row) for row in await self._fetch("wake", limit)]
 
     async def overdue(self, limit: int) -> list[UUID]:
         """Runs whose own timeout has passed."""
@@ -358,13 +318,13 @@ class Store:
         jobs: list[Job] = []
         while True:
             rows = await self._fetch("rescue", runner, dumps(error), 1000, int(lost))
-            jobs += [_job(row) for row in rows if row["run_id"] is not None]
+            jobs += [job_of(row) for row in rows if row["run_id"] is not None]
             if not rows[0]["runs"]:
                 return jobs
 
     async def resend(self, pool: str, older_than: float, limit: int) -> list[Job]:
         """Ready attempts that were published so many seconds ago and nobody claimed; jobs to publish."""
-        return [_job(row) for row in await self._fetch("resend", pool, older_than, limit)]
+        return [job_of(row) for row in await self._fetch("resend", pool, older_than, limit)]
 
     async def pools(self) -> list[str]:
         """Pools that have ready attempts."""
@@ -438,140 +398,3 @@ async def _open(dsn: str, size: int, **how: Any) -> "asyncpg.Pool[asyncpg.Record
         raise
     except AWAY as error:
         raise StoreUnavailable(f"Postgres does not answer: {error}") from error
-
-
-def _written(rows: Sequence[asyncpg.Record]) -> Written:
-    written = Written()
-    for run_id, step, state, stopping in rows:
-        if step is None:
-            written.runs[run_id] = Outcome(Phase(state), None if stopping is None else Phase(stopping))
-        elif state == State.CLAIMED:
-            written.claimed.setdefault(run_id, []).append(step)
-        else:
-            written.readied.setdefault(run_id, []).append(step)
-    return written
-
-
-def _accept_arguments(runs: Sequence[NewRun]) -> list[list[Any]]:
-    return [
-        [run.run_id for run in runs],
-        [run.namespace for run in runs],
-        [run.name for run in runs],
-        [run.workflow for run in runs],
-        [run.revision for run in runs],
-        [run.uid for run in runs],
-        [run.generation for run in runs],
-        [run.suspended for run in runs],
-        [run.priority for run in runs],
-        [dumps(run.inputs) for run in runs],
-        [run.total for run in runs],
-        [len(run.roots) for run in runs],
-        [run.traceparent for run in runs],
-        [run.timeout for run in runs],
-        [run.pool for run in runs],
-        [run.run_id for run in runs for _ in run.roots],
-        [root.step for run in runs for root in run.roots],
-        [root.pool for run in runs for root in run.roots],
-    ]
-
-
-def _root_jobs(run: NewRun) -> tuple[Job, ...]:
-    if run.suspended:
-        return ()
-    return tuple(
-        Job(StepKey(run.run_id, 0, root.step), 1, root.pool, run.priority, run.traceparent) for root in run.roots
-    )
-
-
-def _keys(jobs: Sequence[Job]) -> tuple[list[UUID], list[int], list[int], list[int]]:
-    return (
-        [job.key.run_id for job in jobs],
-        [job.key.scope for job in jobs],
-        [job.key.step for job in jobs],
-        [job.attempt for job in jobs],
-    )
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else orjson.loads(text)
-
-
-def _job(row: asyncpg.Record) -> Job:
-    key = StepKey(row["run_id"], row["scope"], row["step_id"])
-    return Job(key, row["attempt"], row["pool"], row["priority"])
-
-
-def _claim(row: asyncpg.Record) -> Claim:
-    return Claim(
-        key=StepKey(row["run_id"], row["scope"], row["id"]),
-        attempt=row["attempt"],
-        lost=row["lost"],
-        resumed=row["resumed"],
-        opened_at=row["opened_at"],
-        queued_at=row["queued_at"],
-        started_at=row["started_at"],
-        namespace=row["namespace"],
-        name=row["name"],
-        workflow=row["workflow"],
-        revision=row["revision"],
-        inputs=_json(row["inputs"]),
-        priority=row["priority"],
-        traceparent=row["traceparent"],
-        live=row["live"],
-        stopping=None if row["stopping"] is None else Phase(row["stopping"]),
-        error=_json(row["error"]),
-        done=row["done"],
-    )
-
-
-def _run(row: asyncpg.Record) -> RunRecord:
-    phase = Phase(row["phase"])
-    return RunRecord(
-        run_id=row["id"],
-        namespace=row["namespace"],
-        name=row["name"],
-        workflow=row["workflow"],
-        revision=row["revision"],
-        uid=row["uid"],
-        generation=row["generation"],
-        phase=Phase.SUSPENDED if row["suspended"] and not phase.done else phase,
-        suspended=row["suspended"],
-        stopping=None if row["stopping"] is None else Phase(row["stopping"]),
-        inputs=_json(row["inputs"]),
-        output=_json(row["output"]),
-        error=_json(row["error"]),
-        priority=row["priority"],
-        total=row["total"],
-        live=row["live"],
-        succeeded=row["succeeded"],
-        failed=row["failed"],
-        skipped=row["skipped"],
-        started_at=row["created_at"],
-        finished_at=row["finished_at"],
-    )
-
-
-def _step(row: asyncpg.Record) -> StepRecord:
-    return StepRecord(
-        key=StepKey(row["run_id"], row["scope"], row["id"]),
-        state=State(row["state"]),
-        attempt=row["attempt"],
-        output=_json(row["output"]),
-        error=_json(row["error"]),
-        runner=row["runner"],
-        queued_at=row["queued_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-    )
-
-
-def _attempt(row: asyncpg.Record) -> AttemptRecord:
-    return AttemptRecord(
-        key=StepKey(row["run_id"], row["scope"], row["step_id"]),
-        attempt=row["attempt"],
-        runner=row["runner"],
-        error=_json(row["error"]),
-        queued_at=row["queued_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-    )

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from leat_engine.job import StepKey, dumps
+from leat_engine.records import Stop
 from leat_engine.result import Phase, Result, State
-from leat_engine.store.records import Stop
 
 
 @dataclass(frozen=True, slots=True)

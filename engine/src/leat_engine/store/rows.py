@@ -1,0 +1,165 @@
+"""Rows to records, and records to the columns of statements."""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+
+from leat_engine.job import Job, StepKey, dumps
+from leat_engine.records import AttemptRecord, Claim, NewRun, Revision, RunRecord, StepRecord
+from leat_engine.result import Phase, State
+from leat_engine.store.writes import Outcome, Written
+
+
+def written_of(rows: Sequence[asyncpg.Record]) -> Written:
+    """What a commit statement answered."""
+    written = Written()
+    for run_id, step, state, stopping in rows:
+        if step is None:
+            written.runs[run_id] = Outcome(Phase(state), None if stopping is None else Phase(stopping))
+        elif state == State.CLAIMED:
+            written.claimed.setdefault(run_id, []).append(step)
+        else:
+            written.readied.setdefault(run_id, []).append(step)
+    return written
+
+
+def accept_columns(runs: Sequence[NewRun]) -> list[list[Any]]:
+    """Columns of `accept.sql`."""
+    return [
+        [run.run_id for run in runs],
+        [run.namespace for run in runs],
+        [run.name for run in runs],
+        [run.workflow for run in runs],
+        [run.revision for run in runs],
+        [run.uid for run in runs],
+        [run.generation for run in runs],
+        [run.suspended for run in runs],
+        [run.priority for run in runs],
+        [dumps(run.inputs) for run in runs],
+        [run.total for run in runs],
+        [len(run.roots) for run in runs],
+        [run.traceparent for run in runs],
+        [run.timeout for run in runs],
+        [run.pool for run in runs],
+        [run.run_id for run in runs for _ in run.roots],
+        [root.step for run in runs for root in run.roots],
+        [root.pool for run in runs for root in run.roots],
+    ]
+
+
+def root_jobs(run: NewRun) -> tuple[Job, ...]:
+    """Jobs of a run's first steps; none while it is suspended."""
+    if run.suspended:
+        return ()
+    return tuple(
+        Job(StepKey(run.run_id, 0, root.step), 1, root.pool, run.priority, run.traceparent) for root in run.roots
+    )
+
+
+def key_columns(jobs: Sequence[Job]) -> tuple[list[UUID], list[int], list[int], list[int]]:
+    """Addresses and attempts of jobs, as columns."""
+    return (
+        [job.key.run_id for job in jobs],
+        [job.key.scope for job in jobs],
+        [job.key.step for job in jobs],
+        [job.attempt for job in jobs],
+    )
+
+
+def json_of(text: str | None) -> Any:
+    """The value of a json column."""
+    return None if text is None else orjson.loads(text)
+
+
+def job_of(row: asyncpg.Record) -> Job:
+    """A row of `ready`."""
+    key = StepKey(row["run_id"], row["scope"], row["step_id"])
+    return Job(key, row["attempt"], row["pool"], row["priority"])
+
+
+def claim_of(row: asyncpg.Record) -> Claim:
+    """A row of `claim.sql` or `mine.sql`."""
+    return Claim(
+        key=StepKey(row["run_id"], row["scope"], row["id"]),
+        attempt=row["attempt"],
+        lost=row["lost"],
+        resumed=row["resumed"],
+        opened_at=row["opened_at"],
+        queued_at=row["queued_at"],
+        started_at=row["started_at"],
+        namespace=row["namespace"],
+        name=row["name"],
+        workflow=row["workflow"],
+        revision=row["revision"],
+        inputs=json_of(row["inputs"]),
+        priority=row["priority"],
+        traceparent=row["traceparent"],
+        live=row["live"],
+        stopping=None if row["stopping"] is None else Phase(row["stopping"]),
+        error=json_of(row["error"]),
+        done=row["done"],
+    )
+
+
+def run_of(row: asyncpg.Record) -> RunRecord:
+    """A row of `run`."""
+    phase = Phase(row["phase"])
+    return RunRecord(
+        run_id=row["id"],
+        namespace=row["namespace"],
+        name=row["name"],
+        workflow=row["workflow"],
+        revision=row["revision"],
+        uid=row["uid"],
+        generation=row["generation"],
+        phase=Phase.SUSPENDED if row["suspended"] and not phase.done else phase,
+        suspended=row["suspended"],
+        stopping=None if row["stopping"] is None else Phase(row["stopping"]),
+        inputs=json_of(row["inputs"]),
+        output=json_of(row["output"]),
+        error=json_of(row["error"]),
+        priority=row["priority"],
+        total=row["total"],
+        live=row["live"],
+        succeeded=row["succeeded"],
+        failed=row["failed"],
+        skipped=row["skipped"],
+        started_at=row["created_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def step_of(row: asyncpg.Record) -> StepRecord:
+    """A row of `step`."""
+    return StepRecord(
+        key=StepKey(row["run_id"], row["scope"], row["id"]),
+        state=State(row["state"]),
+        attempt=row["attempt"],
+        output=json_of(row["output"]),
+        error=json_of(row["error"]),
+        runner=row["runner"],
+        queued_at=row["queued_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def attempt_of(row: asyncpg.Record) -> AttemptRecord:
+    """A row of `attempt`."""
+    return AttemptRecord(
+        key=StepKey(row["run_id"], row["scope"], row["step_id"]),
+        attempt=row["attempt"],
+        runner=row["runner"],
+        error=json_of(row["error"]),
+        queued_at=row["queued_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def revision_of(row: asyncpg.Record) -> Revision:
+    """A row of `revision`."""
+    return Revision(row["id"], row["namespace"], row["workflow"], json_of(row["spec"]))
