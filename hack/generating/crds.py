@@ -169,7 +169,7 @@ class Structural:
             return dict(ANYTHING)
         result: Schema = {key: schema[key] for key in KEPT if key in schema}
         default = schema.get("default")
-        if isinstance(default, bool | str | int):
+        if isinstance(default, bool | int) or (isinstance(default, str) and default):
             result["default"] = default
         match schema.get("type"):
             case "array":

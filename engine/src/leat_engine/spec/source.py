@@ -77,7 +77,7 @@ def load_documents(text: str, filename: str) -> list[Document]:
 class _Loader(yaml.SafeLoader):
     """Gives nodes; every plain scalar comes as text, and `_Reader` decides what it is."""
 
-    DEFAULT_SCALAR_TAG = "untagged"  # type: ignore[misc] - PyYAML reads it from the instance
+    DEFAULT_SCALAR_TAG = "untagged"  # type: ignore[misc]  # PyYAML reads it from the instance
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own name
 
 
