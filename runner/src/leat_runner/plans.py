@@ -6,7 +6,7 @@ from leat_engine.errors import LeatError
 from leat_engine.plan import Plan, compile_plan
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
-from leat_engine.store.store import Store
+from leat_engine.store import Store
 
 KEPT = 256
 

@@ -1,0 +1,205 @@
+"""What goes into the store and what comes out: rows as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from leat_engine.job import Job, StepKey
+from leat_engine.result import Phase, State
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A step that is ready as soon as its run is accepted."""
+
+    step: int
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run about to enter the store.
+
+    Attributes:
+        uid: The resource's uid, or None when no resource stands for this run; only runs with one are reported.
+        inputs: Validated, defaults applied.
+        total: Steps of the plan.
+        pool: Whose runners evaluate the end of the run: that of the plan's `END`.
+        timeout: Seconds from now until the run is stopped, or None.
+    """
+
+    run_id: UUID
+    namespace: str
+    name: str
+    workflow: str
+    revision: str
+    inputs: Mapping[str, Any]
+    roots: tuple[Root, ...]
+    total: int
+    pool: str = "default"
+    uid: str | None = None
+    generation: int = 1
+    priority: int = 0
+    suspended: bool = False
+    timeout: float | None = None
+    traceparent: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """What accepting a run did. ``created`` is False when the store had it already; then there are no jobs."""
+
+    run_id: UUID
+    created: bool
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Why and how a run is to end before its time.
+
+    Attributes:
+        phase: FAILED or CANCELLED.
+        interrupt: Whether running steps are interrupted (cancel, run timeout) or may end (failure).
+        error: Error as data.
+    """
+
+    phase: Phase
+    interrupt: bool
+    error: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as people read it.
+
+    Attributes:
+        live: Steps that are ready, claimed or delayed.
+        started_at: When it was accepted.
+    """
+
+    run_id: UUID
+    namespace: str
+    name: str
+    workflow: str
+    revision: str
+    uid: str | None
+    generation: int
+    phase: Phase
+    suspended: bool
+    stopping: Phase | None
+    inputs: Mapping[str, Any]
+    output: Any
+    error: Mapping[str, Any] | None
+    priority: int
+    total: int
+    live: int
+    succeeded: int
+    failed: int
+    skipped: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A step as people read it: its last attempt. ``attempt`` 0 means that it never became ready."""
+
+    key: StepKey
+    state: State
+    attempt: int
+    output: Any
+    error: Mapping[str, Any] | None
+    runner: int | None
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """An attempt that was followed by another one."""
+
+    key: StepKey
+    attempt: int
+    runner: int | None
+    error: Mapping[str, Any]
+    queued_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A run whose resource is behind the store. ``version`` goes back with `Store.reported`."""
+
+    version: int
+    run: RunRecord
+    failures: tuple[StepRecord, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One immutable version of a workflow, named by the hash of its canonical spec."""
+
+    id: str
+    namespace: str
+    workflow: str
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A step that is this runner's now, with what the store says of its run.
+
+    Attributes:
+        resumed: It was parked before, and its time has come.
+        live: Live steps of the run; done: steps of the run that are over.
+    """
+
+    key: StepKey
+    attempt: int
+    lost: int
+    resumed: bool
+    opened_at: datetime
+    queued_at: datetime
+    started_at: datetime
+    namespace: str
+    name: str
+    workflow: str
+    revision: str
+    inputs: Mapping[str, Any]
+    priority: int
+    traceparent: str
+    live: int
+    stopping: Phase | None
+    error: Mapping[str, Any] | None
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """An attempt that waits: its next attempt number, and the seconds until it is due."""
+
+    key: StepKey
+    attempt: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A run whose running steps are to be interrupted, and why."""
+
+    run_id: UUID
+    stopping: Phase
+    error: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """A runner that was declared dead."""
+
+    id: int
+    name: str
