@@ -1,6 +1,8 @@
 import asyncio
 import os
+import signal
 import stat
+import sys
 from pathlib import Path
 
 import psutil
@@ -14,6 +16,7 @@ from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.result import Failed, Succeeded
 from leat_engine.spec.kinds import Script
 from leat_runner.kinds import pipes
+from leat_runner.kinds.lifeline import Lifeline
 from leat_runner.kinds.script import ScriptKind
 
 
@@ -28,10 +31,18 @@ def temporary(tmp_path, monkeypatch):
 GRACE = 0.5
 
 
+KIND = ScriptKind(a_setup(script_grace=GRACE))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def kind():
+    """One kind for all, as in a runner."""
+    yield
+    asyncio.run(KIND.close())
+
+
 async def run(text, **fields):
-    return await ScriptKind(a_setup(script_grace=GRACE)).execute(
-        a_step(), Script.model_validate({"run": text, **fields})
-    )
+    return await KIND.execute(a_step(), Script.model_validate({"run": text, **fields}))
 
 
 async def python(text, **fields):
@@ -285,13 +296,56 @@ def test_output_that_is_still_being_written_when_the_shell_ends_is_waited_for(on
 
 def test_being_cancelled_at_any_moment_leaves_nothing(on_both_loops):
     async def main():
-        before = psutil.Process().num_fds()
+        await run("true")
+        me = psutil.Process()
+        files, processes = me.num_fds(), set(me.children(recursive=True))
         for turns in range(12):
             task = asyncio.ensure_future(run("sleep 600 & wait"))
             for _ in range(turns):
                 await asyncio.sleep(0)
             await cancelled(task)
-        await until(lambda: psutil.Process().num_fds() <= before + 1, 5, lambda: psutil.Process().num_fds() - before)
-        assert [p for p in psutil.Process().children(recursive=True) if p.status() != psutil.STATUS_ZOMBIE] == []
+        await until(lambda: me.num_fds() <= files, 5, lambda: me.num_fds() - files)
+        left = set(me.children(recursive=True)) - processes
+        assert [process for process in left if not ended(process.pid)] == []
 
     on_both_loops(main())
+
+
+RUNNER = """if True:
+    import asyncio, sys, tempfile
+    from leat_engine.spec.kinds import Script
+    from leat_runner.kinds.script import ScriptKind
+    from tests.support.steps import STEP, a_setup
+
+    tempfile.tempdir = sys.argv[1]
+    asyncio.run(ScriptKind(a_setup()).execute(STEP, Script(run=sys.argv[2], env={"PIDS": sys.argv[3]})))
+"""
+
+
+async def test_a_killed_runner_takes_its_scripts_along(tmp_path):
+    file = tmp_path / "pids"
+    script = 'sleep 600 & echo $$ $! $PPID > "$PIDS"; wait'
+    runner = await asyncio.create_subprocess_exec(sys.executable, "-c", RUNNER, str(tmp_path), script, str(file))
+    await until(lambda: file.exists() and file.read_text().endswith("\n"), 20)
+    await until(lambda: len(psutil.Process(runner.pid).children()) == 2, 10)
+    runner.kill()
+    await runner.wait()
+    *pids, parent = map(int, file.read_text().split())
+    assert parent == runner.pid
+    await until(lambda: all(map(ended, pids)), 10)
+    await until(lambda: not list(tmp_path.glob("leat-script-*")), 10)
+
+
+async def test_a_dead_watcher_is_replaced_and_told_what_is_held(tmp_path):
+    lifeline = Lifeline()
+    group = await asyncio.create_subprocess_exec("sleep", "600", start_new_session=True)
+    home = tmp_path / "home"
+    home.mkdir()
+    lifeline.hold(group.pid, home)
+    lifeline._watcher.kill()
+    lifeline._watcher.communicate()
+    lifeline.hold(0x7FFFFFFF, tmp_path / "other")
+    lifeline.release(0x7FFFFFFF)
+    lifeline.close()
+    assert await group.wait() == -signal.SIGKILL
+    await until(lambda: not home.exists(), 10)

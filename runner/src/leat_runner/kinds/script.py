@@ -7,7 +7,8 @@
   ``LEAT_WORKFLOW``, ``LEAT_STEP``, ``LEAT_ATTEMPT``, ``LEAT_IDEMPOTENCY_KEY``, ``LEAT_OUTPUT`` and ``TRACEPARENT``.
   Nothing of the runner's own environment is passed on. Values that are not texts are JSON, in ``env`` and in stdin.
 - The output is what the file ``$LEAT_OUTPUT`` holds: JSON if it parses, else text without the line ends at its end.
-- A step leaves no process behind: its whole process group is killed when the script ends or is cancelled.
+- A step leaves no process behind: its whole process group is killed when the script ends or is cancelled,
+  or when the runner dies.
 
 This keeps honest scripts apart. A hostile one has the runner's user, so it belongs into a pool or container of its own.
 """
@@ -25,6 +26,7 @@ from typing import Any, ClassVar
 from leat_engine.kind import StepContext, Weight
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.spec.kinds import Script
+from leat_runner.kinds.lifeline import Lifeline
 from leat_runner.kinds.pipes import Output
 from leat_runner.kinds.setup import KindSetup
 from leat_runner.kinds.workspace import Workspace, environment
@@ -45,6 +47,7 @@ class ScriptKind:
 
     def __init__(self, setup: KindSetup) -> None:
         self._grace = setup.settings.script_grace
+        self._lifeline = Lifeline()
 
     async def execute(self, step: StepContext, fields: Script) -> Outcome:
         """Run the script once. Any exit code but 0 is a failure, with the tail of stderr."""
@@ -55,7 +58,8 @@ class ScriptKind:
             await asyncio.to_thread(workspace.remove)
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """End the process that watches over scripts."""
+        self._lifeline.close()
 
     async def _run(self, step: StepContext, fields: Script, workspace: Workspace) -> Outcome:
         starting = asyncio.ensure_future(_start(step, fields, workspace))
@@ -69,11 +73,14 @@ class ScriptKind:
             raise
         except (OSError, ValueError) as error:
             return _not_started(fields, error)
+        self._lifeline.hold(running.process.pid, workspace.root)
         try:
             code = await running.ended()
         except asyncio.CancelledError:
             await running.terminate(self._grace)
             raise
+        finally:
+            self._lifeline.release(running.process.pid)
         return workspace.output() if code == 0 else _failed(code, running.err.tail)
 
 
