@@ -83,15 +83,14 @@ def establish(endpoints: Endpoints, folders: Sequence[Path]) -> None:
         StackError: the API server refuses a manifest; with its words.
     """
     for folder in folders:
-        if not any(folder.glob("*.yaml")):
+        files = [f"--filename={file}" for file in sorted(folder.glob("*.yaml"))]
+        if not files:
             continue
-        applied = _kubectl(endpoints, "apply", "--server-side", "--force-conflicts", "--filename", str(folder))
+        applied = _kubectl(endpoints, "apply", "--server-side", "--force-conflicts", *files)
         if applied.returncode != 0:
             raise StackError(f"the API server refuses what is in {folder}: {applied.stderr.strip()}")
         if "customresourcedefinition" in applied.stdout:
-            waited = _kubectl(
-                endpoints, "wait", "--for=condition=Established", "--timeout=30s", "--filename", str(folder)
-            )
+            waited = _kubectl(endpoints, "wait", "--for=condition=Established", "--timeout=30s", *files)
             if waited.returncode != 0:
                 raise StackError(f"the API server does not serve what is in {folder}: {waited.stderr.strip()}")
 

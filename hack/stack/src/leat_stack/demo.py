@@ -32,21 +32,22 @@ def main() -> None:
     parser.add_argument(
         "--sample", type=Path, default=programs.SAMPLES / "dag-with-join.yaml", help="default: %(default)s"
     )
+    parser.add_argument("--home", type=Path, default=HOME, help="default: %(default)s")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         if arguments.command == "up":
-            _up(arguments.sample)
+            _up(arguments.home, arguments.sample)
         else:
-            down(HOME)
+            down(arguments.home)
             print("demo: no process and no data left. Next: make demo")
     except (StackError, PostgresUnavailableError) as error:
         sys.exit(f"error: {error}")
 
 
-def _up(sample: Path) -> None:
+def _up(home: Path, sample: Path) -> None:
     start = time.monotonic()
-    endpoints, daemons = up(HOME, tuple(Part)), Daemons(HOME.resolve())
+    endpoints, daemons = up(home, tuple(Part)), Daemons(home.resolve())
     start_leat(endpoints, daemons)
     log.info("everything is up after %.1f s\n", time.monotonic() - start)
     shown = os.path.relpath(sample)
@@ -57,8 +58,8 @@ def _up(sample: Path) -> None:
     _kubectl(endpoints, "get", "workflows,workflowruns")
     _kubectl(endpoints, "get", "workflowrun", name, "--output", "jsonpath={.status.output}")
     if not succeeded:
-        raise StackError(f"the run {name} did not succeed (see {HOME}/log)")
-    _say_what_next(endpoints, name)
+        raise StackError(f"the run {name} did not succeed (see {home}/log)")
+    _say_what_next(home, endpoints, name)
 
 
 def start_leat(endpoints: Endpoints, daemons: Daemons) -> None:
@@ -122,14 +123,14 @@ def _environment(endpoints: Endpoints) -> dict[str, str]:
     return {**ours, "KUBECONFIG": endpoints.kubeconfig}
 
 
-def _say_what_next(endpoints: Endpoints, name: str) -> None:
+def _say_what_next(home: Path, endpoints: Endpoints, name: str) -> None:
     path = Path(endpoints.kubectl).parent
     print(
         f"\nGo on in this shell:\n"
         f"  export KUBECONFIG={shlex.quote(endpoints.kubeconfig)} PATH={shlex.quote(str(path))}:$PATH\n"
         f"  kubectl describe workflowrun {name}\n"
         f"  kubectl apply -f config/samples/hello.yaml && kubectl get workflowruns --watch\n"
-        f"Logs: {HOME}/log. Remove everything: make demo-down"
+        f"Logs: {home}/log. Remove everything: make demo-down"
     )
 
 
