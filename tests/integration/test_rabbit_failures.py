@@ -329,6 +329,21 @@ async def test_the_jobs_of_a_consumer_that_vanished_go_to_another(broker, queue,
     assert sorted(inbox.steps) == list(range(5))
 
 
+async def test_those_who_meet_a_pool_for_the_first_time_at_once_are_all_heard(broker, namespace):
+    queues = await asyncio.gather(*(RabbitQueue.connect(broker.url, namespace) for _ in range(6)))
+    try:
+        await asyncio.gather(
+            *(each.consume("default", 1, Inbox()) for each in queues[:3]),
+            *(each.publish([a_job(1)]) for each in queues[3:]),
+        )
+        pools = [f"p{number}" for number in range(5)]
+        await asyncio.gather(*(each.publish([a_job(1, pool=pool) for pool in pools]) for each in queues))
+        for pool in pools:
+            await eventually(lambda pool=pool: queues[0].depth(pool), 6)
+    finally:
+        await asyncio.gather(*(each.close() for each in queues))
+
+
 async def waiting_in(channel, queue: str) -> int:
     return (await channel.queue_declare(queue, passive=True)).message_count
 

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from aiormq import Channel, spec
-from aiormq.exceptions import PublishError
+from aiormq.exceptions import DeliveryError, PublishError
+from tenacity import (
+    retry,
+    retry_if_exception_type,
+    retry_if_not_exception_type,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 from yarl import URL
 
 from leat_engine.errors import QueueUnavailable
@@ -57,6 +64,8 @@ class Publisher:
         except PublishError as error:
             outlet.declared.clear()  # a queue was deleted meanwhile: the next call declares it again
             raise QueueUnavailable(f"the broker has no such queue any more: {error}") from error
+        except DeliveryError as error:
+            raise QueueUnavailable("the broker refuses messages: the pool's queue has no leader") from error
         except BROKER_ERRORS as error:
             raise QueueUnavailable(f"the broker was lost while publishing: {error!r}") from error
 
@@ -84,22 +93,41 @@ class Publisher:
         finally:
             for worker in workers:
                 worker.cancel()
-        for outcome in await asyncio.gather(*workers, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
-            if outcome is not None:  # cancelled, and not by us: the client does that when the connection goes away
-                raise ConnectionResetError("the connection was lost before the broker confirmed")
+        failed = [each for each in await asyncio.gather(*workers, return_exceptions=True) if each is not None]
+        for error in failed:
+            if isinstance(error, Exception):
+                raise error
+        if failed:  # all were cancelled, and not by us: the client does that when the connection goes away
+            raise ConnectionResetError("the connection was lost before the broker confirmed")
 
     async def _drain(self, outlet: _Outlet, rest: Iterator[Job]) -> None:
         for job in rest:
-            await outlet.channel.basic_publish(
-                job.encode(),
-                routing_key=pool_queue(self._namespace, job.pool),
-                properties=_properties(job),
-                mandatory=True,
-                timeout=CONFIRM_TIMEOUT,
-                wait=False,
-            )
+            try:
+                await self._send(outlet, job)
+            except PublishError:
+                raise
+            except DeliveryError:
+                await self._insist(outlet, job)
+
+    # A quorum queue refuses while it has no leader: just after its declaration, or when a node of the cluster went.
+    @retry(
+        retry=retry_if_exception_type(DeliveryError) & retry_if_not_exception_type(PublishError),
+        wait=wait_random_exponential(multiplier=0.05, max=0.5),
+        stop=stop_after_attempt(5),
+        reraise=True,
+    )
+    async def _insist(self, outlet: _Outlet, job: Job) -> None:
+        await self._send(outlet, job)
+
+    async def _send(self, outlet: _Outlet, job: Job) -> None:
+        await outlet.channel.basic_publish(
+            job.encode(),
+            routing_key=pool_queue(self._namespace, job.pool),
+            properties=_properties(job),
+            mandatory=True,
+            timeout=CONFIRM_TIMEOUT,
+            wait=False,
+        )
 
 
 async def _open(session: Session) -> _Outlet:
