@@ -96,8 +96,8 @@ class StepError:
     def as_json(self) -> dict[str, Any]:
         """The stored and shown form: ``{type, reason, message, retriable, details}``."""
         return {
-            "type": self.type,
-            "reason": self.reason or self.type,
+            "type": str(self.type),
+            "reason": self.reason or str(self.type),
             "message": self.message,
             "retriable": self.retriable,
             "details": dict(self.details),

@@ -1,6 +1,7 @@
 """The runner process: ``python -m leat_runner``. Settings come from the environment, see `leat_runner.settings`."""
 
 import asyncio
+import ctypes
 import signal
 import sys
 
@@ -17,6 +18,7 @@ from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.settings import RunnerSettings
 from leat_runner.work import Runner, RunnerOptions
 
+PR_SET_DUMPABLE = 4
 CONNECTIONS = 6
 """One commits, one claims, the others load, beat and care. More do not help: statements are batched."""
 
@@ -57,8 +59,15 @@ async def _connected(dsn: str) -> Store:
     raise AssertionError  # pragma: no cover  the loop above has no end
 
 
+def _keep_environment_private() -> None:
+    """Scripts run as the same user: without this they could read the runner's credentials in /proc."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0)
+
+
 def main() -> None:
     """Start the process; exit 1 with one sentence when it cannot work."""
+    _keep_environment_private()
     settings = RunnerSettings()
     configure(settings.log_level, process="runner", pool=settings.pool)
     try:

@@ -1,0 +1,234 @@
+"""Take and claim: from deliveries, or from the store while the broker is away, to attempts that run."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+from uuid import UUID
+
+import structlog
+from prometheus_client import Counter, Histogram
+
+from leat_engine.crash import crash_point
+from leat_engine.errors import LeatError, QueueUnavailable, StoreUnavailable
+from leat_engine.job import Job
+from leat_engine.queue.port import Delivery, Queue
+from leat_engine.records import Claim
+from leat_engine.store import Store
+from leat_engine.view import RunView
+from leat_runner.attempt import Attempt
+from leat_runner.desk import RETRY_INTERVAL, Desk, persistently
+from leat_runner.plans import Plans
+
+CLAIM_BATCH = 64
+"""Jobs per claim at most: how heavy they are is known only afterwards, and what does not fit goes back."""
+POLL_INTERVAL = 0.1
+HOLD_OFF = 0.5
+"""Seconds that jobs may wait in a full runner before they go back to the queue, for others."""
+
+log = structlog.get_logger()
+_CLAIMS = Counter("leat_claims", "Steps claimed", ["by"])
+BY_QUEUE, BY_POLL, INLINE = (_CLAIMS.labels(by) for by in ("queue", "poll", "inline"))
+QUEUED = Histogram(
+    "leat_queue_to_start_seconds", "Ready to claimed", buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300)
+)
+
+
+class Claims:
+    """Brings claimed attempts to ``execute``."""
+
+    def __init__(self, desk: Desk, store: Store, queue: Queue, pool: str, execute: Callable[[Attempt], None]) -> None:
+        self._desk = desk
+        self._store = store
+        self._queue = queue
+        self._pool = pool
+        self._execute = execute
+        self._plans = Plans(store)
+        self._inbox: deque[Delivery] = deque()
+        self._consuming = False
+        self._wanted = 0  # units that a claimed step did not find; claiming pauses until they are free
+        self._side: set[asyncio.Task[Any]] = set()
+
+    async def loop(self) -> None:
+        """Claim what was delivered, as far as slots are free; poll while the broker is away."""
+        slots = self._desk.slots
+        while not self._desk.draining:
+            if slots.free < max(1, self._wanted):
+                await self._hold_off()
+            elif self._inbox:
+                await self._claim()
+            else:
+                if not self._consuming:
+                    await self._queue.consume(self._pool, slots.capacity, self._deliver)
+                    self._consuming = True
+                if self._queue.connected:
+                    await self._stirred(1.0)
+                else:
+                    await self._poll()
+
+    async def pause(self) -> None:
+        """Take nothing more; what was delivered and not claimed goes back to the queue."""
+        self._consuming = False
+        self._inbox.clear()
+        try:
+            await self._queue.pause()
+        except QueueUnavailable as error:
+            log.warning("pause_failed", reason=str(error))  # a broken connection gives everything back by itself
+
+    async def recover(self) -> None:
+        """After a lost or refused answer: steps that are ours in the store and not here are begun now."""
+        try:
+            if not await self._store.heartbeat(self._desk.runner, self._desk.slots.used):
+                return  # the heartbeat will fence
+            claims = await self._store.mine(self._desk.runner)
+        except StoreUnavailable as error:
+            log.warning("recover_held", reason=str(error))
+            return
+        await self._adopt(claims)
+
+    async def publish(self, jobs: Sequence[Job]) -> None:
+        """Tell the broker of ready steps. If it does not take them, runners poll now, and resend tells it later."""
+        if not jobs:
+            return
+        crash_point("before publish")
+        try:
+            await self._queue.publish(jobs)
+        except QueueUnavailable as error:
+            log.warning("publish_failed", jobs=len(jobs), reason=str(error))
+        crash_point("after publish")
+
+    def aside(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Let something go on that nobody waits for."""
+        task = asyncio.create_task(work)
+        self._side.add(task)
+        task.add_done_callback(self._side.discard)
+
+    # -- take -----------------------------------------------------------------------------------------------------
+
+    def _deliver(self, delivery: Delivery) -> None:
+        self._inbox.append(delivery)
+        self._desk.freed.set()
+
+    async def _hold_off(self) -> None:
+        """Full. Jobs that wait here longer than a moment go back, so that other runners can take them."""
+        if await self._stirred(HOLD_OFF) or not self._consuming:
+            return
+        self._wanted = 0
+        if self._desk.slots.free <= 0:
+            await self.pause()
+
+    async def _stirred(self, seconds: float) -> bool:
+        self._desk.freed.clear()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._desk.freed.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    # -- claim ----------------------------------------------------------------------------------------------------
+
+    async def _claim(self) -> None:
+        room = min(self._desk.slots.free, CLAIM_BATCH)
+        batch = [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
+        crash_point("before claim")
+        try:
+            claims = await self._store.claim(self._desk.runner, [delivery.job for delivery in batch])
+        except StoreUnavailable as error:
+            self._inbox.extendleft(reversed(batch))
+            await self._held(error)
+            return
+        crash_point("after claim")
+        for delivery in batch:
+            self.aside(_acknowledge(delivery))
+        BY_QUEUE.inc(len(claims))
+        await self._adopt(claims)
+
+    async def _poll(self) -> None:
+        room = min(self._desk.slots.free, CLAIM_BATCH)
+        try:
+            claims = await self._store.poll(self._desk.runner, self._pool, room)
+        except StoreUnavailable as error:
+            await self._held(error)
+            return
+        BY_POLL.inc(len(claims))
+        await self._adopt(claims)
+        if not claims:
+            await self._stirred(POLL_INTERVAL)
+
+    async def _held(self, error: StoreUnavailable) -> None:
+        log.warning("claim_held", reason=str(error))
+        await asyncio.sleep(RETRY_INTERVAL)
+        await self.recover()  # the claim may have been made, and its answer lost
+
+    async def _adopt(self, claims: Sequence[Claim]) -> None:
+        """Begin claimed steps, with what they need to know of their runs; hand back what does not fit."""
+        runs: dict[UUID, list[Claim]] = {}
+        for claim in claims:
+            QUEUED.observe((claim.started_at - claim.queued_at).total_seconds())
+            if not self._desk.knows(claim.key):
+                runs.setdefault(claim.key.run_id, []).append(claim)
+        surplus: list[Claim] = []
+        for run_id, group in runs.items():
+            if run_id not in self._desk.views and not await self._open(group):
+                surplus += group
+                continue
+            surplus += [claim for claim in group if not self._begin(claim)]
+        if surplus:
+            await self._hand_back(surplus)
+
+    async def _open(self, claims: Sequence[Claim]) -> bool:
+        """Make the view of a run. It is complete when nobody else has a live step of it and nothing is done yet.
+
+        False when this runner cannot read the run's revision: another one, of another version, may.
+        """
+        first = claims[0]
+        try:
+            plan = await persistently("plan", lambda: self._plans.get(first.revision))
+        except LeatError as error:
+            log.exception("plan_unreadable", run=str(first.key.run_id), revision=first.revision, reason=str(error))
+            return False
+        view = RunView(first.key.run_id, plan, first.namespace, first.name, first.inputs)
+        view.workflow, view.priority, view.traceparent = first.workflow, first.priority, first.traceparent
+        view.complete = first.live == len(claims) and first.done == 0
+        self._desk.views[first.key.run_id] = view
+        return True
+
+    def _begin(self, claim: Claim) -> bool:
+        """Begin a claimed step if there are slots for it; a step heavier than the runner begins when it is alone."""
+        if self._desk.knows(claim.key):
+            return True  # found meanwhile by somebody else here
+        slots, view = self._desk.slots, self._desk.views[claim.key.run_id]
+        node = view.plan.steps[claim.key.step]
+        units = self._desk.units(node)
+        if not slots.take(units):
+            if slots.used:
+                self._wanted = max(self._wanted, min(units, slots.capacity))
+                return False
+            slots.force(units)
+        if claim.stopping is not None:
+            view.stopping, view.error = claim.stopping, claim.error
+        view.live.add(claim.key.step)
+        self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.lost, claim.resumed))
+        return True
+
+    async def _hand_back(self, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            view = self._desk.views.get(claim.key.run_id)
+            if view is not None:
+                view.complete = False
+                if not view.live:
+                    del self._desk.views[claim.key.run_id]
+        log.info("handed_back", runner=self._desk.runner, steps=len(claims))
+        jobs = await persistently("hand_back", lambda: self._store.hand_back(self._desk.runner, claims))
+        await self.publish(jobs)
+        await self._stirred(HOLD_OFF)
+
+
+async def _acknowledge(delivery: Delivery) -> None:
+    crash_point("before ack")
+    try:
+        await delivery.ack()
+    except QueueUnavailable as error:
+        log.warning("ack_failed", reason=str(error))  # it comes again, and is found claimed
+    crash_point("after ack")

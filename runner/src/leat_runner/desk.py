@@ -1,0 +1,80 @@
+"""What a runner holds right now: its id, its runs, its running attempts and its slots."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
+from uuid import UUID
+
+import structlog
+
+from leat_engine.errors import StoreUnavailable
+from leat_engine.job import END, StepKey
+from leat_engine.kind import Kind, Weight
+from leat_engine.plan import PlanStep
+from leat_engine.view import RunView
+from leat_runner.slots import Slots
+
+RETRY_INTERVAL = 0.5
+"""Seconds between two tries of something that only this runner can do."""
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+
+class Desk:
+    """The runner's own state. Everything on it can be read back from the store; nothing else is kept in memory."""
+
+    def __init__(self, slots: Slots, kinds: Mapping[str, Kind]) -> None:
+        self.runner = 0
+        self.slots = slots
+        self.kinds = kinds
+        self.views: dict[UUID, RunView] = {}
+        self.tasks: dict[StepKey, asyncio.Task[None]] = {}
+        self.draining = False
+        self.freed = asyncio.Event()
+        """Set when there is a reason to look again: a slot is free, or a job came."""
+
+    def knows(self, key: StepKey) -> bool:
+        """Whether the step is executed here, or ended here and is not committed yet."""
+        view = self.views.get(key.run_id)
+        return view is not None and key.step in view.live
+
+    def units(self, node: PlanStep) -> int:
+        """Slots that a step takes; what has no effects takes none."""
+        if node.id == END or node.pure:
+            return 0
+        kind = self.kinds.get(node.kind)
+        return self.slots.units(Weight.IO if kind is None else kind.weight)
+
+    def give(self, node: PlanStep) -> None:
+        """The step's slot is free."""
+        self.slots.give(self.units(node))
+        self.freed.set()
+
+    def clear(self) -> None:
+        """Forget everything: it belongs to others."""
+        self.views.clear()
+        self.tasks.clear()
+        self.slots.used = 0
+
+
+async def persistently(what: str, call: Callable[[], Awaitable[T]]) -> T:
+    """Ask the store until it answers: the steps are claimed already, and only this runner can go on with them."""
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable as error:
+            log.warning("store_held", doing=what, reason=str(error))
+            await asyncio.sleep(RETRY_INTERVAL)
+
+
+async def forever(loop: Callable[[], Awaitable[None]]) -> None:
+    """A loop that fails is a defect; it is told and begun again, for the steps of others depend on it."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("loop_failed", loop=getattr(loop, "__name__", "?"))
+            await asyncio.sleep(1)
+        else:
+            return
