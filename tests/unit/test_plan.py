@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from leat_engine import limits
+from leat_engine.advice import advice
 from leat_engine.errors import Rejected
 from leat_engine.plan import END, Edge, Plan, compile_plan, revision_id
 from leat_engine.result import State
@@ -317,6 +318,17 @@ def test_a_thousand_steps_compile_within_a_second_of_cpu():
     compiled = plan(*steps, inputs={"x": {}})
     assert time.thread_time() - start < 1
     assert len(compiled.steps) == 1001
+
+
+def test_an_error_that_is_never_seen_is_pointed_at():
+    handled = {"step": "a", "on": ["Failed"]}
+    compiled = plan(
+        step("a"),
+        step("b", when="${ steps.a.error == null }", transform=1),
+        step("c", handled, transform="${ steps.a.error.message }"),
+        output="${ steps.a.error }",
+    )
+    assert [reason.path for reason in advice(compiled)] == ["spec.steps[1]"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=30))

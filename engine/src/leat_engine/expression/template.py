@@ -85,12 +85,14 @@ class Template:
     Attributes:
         constant: There is no expression in it; `evaluate` gives the same object every time, which nobody may change.
         reads: Names of the steps that its expressions read.
+        reads_error_of: Names of the steps whose ``error`` they read.
         dynamic: Field paths, below the template's own, of the strings that hold expressions.
     """
 
     node: _Node
     constant: bool
     reads: frozenset[str]
+    reads_error_of: frozenset[str]
     dynamic: frozenset[tuple[str | int, ...]]
 
     def evaluate(self, bindings: Bindings) -> Any:
@@ -143,7 +145,13 @@ def _compile(value: Any, path: str, compiler: "_Compiler") -> Template:
     node = compiler.compile(value, path, ())
     if compiler.reasons:
         raise Rejected(compiler.reasons)
-    return Template(node, isinstance(node, _Constant), frozenset(compiler.reads), frozenset(compiler.dynamic))
+    return Template(
+        node=node,
+        constant=isinstance(node, _Constant),
+        reads=frozenset(compiler.reads),
+        reads_error_of=frozenset(compiler.reads_error_of),
+        dynamic=frozenset(compiler.dynamic),
+    )
 
 
 class _Compiler:
@@ -155,6 +163,7 @@ class _Compiler:
         self.verbatim = verbatim
         self.reasons: list[Reason] = []
         self.reads: set[str] = set()
+        self.reads_error_of: set[str] = set()
         self.dynamic: set[tuple[str | int, ...]] = set()
 
     def compile(self, value: Any, path: str, below: tuple[str | int, ...]) -> _Node:
@@ -209,7 +218,9 @@ class _Compiler:
         if self.condition and not program.may_be("BOOL"):
             problems.append(f"gives {program.type.lower()}; a condition must give true or false")
         self.reasons.extend(Reason(path, f"${{ {_brief(text)} }}: {problem}") for problem in problems)
-        self.reads.update(read[1] for read in program.paths if read[0] == "steps" and len(read) > 1)
+        steps = [path[1:] for path in program.paths if path[0] == "steps" and len(path) > 1]
+        self.reads.update(step[0] for step in steps)
+        self.reads_error_of.update(step[0] for step in steps if step[1:2] == ("error",))
         return _Expression(path, program, self.condition)
 
 
