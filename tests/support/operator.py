@@ -10,12 +10,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+
 from leat_stack.daemons import free_ports
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
@@ -67,7 +68,8 @@ class Process:
     def _get(self, path: str) -> str | None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
-                return answer.read().decode()
+                text: str = answer.read().decode()
+                return text
         except (urllib.error.URLError, OSError):
             return None
 
@@ -91,14 +93,14 @@ def started(module: str, environment: Mapping[str, str], folder: Path) -> Iterat
 class Shop:
     """Resources in one namespace, as a user handles them."""
 
-    api: client.CustomObjectsApi
+    api: Any  # of the official client, which ships no types
     namespace: str
-    writes: int = field(default=0)
 
     def apply(self, body: Body) -> Body:
         body = {"apiVersion": f"{GROUP}/{VERSION}", **body}
         plural = body["kind"].lower() + "s"
-        return self.api.create_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, body)
+        created: Body = self.api.create_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, body)
+        return created
 
     def workflow(self, name: str, *steps: Body, **spec: Any) -> Body:
         return self.apply({"kind": "Workflow", "metadata": {"name": name}, "spec": {"steps": list(steps), **spec}})
@@ -109,14 +111,16 @@ class Shop:
 
     def get(self, name: str, plural: str = "workflowruns") -> Body | None:
         try:
-            return self.api.get_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name)
+            found: Body = self.api.get_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name)
         except ApiException as error:
             if error.status == 404:
                 return None
             raise
+        return found
 
     def patch(self, name: str, body: Body, plural: str = "workflowruns") -> Body:
-        return self.api.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name, body)
+        patched: Body = self.api.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name, body)
+        return patched
 
     def delete(self, name: str, plural: str = "workflowruns") -> None:
         self.api.delete_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name)
@@ -139,5 +143,6 @@ class Shop:
 
 @contextmanager
 def shop(kubeconfig: str, namespace: str) -> Iterator[Shop]:
-    with config.new_client_from_config(kubeconfig) as api:
+    connect: Any = config.new_client_from_config
+    with connect(kubeconfig) as api:
         yield Shop(client.CustomObjectsApi(api), namespace)

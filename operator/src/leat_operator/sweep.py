@@ -124,8 +124,14 @@ class Sweep:
         if record is None:
             notice: Notice = Present(RUNS, body)
             self.inbox.put(notice)
-        elif record.phase.done and self._lasts(body):  # its end was not told, or the status was deleted
-            await self.reporter.refresh(run, again=True)
+        elif record.phase.done and self._lasts(body) and await self._untold(body):
+            await self.reporter.refresh(run, again=True)  # its end was lost, or the status was deleted
+
+    async def _untold(self, body: Body) -> bool:
+        """Whether the resource still shows what it did when it was listed."""
+        listed = body["metadata"]
+        found = await self.cluster.get(RUNS, listed["namespace"], listed["name"])
+        return found is not None and found["metadata"]["resourceVersion"] == listed["resourceVersion"]
 
     def _lasts(self, body: Body) -> bool:
         return self._before is None or body["metadata"]["uid"] in self._before
