@@ -11,19 +11,16 @@ from typing import Any
 import orjson
 
 from leat_engine import limits
-from leat_engine.errors import ExpressionError, LeatError
+from leat_engine.errors import ExpressionError
 from leat_engine.expression.dialect import GUARD, environment
 from leat_engine.expression.rewrite import copies, guarded, has_loops, needs_guard
+from leat_engine.expression.scan import CompileError
 from leat_engine.expression.tree import Node, Path, parse_tree, paths_read
 from leat_engine.spelling import unknown
 
 _STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
 _POSITION = re.compile(r"ERROR: <input>:(?P<line>-?\d+):(?P<column>-?\d+): (?P<message>.*)")
 _MACRO_LIMIT = f"visits more than {limits.EXPRESSION_ITERATIONS} elements; do it in a script or function step"
-
-
-class CompileError(LeatError):
-    """The text is no valid expression. The message shows the place."""
 
 
 class Program:

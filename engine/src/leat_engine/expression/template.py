@@ -1,7 +1,6 @@
 """Values with `${ }` in them: a string, or lists and objects of any depth."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,16 +9,8 @@ import orjson
 from leat_engine import limits
 from leat_engine.errors import ExpressionError, Reason, Rejected
 from leat_engine.expression.names import Names, check_names
-from leat_engine.expression.program import CompileError, Program, compile_program
-
-_TOKEN = re.compile(
-    r"""(?P<raw>\b[bB]?[rR][bB]?(?:\'\'\'.*?\'\'\'|\"\"\".*?\"\"\"|'[^'\n]*'|"[^"\n]*"))"""
-    r"""|(?P<string>\'\'\'(?:[^\\]|\\.)*?\'\'\'|\"\"\"(?:[^\\]|\\.)*?\"\"\"|'(?:[^'\\\n]|\\.)*'|"(?:[^"\\\n]|\\.)*")"""
-    r"""|(?P<open>\{)|(?P<close>\})""",
-    re.DOTALL,
-)
-"""What matters for finding the end of an expression: CEL's string literals, which hide braces, and braces."""
-_START = re.compile(r"\$?\$\{")
+from leat_engine.expression.program import Program, compile_program
+from leat_engine.expression.scan import CompileError, brief, split
 
 Bindings = Mapping[str, Any]
 
@@ -212,54 +203,16 @@ class _Compiler:
         try:
             program = compile_program(text.strip(), frozenset(self.names))
         except CompileError as error:
-            self.reasons.append(Reason(path, f"${{ {_brief(text)} }}: {error}"))
+            self.reasons.append(Reason(path, f"${{ {brief(text)} }}: {error}"))
             return None
         problems = list(check_names(program.paths, self.names))
         if self.condition and not program.may_be("BOOL"):
             problems.append(f"gives {program.type.lower()}; a condition must give true or false")
-        self.reasons.extend(Reason(path, f"${{ {_brief(text)} }}: {problem}") for problem in problems)
+        self.reasons.extend(Reason(path, f"${{ {brief(text)} }}: {problem}") for problem in problems)
         steps = [path[1:] for path in program.paths if path[0] == "steps" and len(path) > 1]
         self.reads.update(step[0] for step in steps)
         self.reads_error_of.update(step[0] for step in steps if step[1:2] == ("error",))
         return _Expression(path, program, self.condition)
-
-
-def split(text: str) -> Iterator[tuple[bool, str]]:
-    """The pieces of a text: ``(True, literal text)`` and ``(False, expression)``, in order.
-
-    ``$${`` is a literal ``${``. Braces and quotes inside an expression are read as CEL reads them.
-
-    Raises:
-        CompileError: An expression has no end.
-    """
-    position = 0
-    while start := _START.search(text, position):
-        if start[0] == "$${":
-            yield True, text[position : start.start()] + "${"
-            position = start.end()
-            continue
-        if start.start() > position:
-            yield True, text[position : start.start()]
-        end = _end(text, start.end())
-        yield False, text[start.end() : end]
-        position = end + 1
-    if position < len(text):
-        yield True, text[position:]
-
-
-def _end(text: str, position: int) -> int:
-    """Where the ``}`` is that ends the expression beginning at ``position``."""
-    depth = 0
-    for token in _TOKEN.finditer(text, position):
-        if token["open"]:
-            depth += 1
-        elif token["close"]:
-            if depth == 0:
-                return token.start()
-            depth -= 1
-    raise CompileError(
-        f"${{ {_brief(text[position:])}: the expression has no closing `}}`; write $${{ for a literal ${{"
-    )
 
 
 def _is_single(text: str) -> bool:
@@ -268,11 +221,6 @@ def _is_single(text: str) -> bool:
     except CompileError:
         return True  # compiling it will say what is wrong
     return len(pieces) == 1 and not pieces[0][0]
-
-
-def _brief(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _shown(value: Any) -> str:
