@@ -7,9 +7,9 @@ from uuid import UUID
 from leat_cli.recorded import snapshot_of
 from leat_cli.resources import run_of_resource, workflow_of_resource
 from leat_engine.job import StepKey
+from leat_engine.records import AttemptRecord, RunRecord, StepRecord
 from leat_engine.redaction import REDACTED
 from leat_engine.result import Phase, State
-from leat_engine.records import AttemptRecord, RunRecord, StepRecord
 
 RUN = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
 T0 = datetime(2030, 1, 1, 12, tzinfo=UTC)
