@@ -12,11 +12,11 @@ from leat_engine.caretakers import Caretakers
 from leat_engine.job import uuid7
 from leat_engine.plan import compile_plan
 from leat_engine.queue.local import LocalQueue
+from leat_engine.records import NewRun, Revision, Root
 from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store, migrate
-from leat_engine.records import NewRun, Revision, Root
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.work import Runner, RunnerOptions
 

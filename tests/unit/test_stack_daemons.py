@@ -32,7 +32,7 @@ def test_a_daemon_that_runs_is_found_and_not_started_again(daemons):
 def test_a_stale_process_id_of_a_stranger_is_neither_trusted_nor_killed(daemons, tmp_path):
     with subprocess.Popen(SLEEPER) as stranger:
         (tmp_path / "pid").mkdir()
-        (tmp_path / "pid" / "sleeper.pid").write_text(str(stranger.pid))
+        (tmp_path / "pid" / "sleeper.pid").write_text(f"{stranger.pid} 0.0")
         assert daemons.find("sleeper") is None
         daemons.stop("sleeper")
         daemons.kill_all()

@@ -1,9 +1,9 @@
 """wake: timers that are due make their steps ready, and end runs that took too long."""
 
 from leat_engine.job import Job
+from leat_engine.records import Stop
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.store import Store
-from leat_engine.records import Stop
 
 BATCH = 500
 

@@ -1,7 +1,8 @@
 """Background processes of one stack: started once, found again by later commands, stopped without hitting a stranger.
 
 A process id in a file says nothing after a reboot or a crash. So each daemon carries `home#name` in its environment,
-its children inherit it, and only a process that shows this mark is ever signalled.
+its children inherit it, and only a process that shows this mark is ever signalled. A process that hides its environment,
+as runners do from their scripts, is known by the moment it started.
 """
 
 import os
@@ -55,15 +56,19 @@ class Daemons:
             start_new_session=True,
             cwd=self._home,  # where a crash dump may fall
         )
-        self._pid_file(program.name).write_text(started.stdout)
-        return int(started.stdout)
+        pid = int(started.stdout)
+        self._pid_file(program.name).write_text(f"{pid} {_born(pid)}")
+        return pid
 
     def find(self, name: str) -> psutil.Process | None:
         """Return the daemon of this name, if it runs."""
         try:
-            process = psutil.Process(int(self._pid_file(name).read_text()))
+            pid, born = self._pid_file(name).read_text().split()
+            process = psutil.Process(int(pid))
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
+        if _hides(process):
+            return process if _born(process.pid) == born else None
         return process if _mark_of(process) == self._mark(name) else None
 
     def names(self) -> list[str]:
@@ -75,11 +80,13 @@ class Daemons:
         if (process := self.find(name)) is not None:
             process.send_signal(by)
             _wait_until_ended([process], grace)
-        _kill([each for each in psutil.process_iter() if _mark_of(each) == self._mark(name)])
+        left = [each for each in psutil.process_iter() if _mark_of(each) == self._mark(name)]
+        _kill([*left, *filter(None, [self.find(name)])])
         self._pid_file(name).unlink(missing_ok=True)
 
     def kill_all(self) -> None:
         """End every process of this stack at once, also those whose process id is written nowhere."""
+        _kill([process for name in self.names() if (process := self.find(name)) is not None])
         mine = f"{self._home}#"
         while found := [each for each in psutil.process_iter() if (_mark_of(each) or "").startswith(mine)]:
             _kill(found)  # again, for what was being forked meanwhile
@@ -138,6 +145,24 @@ def _mark_of(process: psutil.Process) -> str | None:
         return None
 
 
+def _hides(process: psutil.Process) -> bool:
+    try:
+        process.environ()
+    except psutil.AccessDenied:
+        return True
+    except (psutil.Error, OSError):
+        return False
+    return False
+
+
+def _born(pid: int) -> str:
+    """When the process started, as text that is the same for the process's whole life."""
+    try:
+        return f"{psutil.Process(pid).create_time():.1f}"
+    except psutil.NoSuchProcess:
+        return "gone"
+
+
 def _kill(processes: Sequence[psutil.Process]) -> None:
     for process in processes:
         try:
@@ -150,5 +175,5 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 def _wait_until_ended(processes: Sequence[psutil.Process], seconds: float) -> None:
     """Wait for their marks to go, which is sooner than their ids: init may take its time to reap."""
     deadline = time.monotonic() + seconds
-    while any(_mark_of(each) for each in processes) and time.monotonic() < deadline:
+    while any(_mark_of(each) or _hides(each) for each in processes) and time.monotonic() < deadline:
         time.sleep(0.01)
