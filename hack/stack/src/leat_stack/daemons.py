@@ -1,8 +1,8 @@
 """Background processes of one stack: started once, found again by later commands, stopped without hitting a stranger.
 
 A process id in a file says nothing after a reboot or a crash. So each daemon carries `home#name` in its environment,
-its children inherit it, and only a process that shows this mark is ever signalled. A process that hides its environment,
-as runners do from their scripts, is known by the moment it started.
+its children inherit it, and only a process that shows this mark is ever signalled. A process that hides its
+environment, as runners do from their scripts, is known by the moment it started.
 """
 
 import os
