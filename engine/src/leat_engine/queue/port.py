@@ -9,7 +9,12 @@ from leat_engine.job import Job
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A job that the broker handed over. ``ack`` after the claim is durable; without it the job is delivered again."""
+    """A job that the broker handed over.
+
+    Attributes:
+        ack: To be called when the claim is durable; without it the job is delivered again. In any order, more than once
+            and after a reconnect: what is no longer there to be acknowledged is left alone.
+    """
 
     job: Job
     ack: Callable[[], Awaitable[None]]
@@ -32,7 +37,13 @@ class Queue(Protocol):
         ...
 
     async def consume(self, pool: str, prefetch: int, sink: Callable[[Delivery], None]) -> None:
-        """Deliver jobs of ``pool`` to ``sink``, at most ``prefetch`` unacknowledged. Goes on across reconnects."""
+        """Deliver jobs of ``pool`` to ``sink``, at most ``prefetch`` unacknowledged. Goes on across reconnects.
+
+        Returns at once, also while the broker is away. ``sink`` takes the delivery in: it neither blocks nor raises.
+
+        Raises:
+            ValueError: This queue consumes ``pool`` already. After ``pause`` it may again.
+        """
         ...
 
     async def pause(self) -> None:

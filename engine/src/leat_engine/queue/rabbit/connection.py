@@ -185,7 +185,7 @@ class Link(Generic[T]):
 
     async def _reconnect(self) -> tuple[Session, T]:
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(BROKER_ERRORS),
+            retry=retry_if_exception_type(Exception),  # whatever it is, it is logged, and no reason to stay away
             wait=wait_random_exponential(multiplier=0.2, max=LONGEST_PAUSE),
             before_sleep=self._note,
         )
