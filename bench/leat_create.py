@@ -90,11 +90,12 @@ class Client:
                 raise RuntimeError(f"the API server refuses {body['metadata']['name']}: {await answer.text()}")
 
     async def _watch(self, plural: str) -> AsyncIterator[Mapping[str, Any]]:
-        """Every state of the resources from now on, those that are there first."""
-        async with self._session.get(f"{GROUP}/{plural}", params={"watch": "true"}) as answer:
-            answer.raise_for_status()
-            async for line in answer.content:
-                yield json.loads(line)["object"]
+        """Every state of the resources from now on, those that are there first, and again after a cut."""
+        while True:
+            async with self._session.get(f"{GROUP}/{plural}", params={"watch": "true"}) as answer:
+                answer.raise_for_status()
+                async for line in answer.content:
+                    yield json.loads(line)["object"]
 
 
 @asynccontextmanager

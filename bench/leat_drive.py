@@ -19,10 +19,10 @@ from bench.load import STEPS, Load, Sample, schedule
 from leat_engine.job import END, uuid7
 from leat_engine.plan import Plan, compile_plan, revision_id
 from leat_engine.queue.rabbit import RabbitQueue
+from leat_engine.records import NewRun, Revision, Root
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
-from leat_engine.records import NewRun, Revision, Root
 from leat_stack import Endpoints
 
 IN_FLIGHT = 400
