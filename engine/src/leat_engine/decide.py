@@ -82,16 +82,20 @@ def decide(view: RunView, finished: Sequence[Finished], take: Take, now: datetim
         if END in fresh:
             decision.end = _settle(view, fresh, now)
         return decision
-    _spread(decision, fresh, take, now)
+    reached = _spread(decision, fresh, now)
     failure = _fatal(view, fresh)
     if failure is not None and END not in fresh:
         _fail(decision, failure, fresh)
-    elif END in fresh:
+        return decision
+    for node, missing in reached:  # only now: a slot that is taken for a step which never begins is gone for good
+        decision.next.append(Next(node.id, State.CLAIMED if take(node) else State.READY, missing))
+    if END in fresh:
         decision.end = _settle(view, fresh, now)
     return decision
 
 
-def _spread(decision: Decision, fresh: dict[int, Result], take: Take, now: datetime) -> None:
+def _spread(decision: Decision, fresh: dict[int, Result], now: datetime) -> list[tuple[PlanStep, int]]:
+    """Add the ends that can be told at once to ``decision`` and ``fresh``; gives the other steps and what they miss."""
     view, plan = decision.view, decision.view.plan
     todo = deque(fresh)
     arrived: dict[int, int] = {}
@@ -111,13 +115,8 @@ def _spread(decision: Decision, fresh: dict[int, Result], take: Take, now: datet
                 fresh[follower] = result
                 decision.next.append(Next(follower, result.state, 0, result))
                 todo.append(follower)
-    for node in runs:
-        decision.next.append(Next(node.id, State.CLAIMED if take(node) else State.READY))
-    for follower, count in arrived.items():
-        if follower not in decided:
-            node = plan.steps[follower]
-            state = State.CLAIMED if take(node) else State.READY
-            decision.next.append(Next(follower, state, len(node.needs) - count))
+    counted = [(plan.steps[node], count) for node, count in arrived.items() if node not in decided]
+    return [(node, 0) for node in runs] + [(node, len(node.needs) - count) for node, count in counted]
 
 
 def _ends_known(view: RunView, node: PlanStep, fresh: Mapping[int, Result]) -> bool:
@@ -137,7 +136,8 @@ def admit(view: RunView, node: PlanStep, fresh: Mapping[int, Result], now: datet
         state = (fresh.get(edge.step) or view.results[edge.step]).state
         if state not in edge.on:
             wanted = " or ".join(dict.fromkeys(s.label for s in sorted(edge.on)))
-            message = f"needs step {view.plan.steps[edge.step].name} to be {wanted}; it is {state.label}"
+            found = "could never run" if state is State.OMITTED else f"is {state.label}"
+            message = f"needs step {view.plan.steps[edge.step].name} to be {wanted}; it {found}"
             return Result(State.OMITTED, error=StepError("Omitted", message, retriable=False).as_json())
     if node.when is None and not node.pure:
         return None
@@ -189,7 +189,7 @@ def _fatal(view: RunView, fresh: Mapping[int, Result]) -> int | None:
 def _fail(decision: Decision, node: int, fresh: dict[int, Result]) -> None:
     """Nothing new starts. Alone on the run, this commit ends it; otherwise the store waits for the others."""
     view = decision.view
-    decision.next = [new for new in decision.next if new.result is not None and new.step != END]
+    decision.next = [new for new in decision.next if new.step != END]
     error = run_error(view, [node], fresh)
     if view.complete and not view.live.difference(done.step for done in decision.finished):
         decision.next.append(Next(END, State.SUCCEEDED, 0, Result(State.SUCCEEDED)))

@@ -1,0 +1,98 @@
+"""Workflows drawn from a seed, and how a run of one must end, whatever dies meanwhile.
+
+The model that tells the end is a page of its own and shares nothing with the decider.
+"""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Spec = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A workflow and the one end it can have.
+
+    Attributes:
+        phase: Of the run.
+        outputs: Of the steps that succeed, by name; of the others in a run that succeeds, None.
+        effects: Names of the steps that leave effects.
+    """
+
+    spec: Spec
+    phase: str
+    outputs: Mapping[str, int | None]
+    effects: frozenset[str]
+
+
+def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
+    """Fans, joins, conditions, retries, waits, handled failures and, in one of eight, an unhandled one."""
+    draw = random.Random(seed)
+    steps: list[Spec] = []
+    names = [f"s{number}" for number in range(draw.randint(4, 9))]
+    for number, name in enumerate(names):
+        needs = sorted(draw.sample(names[:number], min(number, draw.choice((1, 1, 2, 3)))))
+        steps.append({"name": name, "needs": list(needs), **_body(draw, needs, slowest)})
+    broken = draw.choice(names)
+    fate = draw.randrange(8)
+    if fate <= 1:
+        steps.append({"name": "broken", "needs": [broken], "fail": {"message": "broken on purpose"}})
+    if fate == 1:
+        steps.append({"name": "mend", "needs": [{"step": "broken", "on": ["Failed"]}], "transform": 100})
+    states, outputs = _ends(steps)
+    failed = [step["name"] for step in steps if states[step["name"]] == "Failed"]
+    handled = states.get("mend") == "Succeeded"
+    return Graph(
+        spec={"steps": steps, "output": {step["name"]: f"${{ steps.{step['name']}.output }}" for step in steps}},
+        phase="Failed" if failed and not handled else "Succeeded",
+        outputs=outputs,
+        effects=frozenset(s["name"] for s in steps if "function" in s and states[s["name"]] == "Succeeded"),
+    )
+
+
+def _body(draw: random.Random, needs: list[str], slowest: float) -> Spec:
+    values = [f"${{ steps.{need}.output }}" for need in needs]
+    match draw.randrange(10):
+        case 0:
+            return {"wait": {"duration": f"{draw.randint(10, 200)}ms"}}
+        case 1:
+            return {"when": "${ 1 > 2 }", "function": {"name": "add", "with": {"values": values}}}
+        case 2:
+            return {
+                "function": {"name": "stumble", "with": {"values": values}},
+                "retry": {"max": 3, "backoff": backoff},
+            }
+        case 3:
+            return {"transform": 7}
+        case _:
+            slow = round(draw.uniform(0, slowest), 3)
+            return {"function": {"name": "add", "with": {"values": values, "seconds": slow}}}
+
+
+def _ends(steps: list[Spec]) -> tuple[dict[str, str], dict[str, int | None]]:
+    states: dict[str, str] = {}
+    outputs: dict[str, int | None] = {}
+    for step in steps:  # each needs only earlier ones
+        name, needs = step["name"], step["needs"]
+        outputs[name] = None
+        if not all(_taken(need, states) for need in needs):
+            states[name] = "Omitted"
+        elif "when" in step:
+            states[name] = "Skipped"
+        elif "fail" in step:
+            states[name] = "Failed"
+        else:
+            states[name] = "Succeeded"
+            if "function" in step:
+                outputs[name] = 1 + sum(outputs[need] or 0 for need in needs)
+            else:
+                outputs[name] = step.get("transform")
+    return states, outputs
+
+
+def _taken(need: str | Spec, states: Mapping[str, str]) -> bool:
+    if isinstance(need, str):
+        return states[need] in {"Succeeded", "Skipped"}
+    return states[need["step"]] in need["on"]
