@@ -62,7 +62,7 @@ def _body(draw: random.Random, needs: list[str], slowest: float) -> Spec:
         case 2:
             return {
                 "function": {"name": "stumble", "with": {"values": values}},
-                "retry": {"max": 3, "backoff": backoff},
+                "retry": {"max": 3, "backoff": {"initial": "20ms", "max": "100ms"}},
             }
         case 3:
             return {"transform": 7}
