@@ -1,4 +1,4 @@
-"""Steps of the samples that are written in Python. Ordinary functions: call them in a unit test as any other."""  # noqa: INP001 - a file that a pool loads
+"""Steps of the samples that are written in Python. Ordinary functions: call them in a unit test as any other."""
 
 from pydantic import BaseModel
 

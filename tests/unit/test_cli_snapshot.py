@@ -43,7 +43,7 @@ def step(number: int, state: State, **changes: Any) -> StepRecord:
 def test_every_step_of_the_workflow_is_there_whether_it_began_or_not():
     shown = snapshot_of(run(), SPEC, [step(1, State.CLAIMED)])
     assert [(s.name, s.kind, s.state, s.attempts) for s in shown.steps or ()] == [
-        ("charge", "http", "Claimed", 1),
+        ("charge", "http", "Running", 1),
         ("ship", "transform", "Waiting", 0),
     ]
 

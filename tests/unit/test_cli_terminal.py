@@ -40,9 +40,9 @@ def test_a_clock_behind_the_servers_shows_no_negative_duration():
 
 
 def test_a_line_is_printed_for_what_changed_and_for_nothing_else():
-    first = run(StepSnapshot("charge", "http", "Claimed", 1, started_at=NOW), StepSnapshot("ship", "http", "Waiting"))
+    first = run(StepSnapshot("charge", "http", "Running", 1, started_at=NOW), StepSnapshot("ship", "http", "Waiting"))
     error = {"type": "HttpStatus", "reason": "HttpStatus", "message": "503"}
-    again = StepSnapshot("charge", "http", "Claimed", 2, started_at=NOW)
+    again = StepSnapshot("charge", "http", "Running", 2, started_at=NOW)
     failed = StepSnapshot("charge", "http", "Failed", 2, error=error, started_at=NOW, finished_at=NOW)
     assert lines(None, first) == ["order-1: Running", "order-1/charge: Claimed"]
     assert lines(first, first) == []
@@ -62,7 +62,7 @@ def test_an_error_of_many_lines_stays_on_one():
 
 def test_when_not_all_steps_fit_those_that_move_or_failed_are_shown():
     quiet = [StepSnapshot(f"s{number}", "http", "Succeeded") for number in range(100)]
-    busy = [StepSnapshot("moving", "http", "Claimed"), StepSnapshot("broken", "http", "Failed")]
+    busy = [StepSnapshot("moving", "http", "Running"), StepSnapshot("broken", "http", "Failed")]
     shown = terminal.worth_showing([*quiet, *busy], 5)
     assert [step.name for step in shown] == ["s0", "s1", "s2", "moving", "broken"]
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from leat_engine.errors import Reason
 from leat_engine.job import StepKey, run_id_of
 from leat_engine.plan import Plan
+from leat_engine.records import Report, RunRecord, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
 from leat_engine.result import Phase, State
 from leat_engine.status import (
@@ -25,7 +26,6 @@ from leat_engine.status import (
     waiting_status,
     workflow_status,
 )
-from leat_engine.records import Report, RunRecord, StepRecord
 
 CREATED = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 

@@ -9,8 +9,7 @@ The law of the room:
 - A user's mistake never shows a traceback: it is a `problems.CommandError`, and says what was found, what is expected
   and what to do.
 - A command's file imports at its top only what `--help` needs; engine, runner, rich and clients are imported when the
-  command runs. `kubernetes` is imported in `cluster`, rich in `terminal` and `progress`, asyncpg in `database`, and
-  nowhere else.
+  command runs. `kubernetes` is imported in `cluster`, rich in `terminal` and `progress`, and nowhere else.
 - `snapshot` says what is shown of a run, wherever it was read: the store (`database`, `recorded`) or a resource
   (`cluster`, `resources`).
 """

@@ -5,13 +5,11 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import asyncpg
-
 from leat_cli.problems import Invalid, Unavailable
 from leat_cli.recorded import snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
-from leat_engine.errors import StoreUnavailable
+from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.records import RunRecord
 from leat_engine.store import Store
 
@@ -82,32 +80,18 @@ class Database:
 
 @contextmanager
 def explained(url: str) -> Iterator[None]:
-    """Turn what asyncpg raises while it connects into what a person can do.
+    """Say which database it was that refused, or did not answer.
 
     Raises:
-        Unavailable: Instead of errors of the URL, the network and the server.
+        Unavailable: Instead of what the store says.
     """
     try:
         yield
     except StoreUnavailable as error:
-        raise _explanation(url, error.__cause__ or error) from error
-    except (asyncpg.PostgresError, OSError, ValueError) as error:
-        raise _explanation(url, error) from error
-
-
-def _explanation(url: str, error: BaseException) -> Unavailable:
-    place = _without_password(url)
-    match error:
-        case ValueError():
-            return Unavailable(
-                f"not a database URL: {place}: {error}. Expected postgresql://USER:PASSWORD@HOST:5432/NAME"
-            )
-        case asyncpg.InvalidCatalogNameError():
-            return Unavailable(f"{place}: {error}: create it (createdb NAME), then run `leat db migrate`")
-        case asyncpg.PostgresError():
-            return Unavailable(f"{place} refuses: {error}")
-        case _:
-            return Unavailable(f"{place} does not answer: {error}: check the URL, and that Postgres runs there")
+        place = _without_password(url)
+        raise Unavailable(f"{place}: {error}: check the URL, and that Postgres runs there") from error
+    except StoreRefused as error:
+        raise Unavailable(f"{_without_password(url)}: {error}") from error
 
 
 def _without_password(url: str) -> str:

@@ -16,8 +16,8 @@ Url = Annotated[
 @app.command()
 def migrate(database: Url) -> None:
     """Bring the database to the schema of this program. Doing it twice changes nothing."""
-    from leat_cli.database import explained  # noqa: PLC0415 - see the law of the room
-    from leat_engine.store import migrate as apply  # noqa: PLC0415 - see the law of the room
+    from leat_cli.database import explained
+    from leat_engine.store import migrate as apply
 
     with explained(database):
         applied = asyncio.run(apply(database))
@@ -29,8 +29,8 @@ def migrate(database: Url) -> None:
 @app.command()
 def status(database: Url) -> None:
     """Say whether the database has the schema of this program. Exits with 3 when it has not."""
-    from leat_cli.database import explained  # noqa: PLC0415 - see the law of the room
-    from leat_engine.store import Store  # noqa: PLC0415 - see the law of the room
+    from leat_cli.database import explained
+    from leat_engine.store import Store
 
     async def check() -> None:
         store = await Store.connect(database, size=1)

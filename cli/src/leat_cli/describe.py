@@ -29,7 +29,7 @@ def describe(
 
     Its inputs, output and error; from a database also the output and every attempt of each step.
     """
-    from leat_cli.source import Place, named_run  # noqa: PLC0415 - see the law of the room
+    from leat_cli.source import Place, named_run
 
     async def ask() -> "RunSnapshot":
         async with Place(database, context).open() as source:
@@ -39,7 +39,7 @@ def describe(
     if output is not None:
         print_value(run.as_json(), output)
         return
-    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+    from leat_cli import terminal
 
     now = datetime.now(UTC)
     console = terminal.out()
@@ -56,7 +56,7 @@ def describe(
 
 def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
     """Yield a line for each fact about the run."""
-    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+    from leat_cli import terminal
 
     known = {
         "Name": run.name,
@@ -80,7 +80,7 @@ def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
 
 def details(step: "StepSnapshot", now: datetime) -> Iterator[str]:
     """Yield what the tree leaves out of a step: its attempts and its output."""
-    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+    from leat_cli import terminal
 
     lines = []
     for tried in step.earlier:

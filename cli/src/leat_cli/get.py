@@ -52,7 +52,7 @@ def get(  # noqa: PLR0913 - the options of a command are its parameters
     output: Annotated[options.View | None, typer.Option("--output", "-o", help="Wider, or for programs.")] = None,
 ) -> None:
     """List runs or workflows of a cluster, or runs of a database."""
-    from leat_cli.source import Place  # noqa: PLC0415 - see the law of the room
+    from leat_cli.source import Place
 
     if what not in _RUNS | _WORKFLOWS:
         if name is not None:
@@ -69,7 +69,7 @@ def get(  # noqa: PLR0913 - the options of a command are its parameters
 
 
 async def _get_runs(source: "Source", query: Query) -> None:
-    from leat_cli.source import named_run  # noqa: PLC0415 - see the law of the room
+    from leat_cli.source import named_run
 
     value: object
     if query.name is not None and query.namespace is not None:
@@ -101,7 +101,7 @@ def _print(query: Query, value: object, headers: Cells, rows: Iterable[Cells]) -
     if query.form in {options.View.JSON, options.View.YAML}:
         print_value(value, Format(query.form))
         return
-    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+    from leat_cli import terminal
 
     shown = [row[query.columns] for row in rows]
     if shown:
@@ -112,7 +112,7 @@ def _print(query: Query, value: object, headers: Cells, rows: Iterable[Cells]) -
 
 
 def _run_cells(run: "RunSnapshot") -> Cells:
-    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+    from leat_cli import terminal
 
     now = datetime.now(UTC)
     took = terminal.took(run.started_at, run.finished_at, now)
@@ -122,7 +122,7 @@ def _run_cells(run: "RunSnapshot") -> Cells:
 
 
 def _workflow_cells(workflow: "WorkflowSnapshot") -> Cells:
-    from leat_cli import terminal  # noqa: PLC0415 - see the law of the room
+    from leat_cli import terminal
 
     age = terminal.age(workflow.created_at, datetime.now(UTC))
     facts = (workflow.namespace, workflow.name, workflow.ready, str(workflow.steps), age, workflow.message)

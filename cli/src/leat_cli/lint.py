@@ -40,7 +40,7 @@ def lint(
 
 def check_file(file: str) -> list[Problem]:
     """Return what is wrong with a file, or worth a note, in the order of its lines."""
-    from leat_cli.documents import is_leat, kind_of, read_documents  # noqa: PLC0415 - see the law of the room
+    from leat_cli.documents import is_leat, kind_of, read_documents
 
     try:
         documents = read_documents(file)
@@ -57,8 +57,8 @@ def check_file(file: str) -> list[Problem]:
 
 def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
     """Return what is wrong with a document. A Workflow's plan is added to ``plans``, by the workflow's name."""
-    from leat_cli.documents import KINDS, kind_of, problems_of  # noqa: PLC0415 - see the law of the room
-    from leat_engine.errors import Rejected  # noqa: PLC0415 - see the law of the room
+    from leat_cli.documents import KINDS, kind_of, problems_of
+    from leat_engine.errors import Rejected
 
     kind = kind_of(document)
     try:
@@ -75,8 +75,8 @@ def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
 
 
 def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> None:
-    from leat_cli.order import plan_of  # noqa: PLC0415 - see the law of the room
-    from leat_engine.spec import parse_workflow  # noqa: PLC0415 - see the law of the room
+    from leat_cli.order import plan_of
+    from leat_engine.spec import parse_workflow
 
     workflow = parse_workflow(document.data)
     plans[workflow.metadata.name] = plan_of(workflow.spec, "spec")
@@ -84,8 +84,8 @@ def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> None:
 
 def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
     """Check a run; its inputs as far as its workflow is known."""
-    from leat_cli.order import plan_of  # noqa: PLC0415 - see the law of the room
-    from leat_engine.spec import parse_run  # noqa: PLC0415 - see the law of the room
+    from leat_cli.order import plan_of
+    from leat_engine.spec import parse_run
 
     spec = parse_run(document.data).spec
     if spec.inline is not None:
@@ -100,7 +100,7 @@ def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
 
 
 def _ignored(document: "Document") -> Problem:
-    from leat_cli.documents import kind_of  # noqa: PLC0415 - see the law of the room
+    from leat_cli.documents import kind_of
 
     found = document.data.get("apiVersion", "nothing")
     message = f"found {found!r} ({kind_of(document) or 'no kind'}), which is not Leat's: not checked"

@@ -17,7 +17,7 @@ def dump(value: Any, form: Format) -> str:
     """Return the text of a JSON value, with a newline at its end."""
     if form is Format.JSON:
         return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-    import yaml  # noqa: PLC0415 - see the law of the room
+    import yaml
 
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, default_flow_style=False)
 

@@ -40,15 +40,15 @@ def run(
     Exits with 0 when the run succeeded, 1 when it failed or was cancelled, 2 when something written is wrong.
     Ctrl-C cancels the run, a second one kills it.
     """
-    from leat_cli import postgres  # noqa: PLC0415 - see the law of the room
-    from leat_cli.order import order_of  # noqa: PLC0415 - see the law of the room
+    from leat_cli import postgres
+    from leat_cli.order import order_of
 
     order = order_of(file, tuple(inputs or ()), inputs_file)
     with ExitStack() as stack, ThreadPoolExecutor(1) as aside:
         # Postgres starts while the engine and the runner are imported: it takes each of them most of a second.
         url = aside.submit(stack.enter_context, postgres.temporary())
-        from leat_cli.local import run_here  # noqa: PLC0415 - see above
-        from leat_cli.progress import progress  # noqa: PLC0415 - see above
+        from leat_cli.local import run_here
+        from leat_cli.progress import progress
 
         # What a function prints is no result: stdout is for the result alone.
         with redirect_stdout(sys.stderr), progress() as shown:

@@ -60,10 +60,10 @@ class Place:
 
     async def _connect(self) -> Source:
         if self.database and not self.context:
-            from leat_cli.database import Database  # noqa: PLC0415 - a cluster's user need not wait for asyncpg
+            from leat_cli.database import Database
 
             return await Database.connect(self.database)
-        from leat_cli.cluster import Cluster  # noqa: PLC0415 - a second that a database's user need not wait for
+        from leat_cli.cluster import Cluster
 
         return Cluster.connect(self.context)
 

@@ -23,9 +23,9 @@ def watch(
     output: options.Output = None,
 ) -> None:
     """Watch one run until it ends. Exits as `leat run` does: 0 succeeded, 1 failed or cancelled."""
-    from leat_cli.follow import exit_code, follow  # noqa: PLC0415 - see the law of the room
-    from leat_cli.progress import progress  # noqa: PLC0415 - see the law of the room
-    from leat_cli.source import Place, named_run  # noqa: PLC0415 - see the law of the room
+    from leat_cli.follow import exit_code, follow
+    from leat_cli.progress import progress
+    from leat_cli.source import Place, named_run
 
     async def wait() -> "RunSnapshot":
         async with Place(database, context).open() as source:

@@ -45,6 +45,10 @@ class StoreUnavailable(LeatError):
     retriable = True
 
 
+class StoreRefused(LeatError):
+    """Postgres answered, and refused: a wrong password, database or right. The message says what to do."""
+
+
 class SchemaMismatch(LeatError):
     """The database's schema is not the one this program knows. The message names the command that helps."""
 

@@ -32,8 +32,8 @@ class State(IntEnum):
 
     @property
     def label(self) -> str:
-        """The word that users read. An omitted step was skipped too; its reason tells the difference."""
-        return "Skipped" if self is State.OMITTED else self.name.title()
+        """The word that users read. An omitted step was skipped too; its error tells the difference."""
+        return {State.CLAIMED: "Running", State.OMITTED: "Skipped"}.get(self, self.name.title())
 
 
 class Phase(IntEnum):

@@ -103,7 +103,7 @@ async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], now: datetime) -
             raise
         return Failed(StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout"))
     except Exception as error:
-        log.exception("step_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
+        log.exception("step_defect")
         tail = traceback.format_exception_only(error)[-1].strip()
         return Failed(StepError(ErrorType.INTERNAL, tail))
 
@@ -132,7 +132,7 @@ def _again_or_over(attempt: Attempt, error: StepError) -> Ended | Late:
     delay = delay_before_next(node.retry, failure, wanted=wanted, random=random.random())  # noqa: S311  jitter
     if delay is None:
         return _ended(attempt, failed(error))
-    log.info("step_retry", run=str(view.run_id), step=node.name, attempt=attempt.number, delay=delay, error=error.type)
+    log.info("step_retry", delay=delay, error=error.type)
     return Late(view, node.id, attempt.number, delay, error.as_json())
 
 

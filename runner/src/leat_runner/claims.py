@@ -165,7 +165,8 @@ class Claims:
         """Begin claimed steps, with what they need to know of their runs; hand back what does not fit."""
         runs: dict[UUID, list[Claim]] = {}
         for claim in claims:
-            QUEUED.observe((claim.started_at - claim.queued_at).total_seconds())
+            if not claim.resumed:
+                QUEUED.observe((claim.started_at - claim.queued_at).total_seconds())
             if not self._desk.knows(claim.key):
                 runs.setdefault(claim.key.run_id, []).append(claim)
         surplus: list[Claim] = []

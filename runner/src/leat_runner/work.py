@@ -8,6 +8,7 @@ from uuid import UUID
 
 import structlog
 from prometheus_client import Gauge
+from structlog.contextvars import bind_contextvars
 
 from leat_engine.commit import Committer, Ended
 from leat_engine.decide import failed
@@ -126,6 +127,8 @@ class Runner:
 
     async def _attempt(self, attempt: Attempt) -> None:
         view, node = attempt.view, attempt.node
+        # The task has a context of its own: every log line below carries these, a function's and a script's too.
+        bind_contextvars(run=str(view.run_id), step=node.name, attempt=attempt.number)
         try:
             missing = view.missing(node, {})
             if missing or (node.id == END and not view.complete):
@@ -136,7 +139,7 @@ class Runner:
                 raise  # fenced or drained: others go on with the step
             item = Ended(view, node.id, attempt.number, cancelled(view))
         except Exception as error:
-            log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
+            log.exception("attempt_defect")
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
             item = Ended(view, node.id, attempt.number, failed(defect))
         finally:

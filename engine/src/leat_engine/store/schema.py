@@ -7,6 +7,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.errors import SchemaMismatch
+from leat_engine.store.access import connecting
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 
@@ -31,8 +32,11 @@ async def migrate(dsn: str) -> list[str]:
 
     Raises:
         SchemaMismatch: The database has migrations that this program does not know.
+        StoreRefused: The URL is none, or Postgres does not let us in.
+        StoreUnavailable: Postgres does not answer.
     """
-    connection = await asyncpg.connect(dsn, statement_cache_size=0)  # so that a pooler may stand between
+    with connecting():
+        connection = await asyncpg.connect(dsn, statement_cache_size=0)  # so that a pooler may stand between
     try:
         async with connection.transaction():
             await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)

@@ -28,6 +28,7 @@ from leat_engine.records import (
 )
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
+from leat_engine.store.access import AWAY, connecting
 from leat_engine.store.rows import (
     accept_columns,
     attempt_of,
@@ -64,19 +65,6 @@ SET_LOCAL = "; ".join(f"set local {name} = {value}" for name, value in PINNED.it
 FAILURES_SHOWN = 20
 COMMAND_TIMEOUT = 30.0
 
-AWAY = (
-    OSError,
-    TimeoutError,
-    asyncpg.InterfaceError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.ReadOnlySQLTransactionError,
-)
-
 
 class _Connection(asyncpg.Connection):
     """Sessions carry no state from one use to the next, so there is nothing to reset."""
@@ -99,6 +87,7 @@ class Store:
 
         Raises:
             SchemaMismatch: The database needs `leat db migrate`, or a newer program.
+            StoreRefused: The URL is none, or Postgres does not let us in.
             StoreUnavailable: Postgres does not answer.
         """
         try:
@@ -384,7 +373,7 @@ class Store:
 
 
 async def _open(dsn: str, size: int, **how: Any) -> "asyncpg.Pool[asyncpg.Record]":
-    try:
+    with connecting():
         return await asyncpg.create_pool(
             dsn,
             min_size=1,
@@ -394,7 +383,3 @@ async def _open(dsn: str, size: int, **how: Any) -> "asyncpg.Pool[asyncpg.Record
             max_inactive_connection_lifetime=0,
             **how,
         )
-    except asyncpg.ProtocolViolationError:
-        raise
-    except AWAY as error:
-        raise StoreUnavailable(f"Postgres does not answer: {error}") from error

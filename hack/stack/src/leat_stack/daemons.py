@@ -173,7 +173,14 @@ def _kill(processes: Sequence[psutil.Process]) -> None:
 
 
 def _wait_until_ended(processes: Sequence[psutil.Process], seconds: float) -> None:
-    """Wait for their marks to go, which is sooner than their ids: init may take its time to reap."""
+    """Wait until they do nothing any more; init may take its time to reap them."""
     deadline = time.monotonic() + seconds
-    while any(_mark_of(each) or _hides(each) for each in processes) and time.monotonic() < deadline:
+    while any(_lives(each) for each in processes) and time.monotonic() < deadline:
         time.sleep(0.01)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() not in {psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD}
+    except psutil.NoSuchProcess:
+        return False

@@ -13,7 +13,8 @@ with me as materialized (
   delete from leat.ready d using wanted w
   where d.run_id = w.run_id and d.scope = w.scope and d.step_id = w.step_id
 ), won as (
-  update leat.step s set state = 2, runner = $1, started_at = now()
+  update leat.step s set state = 2, runner = $1,
+    started_at = case when s.parked_until is null then now() else s.started_at end  -- a parked attempt goes on
   from wanted w
   where s.run_id = w.run_id and s.scope = w.scope and s.id = w.step_id and s.attempt = w.attempt and s.state = 1
   returning s.run_id, s.scope, s.id, s.attempt, s.lost, s.parked_until is not null as resumed, s.opened_at, s.queued_at, s.started_at

@@ -1,0 +1,47 @@
+"""What asyncpg raises, in this house's words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from leat_engine.errors import StoreRefused, StoreUnavailable
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""The same call may succeed later, here or on another server of the cluster."""
+
+
+@contextmanager
+def connecting() -> Iterator[None]:
+    """Tell an address that is wrong from a server that is away.
+
+    Raises:
+        StoreRefused: Trying again will not help.
+        StoreUnavailable: It may.
+        asyncpg.ProtocolViolationError: As it is: a pooler that takes no settings says so.
+    """
+    try:
+        yield
+    except asyncpg.ProtocolViolationError:
+        raise
+    except (asyncpg.ClientConfigurationError, ValueError) as error:
+        raise StoreRefused(
+            f"not a database URL: {error}; expected postgresql://USER:PASSWORD@HOST:5432/NAME"
+        ) from error
+    except AWAY as error:
+        raise StoreUnavailable(f"Postgres does not answer: {error or type(error).__name__}") from error
+    except asyncpg.InvalidCatalogNameError as error:
+        raise StoreRefused(f"{error}: create it (createdb NAME), then run `leat db migrate`") from error
+    except asyncpg.PostgresError as error:
+        raise StoreRefused(f"Postgres refuses: {error}") from error
