@@ -44,9 +44,9 @@ def test_a_line_is_printed_for_what_changed_and_for_nothing_else():
     error = {"type": "HttpStatus", "reason": "HttpStatus", "message": "503"}
     again = StepSnapshot("charge", "http", "Running", 2, started_at=NOW)
     failed = StepSnapshot("charge", "http", "Failed", 2, error=error, started_at=NOW, finished_at=NOW)
-    assert lines(None, first) == ["order-1: Running", "order-1/charge: Claimed"]
+    assert lines(None, first) == ["order-1: Running", "order-1/charge: Running"]
     assert lines(first, first) == []
-    assert lines(first, run(again)) == ["order-1/charge: Claimed, attempt 2"]
+    assert lines(first, run(again)) == ["order-1/charge: Running, attempt 2"]
     assert lines(run(again), run(failed, phase="Failed", message="step charge failed")) == [
         "order-1/charge: Failed, 0ms, attempt 2, HttpStatus: 503",
         "order-1: Failed: step charge failed",

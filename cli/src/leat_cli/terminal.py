@@ -16,7 +16,6 @@ _STYLES = {
     "Failed": ("✗", "red"),
     "Skipped": ("-", "dim"),
     "Cancelled": ("⊘", "yellow"),
-    "Claimed": ("●", "cyan"),
     "Running": ("●", "cyan"),
     "Delayed": ("◔", "cyan"),
     "Ready": ("○", "default"),
