@@ -26,6 +26,7 @@ class Patcher:
     """Patches statuses, at most ``rate`` a second and ``in_flight`` at a time."""
 
     def __init__(self, cluster: Cluster, *, rate: float, in_flight: int) -> None:
+        self.in_flight = in_flight
         self._cluster = cluster
         # A burst of a tenth of a second's worth: a larger one would meet the API server's own limits.
         self._limiter = AsyncLimiter(max(rate / 10, 1.0), max(rate / 10, 1.0) / rate)

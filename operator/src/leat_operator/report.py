@@ -1,15 +1,15 @@
 """Report: the store's truth about a run becomes one `.status` patch, coalesced per run.
 
-What the store says of a run's end stays in the store's list until the API server has it. What it says of progress is
-taken off the list at once and told when its time comes: should this process die meanwhile, the sweep tells it.
+The store's list of reports is a wake-up: it is read, cleared, and what it said is told when its time comes. However
+slow the API server is, the newest word replaces the one that still waits: a run that ended is told its end and nothing
+before it. Should this process die meanwhile, the sweep of the next one finds what was not told.
 """
 
 import asyncio
 import heapq
 import time
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -31,7 +31,10 @@ from leat_operator.patch import Patched, Patcher
 log = structlog.get_logger(__name__)
 
 LIMIT = 500
-"""Reports read at once, and those that may wait here for the API server before more are read."""
+"""Reports read at once."""
+
+BACKLOG = 5_000
+"""Ends that may wait here for the API server; more of them wait in the store."""
 
 _SETTLED = 20_000
 _STORE_AWAY = 1.0
@@ -67,9 +70,9 @@ class Reporter:
         self._patcher = patcher
         self._inbox = inbox
         self._sending = 0
+        self._ending: set[UUID] = set()
         self._runs: dict[UUID, Tracked] = {}
         self._agenda: list[tuple[float, UUID]] = []
-        self._told: list[tuple[UUID, int]] = []
         self._settled: OrderedDict[str, None] = OrderedDict()
         self._woken = asyncio.Event()
         self._moved = time.monotonic()
@@ -112,52 +115,54 @@ class Reporter:
         async with asyncio.TaskGroup() as group:
             while True:
                 try:
-                    await self._exchange()
+                    await self._read()
                 except StoreUnavailable as error:
                     log.warning("reports not read", error=str(error))
                     await asyncio.sleep(_STORE_AWAY)
-                for run_id, tracked in self._take_due():
-                    group.create_task(self._send(run_id, tracked))
+                self._start_due(group)
                 await self._pause()
 
-    async def _exchange(self) -> None:
-        """Tell the store what was told, and read what is new."""
-        if self._told:
-            told, self._told = self._told, []
-            with self._kept_on_failure(told):
-                await self._store.reported(told)
-        metrics.UNREPORTED.set(self._sending)
-        if self._sending >= LIMIT:
-            return
-        for report in await self._store.reports(LIMIT):
-            self._take(report)
+    async def _read(self) -> None:
+        """Take what is new off the store's list."""
+        metrics.UNREPORTED.set(len(self._ending))
+        while len(self._ending) < BACKLOG:
+            reports = await self._store.reports(LIMIT)
+            for report in reports:
+                self._take(report)
+            if reports:
+                await self._store.reported([(report.run.run_id, report.version) for report in reports])
+            if len(reports) < LIMIT:
+                return
 
     def _take(self, report: Report) -> None:
         run, now = report.run, time.monotonic()
         if report.version and run.phase.done and self.settled(run.uid or ""):
-            self._told.append((run.run_id, report.version))  # read again before the store had heard that it was told
-            return
+            return  # the list was not cleared when it was read before
         ref = Ref(RUNS, run.namespace, run.name, run.uid or "")
         tracked = self._track(run.run_id, ref, run.generation)
         if report.version and report.version <= tracked.version:
-            return  # on its way
+            return
         tracked.version = max(tracked.version, report.version)
         tracked.latest = report
         self._moved = now
-        due = tracked.pace.due(shown_phase(run), tracked.generation, now)
-        if report.version and not run.phase.done:
-            self._told.append((run.run_id, report.version))
-        self._schedule(run.run_id, tracked, due)
+        if run.phase.done:
+            self._ending.add(run.run_id)
+        self._schedule(run.run_id, tracked, tracked.pace.due(shown_phase(run), tracked.generation, now))
 
-    def _take_due(self) -> Iterator[tuple[UUID, Tracked]]:
+    def _start_due(self, group: asyncio.TaskGroup) -> None:
+        """Send what is due, no more at a time than the patcher does: the others may still be replaced."""
         now = time.monotonic()
-        while self._agenda and self._agenda[0][0] <= now:
+        while self._sending < self._patcher.in_flight and self._agenda and self._agenda[0][0] <= now:
             due, run_id = heapq.heappop(self._agenda)
             tracked = self._runs.get(run_id)
             if tracked is not None and tracked.due == due and not tracked.busy:
                 tracked.due, tracked.busy = float("inf"), True
                 self._sending += 1
-                yield run_id, tracked
+                group.create_task(self._send_and_go_on(run_id, tracked, group))
+
+    async def _send_and_go_on(self, run_id: UUID, tracked: Tracked, group: asyncio.TaskGroup) -> None:
+        await self._send(run_id, tracked)
+        self._start_due(group)
 
     async def _send(self, run_id: UUID, tracked: Tracked) -> None:
         sent: Report | None = None
@@ -185,10 +190,9 @@ class Reporter:
             metrics.REPORTED.labels(tracked.pace.stage(phase)).inc()
             tracked.pace.told(phase, max(tracked.generation, sent.run.generation), now)
         if phase.done:
-            if sent.version:
-                self._told.append((run_id, sent.version))
             self._settle(tracked.ref.uid)
             self._runs.pop(run_id, None)
+            self._ending.discard(run_id)
             log.info("run ended", run=str(run_id), uid=tracked.ref.uid, phase=phase.label, told=outcome.value)
         elif outcome is Patched.GONE:
             self._inbox.put(Absent(tracked.ref, run_id))
@@ -242,14 +246,6 @@ class Reporter:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._woken.wait()
-
-    @contextmanager
-    def _kept_on_failure(self, told: list[tuple[UUID, int]]) -> Iterator[None]:
-        try:
-            yield
-        except StoreUnavailable:
-            self._told = told + self._told
-            raise
 
 
 def _pending(run: NewRun) -> RunRecord:
