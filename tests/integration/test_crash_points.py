@@ -1,0 +1,54 @@
+"""A runner dies at a named point of the arrow, beside a healthy one. Afterwards it is counted."""
+
+import asyncio
+
+import pytest
+from tests.support.fleet import a_fleet, ready
+from tests.support.graphs import a_graph
+from tests.support.load import Load, witnessed
+from tests.support.queue import until
+
+from leat_engine.store import migrate
+
+POINTS = [f"{when} {what}" for what in ("claim", "ack", "commit", "publish") for when in ("before", "after")]
+WAVE = 6
+WAVES = 20
+
+
+@pytest.fixture(scope="module")
+def database(postgres_dsn):
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
+        loop.run(migrate(postgres_dsn))
+        loop.run(witnessed(postgres_dsn))
+    return postgres_dsn
+
+
+@pytest.fixture(scope="module")
+def fleet(database, amqp_url, tmp_path_factory):
+    with a_fleet(database, amqp_url, tmp_path_factory.mktemp("fleet")) as fleet:
+        ready(fleet.start(slots=4))  # few slots: successors go through the queue, and are published
+        yield fleet
+
+
+@pytest.mark.parametrize("passes", [1, 7])
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_runner_that_dies_there_loses_doubles_and_blocks_nothing(point, passes, fleet, database, amqp_url):
+    doomed = fleet.start(slots=4, crash_at=f"{point}:{passes}")
+    ready(doomed)
+    async with Load.connected(database, amqp_url, fleet.effects) as load:
+        for wave in range(WAVES):
+            await load.submit(a_graph(1000 * passes + WAVE * wave + number) for number in range(WAVE))
+            if await _dies(doomed, 0.5):
+                break
+        assert await _dies(doomed, 10), f"it never came to {point!r}"
+        assert doomed.code == -9
+        account = await load.settle()
+    assert account.clean, str(account)
+
+
+async def _dies(runner, seconds):
+    try:
+        await until(lambda: not runner.alive, seconds)
+    except AssertionError:
+        return False
+    return True
