@@ -120,7 +120,7 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         raise Rejected(shop.reasons)
     return Plan(
         revision=revision,
-        steps=_assemble([step for step in compiled if step], edges, by_name, output),
+        steps=_assemble(spec, [step for step in compiled if step], edges, by_name, output),
         roots=tuple(node for node, needs in edges.items() if not needs),
         by_name=by_name,
         inputs=inputs,
@@ -182,6 +182,7 @@ def _edges(
 
 
 def _assemble(
+    spec: WorkflowSpec,
     compiled: list[CompiledStep],
     edges: Mapping[int, tuple[Edge, ...]],
     by_name: Mapping[str, int],
@@ -193,7 +194,7 @@ def _assemble(
         for edge in needs:
             following[edge.step].append(node)
     last = [node for node, nodes in following.items() if not nodes]
-    steps = [_end(last, tuple(sorted(by_name[name] for name in output.reads)) if output else ())]
+    steps = [_end(last, tuple(sorted(by_name[name] for name in output.reads)) if output else (), spec.pool)]
     for node, step in enumerate(compiled, 1):
         steps.append(
             PlanStep(
@@ -216,7 +217,7 @@ def _assemble(
     return tuple(steps)
 
 
-def _end(last: list[int], reads: tuple[int, ...]) -> PlanStep:
+def _end(last: list[int], reads: tuple[int, ...], pool: str) -> PlanStep:
     nothing = compile_template(None, "", {})
     needs = tuple(Edge(node, DONE) for node in last)
-    return PlanStep(END, "end", "end", nothing, End, needs, (), reads, None, NO_RETRY, None, None, "", "")
+    return PlanStep(END, "end", "end", nothing, End, needs, (), reads, None, NO_RETRY, None, None, pool, "")

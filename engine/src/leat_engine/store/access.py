@@ -12,11 +12,10 @@ AWAY = (
     TimeoutError,
     asyncpg.InterfaceError,
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.DeadlockDetectedError,
+    asyncpg.InsufficientResourcesError,  # no connection, memory or disk left
+    asyncpg.OperatorInterventionError,  # stopping, starting, or the statement was cancelled
+    asyncpg.TransactionRollbackError,  # a deadlock
+    asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
 """The same call may succeed later, here or on another server of the cluster."""

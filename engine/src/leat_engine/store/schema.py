@@ -75,14 +75,21 @@ async def check(connection: Connection) -> None:
 
 
 async def add_months(connection: Connection, now: datetime) -> None:
-    """Make sure that the partitions of this month and the next ones exist, and one for what is outside all months."""
+    """Make sure that the partitions of this month and the next ones exist, and one for what is outside all months.
+
+    A month that has rows there already stays there: Postgres makes no partition for rows that are elsewhere.
+    """
     for table, fillfactor in PARTITIONED.items():
+        key = "id" if table == "run" else "run_id"
         await connection.execute(
             f"create table if not exists leat.{table}_other partition of leat.{table} default"
             f" with (fillfactor = {fillfactor})"
         )
         for month in months_from(now, MONTHS_AHEAD + 1):
             low, high = month, following(month)
+            early = f"select from leat.{table}_other where {key} >= '{bound(low)}' and {key} < '{bound(high)}'"
+            if await connection.fetchval(f"select exists ({early})"):
+                continue
             await connection.execute(
                 f"create table if not exists leat.{table}_{low:%Y_%m} partition of leat.{table}"
                 f" for values from ('{bound(low)}') to ('{bound(high)}') with (fillfactor = {fillfactor})"

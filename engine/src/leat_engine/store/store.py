@@ -57,6 +57,8 @@ PINNED = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    # A process that freezes inside a transaction holds its locks; those of the leader would stop all caretakers.
+    "idle_in_transaction_session_timeout": "5000",
     "application_name": "leat",
 }
 
@@ -132,11 +134,19 @@ class Store:
         """End a run before its time; jobs to publish. A run that is over, or stopping already, is left alone."""
         async with self._connection() as connection, connection.transaction():
             last = await self._stop(connection, run_id, stop, None)
-            return [] if last is None else [Job(StepKey(run_id, ROOT_SCOPE, END), 1, last["pool"], last["priority"])]
+            if last is None:
+                return []
+            return [Job(StepKey(run_id, ROOT_SCOPE, END), last["attempt"], last["pool"], last["priority"])]
 
     async def suspend(self, run_id: UUID, suspended: bool) -> list[Job]:
         """Pause or resume a run; jobs to publish."""
-        return [job_of(row) for row in await self._fetch("suspend", run_id, suspended)]
+        self.statements += 1
+        async with self._connection() as connection, connection.transaction():
+            if not await connection.fetch(SQL["suspend"], run_id, suspended):
+                return []
+            self.statements += 1
+            rows = await connection.fetch(SQL["withhold"], run_id, suspended)
+        return [] if suspended else [job_of(row) for row in rows]
 
     async def run(self, run_id: UUID) -> RunRecord | None:
         """One run."""
@@ -367,7 +377,7 @@ class Store:
         if row["uid"] is not None:
             await connection.fetch(SQL["report"], run_id)
         if row["live"]:
-            return None
+            return row if row["attempt"] is not None and runner is None else None
         (last,) = await connection.fetch(SQL["last"], run_id, runner)
         return last
 

@@ -1,6 +1,10 @@
 -- halt: what had not begun in a stopping run never will.  $1 run.  The caller holds the run's lock.
+-- Its END, if that is ready already, stays so, and may be claimed even if the run was suspended: `attempt` tells of it.
 with readied as (
-  delete from leat.ready where run_id = $1 returning run_id, scope, step_id
+  delete from leat.ready where run_id = $1 and (scope, step_id) <> (0, 0) returning run_id, scope, step_id
+), released as (
+  update leat.ready set suspended = false, published_at = now() where run_id = $1 and scope = 0 and step_id = 0
+  returning attempt, pool
 ), timed as (
   delete from leat.timer where run_id = $1 returning run_id, scope, step_id
 ), off as (
@@ -12,4 +16,4 @@ with readied as (
 update leat.run r set live = r.live - c.n, skipped = r.skipped + c.n,
   ending = r.ending or r.live = c.n
 from (select count(*)::int as n from off) c where r.id = $1
-returning r.live, r.ending, r.uid;
+returning r.live, r.uid, r.priority, (select attempt from released), (select pool from released);

@@ -2,7 +2,7 @@
 with me as materialized (
   select id, pool from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
-  select r.id, r.priority, r.suspended from leat.run r, me where r.id = any($2::uuid[]) order by r.id for no key update of r
+  select r.id, r.priority, r.suspended and r.stopping is null as suspended from leat.run r, me where r.id = any($2::uuid[]) order by r.id for no key update of r
 ), back as (
   update leat.step s set state = 1, runner = null, started_at = null
   from unnest($2::uuid[], $3::int[], $4::int[], $5::int[]) as b(run_id, scope, step, attempt) join locked l on l.id = b.run_id

@@ -11,4 +11,4 @@ with one as (
   insert into leat.ready (run_id, scope, step_id, attempt, pool, priority)
   select o.id, 0, 0, 1, o.pool, o.priority from one o where $2::int is null
 )
-select priority, pool from one;
+select priority, pool, 1 as attempt from one;

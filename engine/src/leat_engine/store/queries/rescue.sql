@@ -4,7 +4,7 @@ with h as (
   delete from leat.hold where (run_id, runner) in (select run_id, runner from leat.hold where runner = $1 order by run_id limit $3)
   returning run_id
 ), r as materialized (
-  select r.id, r.priority, r.suspended from leat.run r join h on h.run_id = r.id order by r.id for no key update of r
+  select r.id, r.priority, r.suspended and r.stopping is null as suspended from leat.run r join h on h.run_id = r.id order by r.id for no key update of r
 ), claimed as materialized (
   select s.run_id, s.scope, s.id, s.attempt, s.queued_at, s.started_at
   from r join leat.step s on s.run_id = r.id and s.state = 2 and s.runner = $1

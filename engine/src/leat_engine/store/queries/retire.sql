@@ -1,2 +1,5 @@
--- retire: a runner that has no claims leaves.  $1 runner
-update leat.runner set alive = false, busy = 0 where id = $1 and alive returning id;
+-- retire: a runner leaves, after whatever statement of its own is still under way.  $1 runner
+with me as materialized (
+  select id from leat.runner where id = $1 and alive for update
+)
+update leat.runner r set alive = false, busy = 0 from me where r.id = me.id returning r.id;
