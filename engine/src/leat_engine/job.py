@@ -32,7 +32,7 @@ class Job:
         attempt: From 1. Fences every write of the claim.
         pool: The pool whose runners may claim it.
         priority: 0 (default) to 9; higher is claimed first.
-        traceparent: W3C trace context of the run, or "".
+        traceparent: W3C trace context that the run was started in, or "" for `traceparent_of`.
     """
 
     key: StepKey
@@ -76,6 +76,11 @@ def uuid7(at: datetime, entropy: bytes) -> UUID:
 def run_id_of(uid: str, created_at: datetime) -> UUID:
     """The id of the run that stands for a resource: a pure function of what never changes about the resource."""
     return uuid7(created_at, blake2b(uid.encode(), digest_size=10).digest())
+
+
+def traceparent_of(run_id: UUID) -> str:
+    """The W3C trace context of a run that was not started within a trace: its id is the id of the trace."""
+    return f"00-{run_id.hex}-{blake2b(run_id.bytes, digest_size=8).hexdigest()}-01"
 
 
 def effect_key(key: StepKey) -> str:

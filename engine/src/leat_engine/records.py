@@ -28,6 +28,7 @@ class NewRun:
         total: Steps of the plan.
         pool: Whose runners evaluate the end of the run: that of the plan's `END`.
         timeout: Seconds from now until the run is stopped, or None.
+        traceparent: W3C trace context that the run was started in, or "".
     """
 
     run_id: UUID

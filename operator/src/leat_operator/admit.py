@@ -1,5 +1,6 @@
 """Whether a resource can become a run, and which. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +12,9 @@ from leat_engine.job import run_id_of
 from leat_engine.records import NewRun, Root
 from leat_engine.spec import WorkflowRun, parse_run
 from leat_operator.catalog import Catalog, Compiled
+
+TRACEPARENT = "leat.dev/traceparent"
+"""Annotation of a WorkflowRun: the trace that its steps go on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,7 @@ def _admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled
         priority=spec.priority,
         suspended=spec.suspend,
         timeout=plan.timeout,
+        traceparent=traceparent(metadata),
     )
     return Admitted(run, compiled, spec.cancel)
 
@@ -80,6 +85,12 @@ def run_id(metadata: Mapping[str, Any]) -> UUID:
 def created_at(metadata: Mapping[str, Any]) -> datetime:
     """When a resource was created."""
     return datetime.fromisoformat(metadata["creationTimestamp"])
+
+
+def traceparent(metadata: Mapping[str, Any]) -> str:
+    """The W3C trace context that whoever created the resource wrote into its annotation, or ""."""
+    found = (metadata.get("annotations") or {}).get(TRACEPARENT, "")
+    return found if re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", found) else ""
 
 
 def generation(metadata: Mapping[str, Any]) -> int:

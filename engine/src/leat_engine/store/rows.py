@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from leat_engine.job import Job, StepKey, dumps
+from leat_engine.job import Job, StepKey, dumps, traceparent_of
 from leat_engine.records import AttemptRecord, Claim, NewRun, Revision, RunRecord, StepRecord
 from leat_engine.result import Phase, State
 from leat_engine.store.writes import Outcome, Written
@@ -41,7 +41,7 @@ def accept_columns(runs: Sequence[NewRun]) -> list[list[Any]]:
         [dumps(run.inputs) for run in runs],
         [run.total for run in runs],
         [len(run.roots) for run in runs],
-        [run.traceparent for run in runs],
+        [run.traceparent or traceparent_of(run.run_id) for run in runs],
         [run.timeout for run in runs],
         [run.pool for run in runs],
         [run.run_id for run in runs for _ in run.roots],

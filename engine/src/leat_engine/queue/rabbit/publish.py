@@ -17,7 +17,7 @@ from tenacity import (
 from yarl import URL
 
 from leat_engine.errors import QueueUnavailable
-from leat_engine.job import Job
+from leat_engine.job import Job, traceparent_of
 from leat_engine.queue.rabbit.connection import BROKER_ERRORS, Link, Session, guarded
 from leat_engine.queue.rabbit.topology import declare_pool, pool_queue, waiting
 
@@ -138,7 +138,7 @@ def _properties(job: Job) -> spec.Basic.Properties:
     return spec.Basic.Properties(
         content_type="application/json",
         delivery_mode=2,  # persistent
-        headers={"traceparent": job.traceparent} if job.traceparent else None,
+        headers={"traceparent": job.traceparent or traceparent_of(job.key.run_id)},
         priority=job.priority,
         message_id=uuid4().hex,
     )
