@@ -76,8 +76,10 @@ def _redis() -> Iterator[str]:
         yield ""
         return
     socket = parts.HOME / "redis.sock"
-    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--dir", str(parts.HOME)]
-    with parts.running(Program("redis", [str(server), *options], environment)):
+    socket.unlink(missing_ok=True)
+    # A process title would overwrite the environment, by which the process is known as ours.
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no", "--set-proc-title", "no"]
+    with parts.running(Program("redis", [str(server), *options, "--dir", str(parts.HOME)], environment)):
         parts.wait_until(socket.exists, "redis")
         yield f"redis+socket://{socket}"
 
