@@ -217,6 +217,24 @@ def test_what_happened_while_the_operator_was_away_is_caught_up(environment, use
         eventually(lambda: find().phase.label == "Cancelled", "the deleted run is cancelled in the store")
 
 
+@pytest.mark.usefixtures("runner")
+def test_an_end_that_was_taken_off_the_list_and_never_told_is_found(environment, user, database, tmp_path):
+    user.workflow("nap", {"name": "nap", "wait": {"duration": "1s"}})
+    with operating(environment, tmp_path) as operator:
+        user.run("nap-1", "nap")
+        user.until("nap-1", "Running")
+        operator.end(signal.SIGKILL)
+
+    async def lose_reports(store):
+        reports = await store.reports(100)
+        await store.reported([(each.run.run_id, each.version) for each in reports])
+        return any(each.run.name == "nap-1" and each.run.phase.done for each in reports)
+
+    eventually(lambda: in_store(database, lose_reports), "the run's end is on the list")
+    with operating(environment, tmp_path):
+        user.until("nap-1", "Succeeded")
+
+
 @pytest.mark.usefixtures("operator", "runner")
 def test_a_deleted_status_comes_back(user):
     user.workflow("hello", GREET)
