@@ -196,7 +196,7 @@ async def test_a_run_that_is_suspended_or_resumed_while_a_commit_is_under_way_fo
     connection = await asyncpg.connect(database)
     transaction = connection.transaction()
     await transaction.start()
-    await connection.fetch(SQL["commit"], hand.runner, *writes.ended, *writes.coming, *writes.overs)
+    await connection.fetch(SQL["commit"], hand.runner, *writes.literals())
     task = asyncio.create_task(store.suspend(run.run_id, suspended))
     await waits_for_a_lock(database, task)
     await transaction.commit()

@@ -226,7 +226,7 @@ class Store:
 
     async def commit(self, runner: int, writes: Writes) -> Written:
         """Write what was decided: one statement, and one transaction around it when runs are to be stopped as well."""
-        arguments = (runner, *writes.ended, *writes.coming, *writes.overs)
+        arguments = (runner, *writes.literals())
         if not writes.stops:
             return written_of(await self._fetch("commit", *arguments))
         self.statements += 1

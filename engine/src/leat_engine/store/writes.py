@@ -39,21 +39,23 @@ class Written:
 
 
 class Writes:
-    """Columns, filled row by row."""
+    """The columns of the commit statement, filled row by row.
 
-    __slots__ = ("coming", "ended", "overs", "stops")
+    They travel as array literals (Postgres manual, "Array Input and Output Syntax"): the driver examines every element
+    of a list in Python, which costs more than all the rest of a commit here.
+    """
+
+    __slots__ = ("_coming", "_ended", "_overs", "stops")
 
     def __init__(self) -> None:
-        self.ended: tuple[list[Any], ...] = tuple([] for _ in range(7))
-        self.coming: tuple[list[Any], ...] = tuple([] for _ in range(10))
-        self.overs: tuple[list[Any], ...] = tuple([] for _ in range(4))
+        self._ended: tuple[list[str], ...] = tuple([] for _ in range(7))
+        self._coming: tuple[list[str], ...] = tuple([] for _ in range(10))
+        self._overs: tuple[list[str], ...] = tuple([] for _ in range(4))
         self.stops: list[tuple[UUID, Stop]] = []
 
     def end(self, key: StepKey, attempt: int, result: Result) -> None:
         """An attempt is over."""
-        row = (*key, attempt, int(result.state), _text(result.output), _text(result.error))
-        for column, value in zip(self.ended, row, strict=True):
-            column.append(value)
+        _add(self._ended, *_address(key), str(attempt), _NUMBER[result.state], *_end(result))
 
     def come(
         self, key: StepKey, state: State, needs: tuple[int, int], queue: tuple[str, int], result: Result | None
@@ -67,15 +69,42 @@ class Writes:
             queue: Its pool and priority.
             result: Its end, if ``state`` is one.
         """
-        end = (None, None) if result is None else (_text(result.output), _text(result.error))
-        for column, value in zip(self.coming, (*key, int(state), *needs, *queue, *end), strict=True):
-            column.append(value)
+        count, missing = needs
+        pool, priority = queue
+        row = (_NUMBER[state], str(count), str(missing), _quoted(pool), str(priority), *_end(result))
+        _add(self._coming, *_address(key), *row)
 
     def over(self, run_id: UUID, phase: Phase, output: Any, error: Mapping[str, Any] | None) -> None:
         """The run ends with this commit."""
-        for column, value in zip(self.overs, (run_id, int(phase), _text(output), _text(error)), strict=True):
-            column.append(value)
+        _add(self._overs, run_id.hex, str(int(phase)), _value(output), _value(error))
+
+    def literals(self) -> list[str]:
+        """The columns in the order of the statement's parameters."""
+        return ["{" + ",".join(column) + "}" for column in (*self._ended, *self._coming, *self._overs)]
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None else dumps(value)
+_NUMBER = {state: str(int(state)) for state in State}
+_NO_END = ("NULL", "NULL")
+
+
+def _add(columns: tuple[list[str], ...], *row: str) -> None:
+    for column, value in zip(columns, row, strict=True):
+        column.append(value)
+
+
+def _address(key: StepKey) -> tuple[str, str, str]:
+    run_id, scope, step = key
+    return run_id.hex, str(scope), str(step)
+
+
+def _end(result: Result | None) -> tuple[str, str]:
+    return _NO_END if result is None else (_value(result.output), _value(result.error))
+
+
+def _value(value: Any) -> str:
+    return "NULL" if value is None else _quoted(dumps(value))
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

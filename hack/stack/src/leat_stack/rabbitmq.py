@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 
 _START_SECONDS = 90.0
 
+NO_BUSY_WAIT = "+sbwt none +sbwtdcpu none +sbwtdio none"
+
 
 @dataclass(frozen=True)
 class Broker:
@@ -95,7 +97,8 @@ def server_program(home: Path, broker: Broker, server: Server) -> Program:
         "ERL_EPMD_PORT": str(broker.epmd_port),
         "RABBITMQ_DIST_PORT": str(broker.distribution_port),
         "RABBITMQ_NODENAME": "leat@localhost",
-        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel inet_dist_use_interface {loopback}",
+        # Without these, idle schedulers spin for a while: on a machine that others share, that is their time.
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel inet_dist_use_interface {loopback} {NO_BUSY_WAIT}",
         "RABBITMQ_CONF_ENV_FILE": str(root / "env.conf"),
         "RABBITMQ_CONFIG_FILE": str(root / "rabbitmq.conf"),
         "RABBITMQ_CONFIG_FILES": str(root / "conf.d"),

@@ -3,16 +3,16 @@
 --   ended steps    $2 run  $3 scope  $4 step  $5 attempt  $6 state  $7 output  $8 error
 --   steps to come  $9 run  $10 scope $11 step $12 state   $13 needs $14 missing $15 pool $16 priority $17 output $18 error
 --   ended runs     $19 run $20 phase $21 output $22 error
--- Lock order: runner, run (by id), step, ready. Returns per run of the batch that was applied one row (step null), and
+-- $2 to $22 are array literals, as text. Lock order: runner, run (by id), step, ready. Returns per run of the batch that was applied one row (step null), and
 -- one per step to come that is ready or claimed.
 -- Joins are pinned to index look-ups, so sets of this batch meet by hashed `in`; `is true` keeps it from being a join.
 with me as materialized (            -- rescue flips `alive` under this row's lock: a commit is wholly before it or refused
   select id from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
   select r.id, r.stopping, r.suspended from leat.run r, me
-  where r.id = any($2::uuid[]) and r.phase < 4 order by r.id for no key update of r
+  where r.id = any($2::text::uuid[]) and r.phase < 4 order by r.id for no key update of r
 ), ended as materialized (
-  select * from unnest($2::uuid[], $3::int[], $4::int[], $5::int[], $6::smallint[], $7::json[], $8::json[])
+  select * from unnest($2::text::uuid[], $3::text::int[], $4::text::int[], $5::text::int[], $6::text::smallint[], $7::text::json[], $8::text::json[])
     as e(run_id, scope, step, attempt, state, output, error)
 ), not_mine as materialized (
   select e.run_id from ended e
@@ -28,8 +28,8 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   returning s.run_id, s.id, s.state
 ), come as materialized (
   select c.*, (c.run_id in (select id from good where suspended)) is true as suspended
-  from unnest($9::uuid[], $10::int[], $11::int[], $12::smallint[], $13::int[], $14::int[], $15::text[], $16::smallint[],
-      $17::json[], $18::json[]) as c(run_id, scope, step, state, needs, missing, pool, priority, output, error)
+  from unnest($9::text::uuid[], $10::text::int[], $11::text::int[], $12::text::smallint[], $13::text::int[], $14::text::int[], $15::text::text[], $16::text::smallint[],
+      $17::text::json[], $18::text::json[]) as c(run_id, scope, step, state, needs, missing, pool, priority, output, error)
   where (c.run_id in (select id from good where stopping is null)) is true  -- nothing new starts in a stopping run
 ), nxt as (
   insert into leat.step as s
@@ -69,7 +69,7 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   from (select run_id, id, state, -1 as live, null::smallint as phase, null::text as output, null::text as error from fin
         union all select run_id, id, state, case when state between 1 and 3 then 1 else 0 end, null, null, null from nxt
         union all select o.*  from (select run_id, null::int, null::smallint, 0, phase, output, error
-          from unnest($19::uuid[], $20::smallint[], $21::text[], $22::text[]) as o(run_id, phase, output, error)) o) m
+          from unnest($19::text::uuid[], $20::text::smallint[], $21::text::text[], $22::text::text[]) as o(run_id, phase, output, error)) o) m
   group by run_id having count(state) > 0
 ), cnt as (
   update leat.run r set
