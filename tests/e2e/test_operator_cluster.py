@@ -12,20 +12,9 @@ from tests.support.operator import shop
 from leat_engine.errors import Rejected
 from leat_engine.status import rejected_status, waiting_status
 from leat_operator import rights
-from leat_operator.cluster import (
-    LEASES,
-    RUNS,
-    UNFINISHED,
-    WORKFLOWS,
-    Cluster,
-    ClusterUnavailable,
-    Conflict,
-    NotFound,
-    Ref,
-    Refused,
-    Right,
-)
+from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, NotFound, Refused
 from leat_operator.lease import Elector, LeaseLost, Timing
+from leat_operator.objects import LEASES, RUNS, UNFINISHED, WORKFLOWS, Ref, Right
 
 QUICK = Timing(duration=1.0, renew_deadline=0.6, retry=0.05)
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

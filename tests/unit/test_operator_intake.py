@@ -15,8 +15,8 @@ from leat_engine.result import Phase
 from leat_engine.spec.kinds import load_models
 from leat_operator.admit import Admitted, Lacking, admit
 from leat_operator.catalog import Catalog
-from leat_operator.cluster import RUNS, WORKFLOWS, Ref
 from leat_operator.inbox import Inbox, Present
+from leat_operator.objects import RUNS, WORKFLOWS, Ref
 from leat_operator.sweep import compare
 from leat_operator.waiting import WaitingRoom
 from leat_operator.workflows import wanted_status
@@ -86,6 +86,12 @@ def test_the_reasons_of_an_inline_workflow_have_its_path(catalog):
     with pytest.raises(Rejected) as rejected:
         admit(run(workflow=None, inline={"steps": [{"name": "a", "needs": ["b"], "transform": 1}]}), catalog)
     assert "spec.inline.steps[0].needs[0]" in str(rejected.value)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "Hello", "a?b", "a b"])
+def test_a_workflow_that_cannot_be_is_not_waited_for(catalog, name):
+    with pytest.raises(Rejected, match=r"spec\.workflow\.name"):
+        admit(run(workflow={"name": name}), catalog)
 
 
 def test_a_deleted_workflow_is_lacking_again(catalog):

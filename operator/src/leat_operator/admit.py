@@ -16,6 +16,8 @@ from leat_operator.catalog import Catalog, Compiled
 TRACEPARENT = "leat.dev/traceparent"
 """Annotation of a WorkflowRun: the trace that its steps go on with."""
 
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
@@ -45,6 +47,9 @@ def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking:
         compiled = catalog.compile(document.spec.inline, namespace, name, "spec.inline")
         return _admitted(body, document, compiled, name)
     workflow = document.spec.workflow.name if document.spec.workflow else ""
+    if not _NAME.fullmatch(workflow):
+        expected = "expected a name of lower case letters, digits, `-` and `.`"
+        raise Rejected([Reason("spec.workflow.name", f"found {workflow!r}, {expected}")])
     listed = catalog.get(namespace, workflow)
     if listed is None:
         return Lacking(workflow)

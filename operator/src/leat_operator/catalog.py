@@ -5,12 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
+
 from leat_engine.errors import Reason, Rejected
 from leat_engine.kind import SpecModels
 from leat_engine.plan import Plan, compile_plan, revision_id
 from leat_engine.records import Revision
 from leat_engine.spec import WorkflowSpec, parse_spec, parse_workflow
-from leat_operator.cluster import WORKFLOWS, Ref
+from leat_operator.objects import WORKFLOWS, Ref
+
+log = structlog.get_logger(__name__)
 
 _PLANS = 1024
 """Plans that are kept; one more is compiled again when it is needed, in milliseconds."""
@@ -54,6 +58,10 @@ class Catalog:
             listed = Listed(ref, generation, compiled, ())
         except Rejected as rejected:
             listed = Listed(ref, generation, None, rejected.reasons)
+        except Exception as error:  # a defect that one Workflow meets must not stop the others
+            log.exception("workflow not compiled", uid=ref.uid, namespace=ref.namespace, name=ref.name)
+            reason = Reason("spec", f"cannot be compiled: {type(error).__name__}; see the operator's log")
+            listed = Listed(ref, generation, None, (reason,))
         self._listed[ref.namespace, ref.name] = listed
         return listed
 

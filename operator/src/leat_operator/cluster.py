@@ -2,9 +2,8 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import aiohttp
 import kopf
@@ -15,10 +14,9 @@ from yarl import URL
 
 from leat_engine.errors import LeatError
 from leat_operator.metrics import API_ERRORS, API_WRITES
+from leat_operator.objects import ACCESS_REVIEWS, Ref, Resource, Right
 
 JSON_PATCH = "application/json-patch+json"
-UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancelled"
-"""Field selector of the runs that are not over, those without a status included."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
@@ -55,58 +53,6 @@ class Refused(LeatError):
 
 class Forbidden(Refused):
     """The operator's identity lacks a right. The message names it."""
-
-
-class Resource(NamedTuple):
-    """A kind of object, as it stands in URLs."""
-
-    group: str
-    version: str
-    plural: str
-
-    def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
-        """The URL path of the collection, the object or its subresource."""
-        parts = ["", "apis", self.group, self.version]
-        if namespace is not None:
-            parts += ["namespaces", namespace]
-        return "/".join([*parts, self.plural, *filter(None, (name, subresource))])
-
-
-WORKFLOWS = Resource("leat.dev", "v1alpha1", "workflows")
-RUNS = Resource("leat.dev", "v1alpha1", "workflowruns")
-LEASES = Resource("coordination.k8s.io", "v1", "leases")
-_ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
-
-
-@dataclass(frozen=True, slots=True)
-class Ref:
-    """One object. A later one of the same name has another uid."""
-
-    resource: Resource
-    namespace: str
-    name: str
-    uid: str
-
-    @classmethod
-    def of(cls, resource: Resource, body: Mapping[str, Any]) -> Self:
-        """The reference of an object as the API server shows it."""
-        metadata = body["metadata"]
-        return cls(resource, metadata["namespace"], metadata["name"], metadata["uid"])
-
-
-@dataclass(frozen=True, slots=True)
-class Right:
-    """A verb on a resource, in one namespace or (None) in all of them."""
-
-    verb: str
-    resource: Resource
-    namespace: str | None = None
-    subresource: str = ""
-
-    def __str__(self) -> str:
-        where = "all namespaces" if self.namespace is None else f"namespace {self.namespace}"
-        what = "/".join(filter(None, (self.resource.plural, self.subresource)))
-        return f"{self.verb} {what}.{self.resource.group} in {where}"
 
 
 class RetryAfter(wait_base):
@@ -229,7 +175,7 @@ class Cluster:
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": attributes},
         }
-        answer = await self._request("POST", _ACCESS_REVIEWS.path(None), review)
+        answer = await self._request("POST", ACCESS_REVIEWS.path(None), review)
         return bool(answer["status"]["allowed"])
 
     async def _request(

@@ -12,8 +12,9 @@ from typing import Any
 import kopf
 
 from leat_operator.admit import run_id
-from leat_operator.cluster import RUNS, UNFINISHED, WORKFLOWS, Ref, Resource, login
+from leat_operator.cluster import login
 from leat_operator.inbox import Absent, Inbox, Present
+from leat_operator.objects import RUNS, UNFINISHED, WORKFLOWS, Ref, Resource
 
 
 def handlers(inbox: Inbox) -> kopf.OperatorRegistry:

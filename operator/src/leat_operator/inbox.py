@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from leat_operator.cluster import Ref, Resource
+from leat_operator.objects import Ref, Resource
 
 
 @dataclass(frozen=True, slots=True)

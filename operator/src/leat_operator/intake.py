@@ -4,59 +4,30 @@ Everything here may be told twice: accepting is idempotent by the resource's uid
 store that is away only makes the inbox longer.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
-from uuid import UUID
+from typing import Any
 
 import structlog
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
-from leat_engine.errors import QueueUnavailable, Reason, Rejected, StoreUnavailable
-from leat_engine.job import Job
-from leat_engine.queue.port import Queue
-from leat_engine.records import RunRecord, Stop
-from leat_engine.result import ErrorType, Phase, StepError
+from leat_engine.errors import LeatError, Reason, Rejected
+from leat_engine.records import RunRecord
 from leat_engine.status import Status, rejected_status, waiting_status
-from leat_engine.store import Store
 from leat_operator import metrics
 from leat_operator.admit import Admitted, Lacking, admit, created_at, generation, run_id
 from leat_operator.catalog import Catalog
-from leat_operator.cluster import RUNS, WORKFLOWS, Cluster, ClusterUnavailable, Ref, RetryAfter
 from leat_operator.inbox import Absent, Inbox, Notice, Present
-from leat_operator.patch import Patcher
-from leat_operator.report import Reporter
+from leat_operator.insist import insist
+from leat_operator.objects import RUNS, WORKFLOWS, Ref
 from leat_operator.waiting import WaitingRoom
+from leat_operator.wishes import Crossings, Errands, Known, Wishes
 from leat_operator.workflows import tell_workflow
 
 log = structlog.get_logger(__name__)
 
 BATCH = 500
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Crossings:
-    """What the intake reaches the world through."""
-
-    store: Store
-    queue: Queue
-    cluster: Cluster
-    patcher: Patcher
-    reporter: Reporter
-
-
-@dataclass(slots=True)
-class Known:
-    """A run's resource as it was last acted on. ``run_id`` is None when it can never run."""
-
-    run_id: UUID | None
-    generation: int
-    suspend: bool = False
-    cancel: bool = False
 
 
 @dataclass(slots=True)
@@ -78,7 +49,8 @@ class Intake:
         self._known: dict[str, Known] = {}
         self._waiting = WaitingRoom(grace)
         self._revisions: set[str] = set()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._errands = Errands()
+        self._wishes = Wishes(crossings, self._errands)
 
     async def run(self) -> None:
         """Take in until cancelled."""
@@ -87,8 +59,7 @@ class Intake:
                 wait = self._waiting.next_end(datetime.now(UTC))
                 await self.handle(await self._inbox.take(BATCH, wait))
         finally:
-            for task in self._tasks:
-                task.cancel()
+            self._errands.cancel()
 
     async def handle(self, notices: Sequence[Notice]) -> None:
         """Act on notices, and on runs that have waited for too long."""
@@ -123,7 +94,7 @@ class Intake:
         if newer is not None and newer.generation > generation(body["metadata"]):
             return
         known = Known(record.run_id, generation(body["metadata"]), record.suspended, record.stopping is not None)
-        await self._obey(ref, known, spec)
+        await self._wishes.obey(ref, known, spec)
         self._known[ref.uid] = known
         self._to.reporter.observe(record.run_id, ref, known.generation)
         await self._to.reporter.refresh(record.run_id)
@@ -140,7 +111,7 @@ class Intake:
 
     async def _workflow(self, body: Mapping[str, Any], batch: Batch) -> None:
         listed = self._catalog.put(body)
-        self._spawn(tell_workflow(self._to.patcher, listed, body))
+        self._errands.start(tell_workflow(self._to.patcher, listed, body))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
             await self._run(waiting, batch)
 
@@ -163,6 +134,12 @@ class Intake:
         except Rejected as rejected:
             self._reject(body, rejected.reasons)
             return
+        except LeatError:
+            raise
+        except Exception as error:  # a defect that one resource meets must not stop the others
+            log.exception("run not admitted", uid=ref.uid, namespace=ref.namespace, name=ref.name)
+            self._reject(body, [Reason("spec", f"cannot be read: {type(error).__name__}; see the operator's log")])
+            return
         if isinstance(answer, Admitted):
             batch.admitted[ref.uid] = answer
         elif self._waiting.enter(ref, answer.workflow, body):
@@ -171,7 +148,7 @@ class Intake:
 
     async def _look_for(self, namespace: str, workflow: str) -> bool:
         """Ask for a Workflow: its own event may come after that of a run which was created after it."""
-        found = await _insist(lambda: self._to.cluster.get(WORKFLOWS, namespace, workflow))
+        found = await insist(lambda: self._to.cluster.get(WORKFLOWS, namespace, workflow))
         if found is not None:
             self._catalog.put(found)
         return found is not None
@@ -182,7 +159,7 @@ class Intake:
         metrics.ACCEPT_BATCH.observe(len(admitted))
         try:
             await self._save_revisions(admitted)
-            accepted = await _insist(lambda: self._to.store.accept([each.run for each in admitted]))
+            accepted = await insist(lambda: self._to.store.accept([each.run for each in admitted]))
         except Exception as error:
             if len(admitted) > 1:  # one that Postgres refuses must not keep the others out
                 for each in admitted:
@@ -193,7 +170,7 @@ class Intake:
             reason = Reason("spec", f"the store does not take this run: {type(error).__name__}: {error}")
             self._refuse(Ref(RUNS, run.namespace, run.name, run.uid or ""), run.generation, [reason])
             return
-        self._publish([job for each in accepted for job in each.jobs])
+        self._wishes.publish([job for each in accepted for job in each.jobs])
         created = {each.run_id for each in accepted if each.created}
         metrics.ACCEPTED.inc(len(created))
         for each in admitted:
@@ -208,13 +185,13 @@ class Intake:
             self._to.reporter.expect(run)
         else:  # told again after a restart: the sweep compares what it asks for with what the store says
             self._to.reporter.observe(run.run_id, ref, run.generation)
-        await self._obey(ref, known, {"cancel": admitted.cancel, "suspend": run.suspended})
+        await self._wishes.obey(ref, known, {"cancel": admitted.cancel, "suspend": run.suspended})
         self._known[ref.uid] = known
 
     async def _save_revisions(self, admitted: Sequence[Admitted]) -> None:
         for revision in {each.compiled.revision.id: each.compiled.revision for each in admitted}.values():
             if revision.id not in self._revisions:
-                await _insist(partial(self._to.store.save_revision, revision))
+                await insist(partial(self._to.store.save_revision, revision))
                 self._revisions.add(revision.id)
 
     async def _change(self, body: Mapping[str, Any]) -> None:
@@ -223,46 +200,18 @@ class Intake:
         if known is None or known.run_id is None or generation(metadata) <= known.generation:
             return
         run = known.run_id
-        await _insist(lambda: self._obey(ref, known, body["spec"]))
+        await insist(lambda: self._wishes.obey(ref, known, body["spec"]))
         known.generation = generation(metadata)
         self._to.reporter.observe(run, ref, known.generation)
-        await _insist(lambda: self._to.reporter.refresh(run))
-
-    async def _obey(self, ref: Ref, known: Known, spec: Mapping[str, Any]) -> None:
-        """Do what the spec asks of a run beyond running it."""
-        if known.run_id is None:
-            return
-        run, suspend = known.run_id, bool(spec.get("suspend", False))
-        if spec.get("cancel") and not known.cancel:
-            await self._cancel(ref, run, "spec.cancel is true")
-            known.cancel = True
-        elif suspend is not known.suspend:
-            self._publish(await _insist(lambda: self._to.store.suspend(run, suspend)))
-            known.suspend = suspend
-            log.info("run suspended" if suspend else "run resumed", run=str(run), uid=ref.uid)
+        await insist(lambda: self._to.reporter.refresh(run))
 
     async def _absent(self, absent: Absent) -> None:
-        """A resource is said to be gone. Its run is cancelled if that is so, and not because the run is over."""
         ref = absent.ref
         known = self._known.pop(ref.uid, None)
         self._waiting.forget(ref)
-        run = absent.run_id or (known.run_id if known is not None else None)
-        if run is None or self._to.reporter.settled(ref.uid) or (known is not None and known.run_id is None):
-            return
-        record = await _insist(lambda: self._to.store.run(run))
-        if record is None or record.phase.done:
-            return
-        found = await _insist(lambda: self._to.cluster.get(ref.resource, ref.namespace, ref.name))
-        if found is None or found["metadata"]["uid"] != ref.uid or found["metadata"].get("deletionTimestamp"):
-            metrics.CANCELLED.inc()
-            await self._cancel(ref, run, "the WorkflowRun was deleted")
-        elif known is not None:
+        run = absent.run_id if known is None else known.run_id
+        if run is not None and not self._to.reporter.settled(ref.uid) and await self._wishes.bury(ref, run) and known:
             self._known[ref.uid] = known
-
-    async def _cancel(self, ref: Ref, run: UUID, why: str) -> None:
-        error = StepError(ErrorType.CANCELLED, why, retriable=False).as_json()
-        self._publish(await _insist(lambda: self._to.store.stop(run, Stop(Phase.CANCELLED, True, error))))
-        log.info("run cancelled", run=str(run), uid=ref.uid, reason=why)
 
     def _reject(self, body: Mapping[str, Any], reasons: Sequence[Reason]) -> None:
         self._refuse(Ref.of(RUNS, body), generation(body["metadata"]), reasons)
@@ -274,41 +223,7 @@ class Intake:
         log.info("run rejected", uid=ref.uid, namespace=ref.namespace, name=ref.name, reasons=len(reasons))
 
     def _tell(self, ref: Ref, status: Status) -> None:
-        self._spawn(self._to.patcher.patch(ref, lambda: status))
-
-    def _publish(self, jobs: Sequence[Job]) -> None:
-        if jobs:
-            self._spawn(_publish(self._to.queue, jobs))
-
-    def _spawn(self, work: Awaitable[Any]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-async def _publish(queue: Queue, jobs: Sequence[Job]) -> None:
-    try:
-        await queue.publish(jobs)
-    except QueueUnavailable as error:  # the store has them as ready: `resend` publishes them, and runners poll
-        log.warning("jobs not published", jobs=len(jobs), error=str(error))
-
-
-async def _insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Call until the store and the cluster answer. Everything that is called so may be done twice."""
-    async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable)),
-        wait=RetryAfter(),
-        before_sleep=_told_to_wait,
-        reraise=True,
-    ):
-        with attempt:
-            return await call()
-    raise AssertionError("it retries for ever")
-
-
-def _told_to_wait(state: RetryCallState) -> None:
-    error = state.outcome.exception() if state.outcome else None
-    log.warning("intake waits", attempt=state.attempt_number, error=str(error))
+        self._errands.start(self._to.patcher.patch(ref, lambda: status))
 
 
 def _never_came(workflow: str, grace: float) -> str:

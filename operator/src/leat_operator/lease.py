@@ -17,7 +17,8 @@ from typing import Any
 import structlog
 
 from leat_engine.errors import LeatError
-from leat_operator.cluster import LEASES, Cluster, ClusterUnavailable, Conflict
+from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict
+from leat_operator.objects import LEASES
 
 log = structlog.get_logger(__name__)
 

@@ -14,16 +14,18 @@ from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
 from leat_operator import metrics, rights
 from leat_operator.catalog import Catalog
-from leat_operator.cluster import WORKFLOWS, Cluster, ClusterUnavailable, RetryAfter
+from leat_operator.cluster import Cluster, ClusterUnavailable, RetryAfter
 from leat_operator.inbox import Inbox, Present
-from leat_operator.intake import Crossings, Intake
+from leat_operator.intake import Intake
 from leat_operator.lease import Elector
+from leat_operator.objects import WORKFLOWS
 from leat_operator.patch import Patcher
 from leat_operator.probes import Probes
 from leat_operator.report import Reporter
 from leat_operator.settings import Settings
 from leat_operator.sweep import Sweep
 from leat_operator.watch import Watch
+from leat_operator.wishes import Crossings
 
 log = structlog.get_logger(__name__)
 

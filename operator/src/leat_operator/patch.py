@@ -9,7 +9,8 @@ from aiolimiter import AsyncLimiter
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from leat_engine.status import Status
-from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, Forbidden, NotFound, Ref, Refused, RetryAfter
+from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, Forbidden, NotFound, Refused, RetryAfter
+from leat_operator.objects import Ref
 
 log = structlog.get_logger(__name__)
 

@@ -23,8 +23,8 @@ from leat_engine.status import FAILURES, Status, begun_at, run_status, shown_pha
 from leat_engine.store import Store
 from leat_operator import metrics
 from leat_operator.catalog import Catalog
-from leat_operator.cluster import RUNS, Ref
 from leat_operator.inbox import Absent, Inbox
+from leat_operator.objects import RUNS, Ref
 from leat_operator.pace import FIRST_DELAY, Pace, poll_interval
 from leat_operator.patch import Patched, Patcher
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from leat_engine.errors import Reason, Rejected
-from leat_operator.cluster import LEASES, RUNS, WORKFLOWS, Cluster, NotFound, Right
+from leat_operator.cluster import Cluster, NotFound
+from leat_operator.objects import LEASES, RUNS, WORKFLOWS, Right
 
 
 def needed(namespaces: Sequence[str], installation: str) -> list[Right]:

@@ -17,9 +17,10 @@ from leat_engine.records import RunRecord
 from leat_engine.status import shown_phase
 from leat_engine.store import Store
 from leat_operator.admit import generation, run_id
-from leat_operator.cluster import RUNS, UNFINISHED, Cluster, ClusterUnavailable, Expired, Forbidden, Ref
+from leat_operator.cluster import Cluster, ClusterUnavailable, Expired, Forbidden
 from leat_operator.inbox import Absent, Inbox, Notice, Present
 from leat_operator.intake import Intake
+from leat_operator.objects import RUNS, UNFINISHED, Ref
 from leat_operator.report import Reporter
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from leat_operator.admit import created_at
-from leat_operator.cluster import Ref
+from leat_operator.objects import Ref
 
 _LONGEST_LOOK = 3600.0
 

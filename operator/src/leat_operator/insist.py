@@ -1,0 +1,32 @@
+"""Patience: the store and the cluster may be away, and what has to reach them waits."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
+
+from leat_engine.errors import StoreUnavailable
+from leat_operator.cluster import ClusterUnavailable, RetryAfter
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """Call until the store and the cluster answer. Everything that is called so may be done twice."""
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable)),
+        wait=RetryAfter(),
+        before_sleep=_told_to_wait,
+        reraise=True,
+    ):
+        with attempt:
+            return await call()
+    raise AssertionError("it retries for ever")
+
+
+def _told_to_wait(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    log.warning("waiting", attempt=state.attempt_number, error=str(error))
