@@ -7,7 +7,7 @@ it refuses was somebody else's already.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -18,12 +18,12 @@ from prometheus_client import Counter, Histogram
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from leat_engine.crash import crash_point
-from leat_engine.decide import Decision, Finished, decide
+from leat_engine.decide import Decision, Finished, decide, failed
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import ROOT_SCOPE, Job, StepKey, dumps
 from leat_engine.plan import PlanStep
 from leat_engine.records import Delayed, Stop
-from leat_engine.result import Phase, Result, State
+from leat_engine.result import ErrorType, Phase, Result, State, StepError
 from leat_engine.store import Store
 from leat_engine.store.writes import Lateness, Writes, Written
 from leat_engine.view import RunView
@@ -90,8 +90,8 @@ class Hands(Protocol):
         """These attempts wait in the store until their time."""
         ...
 
-    def over(self, view: RunView) -> None:
-        """The run has ended."""
+    def leave(self, view: RunView) -> None:
+        """Nothing of the run is here any more: it has ended, or others go on with it."""
         ...
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
@@ -104,12 +104,17 @@ class Hands(Protocol):
 
 
 class Committer:
-    """Writes what ended, in order, one statement at a time. ``put`` never blocks."""
+    """Writes what ended, in order, one statement at a time. ``put`` never blocks.
 
-    def __init__(self, store: Store, runner: int, hands: Hands) -> None:
+    Holds ``writing`` from a statement until its answer has been acted on: meanwhile the store may know of claims that
+    the runner does not.
+    """
+
+    def __init__(self, store: Store, runner: int, hands: Hands, writing: asyncio.Lock) -> None:
         self._store = store
         self._runner = runner
         self._hands = hands
+        self._writing = writing
         self._ended: list[Ended] = []
         self._late: list[Late] = []
         self._arrived = asyncio.Event()
@@ -147,30 +152,64 @@ class Committer:
             while self._ended or self._late:
                 ended, self._ended = self._ended[:BATCH], self._ended[BATCH:]
                 late, self._late = self._late, []
-                if ended:
-                    await self._commit(ended)
-                if late:
-                    await self._delay(late)
+                try:
+                    async with self._writing:
+                        await self._write(ended, late)
+                except Exception:  # the other runs of this runner must go on
+                    log.exception("commit_impossible", ends=len(ended), delays=len(late))
             self._idle.set()
 
-    # -- ends -----------------------------------------------------------------------------------------------------
-
-    async def _commit(self, ended: Sequence[Ended]) -> None:
+    async def _write(self, ended: Sequence[Ended], late: Sequence[Late]) -> None:
         runs: dict[RunView, list[Finished]] = defaultdict(list)
         for item in ended:
             runs[item.view].append(Finished(item.step, item.attempt, item.result))
             self._hands.release(item.view.plan.steps[item.step])
-        now = datetime.now(UTC)
-        decisions = {view.run_id: decide(view, done, self._hands.take, now) for view, done in runs.items()}
-        writes = written_form(decisions.values())
-        crash_point("before commit")
-        async for attempt in _held_until_taken():
-            with attempt, SECONDS.time():
-                written = await self._store.commit(self._runner, writes)
-        crash_point("after commit")
+        if runs:
+            try:
+                await self._commit(runs)
+            except Exception:
+                log.exception("commit_defect", runs=len(runs))
+                for view, done in runs.items():
+                    await self._commit_alone(view, done)
+        if late:
+            await self._delay(late)
+
+    # -- ends -----------------------------------------------------------------------------------------------------
+
+    async def _commit(self, runs: Mapping[RunView, Sequence[Finished]]) -> None:
+        taken: list[PlanStep] = []
+
+        def take(node: PlanStep) -> bool:
+            if taking := self._hands.take(node):
+                taken.append(node)
+            return taking
+
+        try:
+            now = datetime.now(UTC)
+            decisions = {view.run_id: decide(view, done, take, now) for view, done in runs.items()}
+            writes = written_form(decisions.values())
+            crash_point("before commit")
+            async for attempt in _held_until_taken():
+                with attempt, SECONDS.time():
+                    written = await self._store.commit(self._runner, writes)
+            crash_point("after commit")
+        except Exception:
+            for node in taken:
+                self._hands.untake(node)
+            raise
         COMMITS.inc()
-        BATCH_SIZE.observe(len(ended))
+        BATCH_SIZE.observe(sum(map(len, runs.values())))
         self._apply(decisions, written)
+
+    async def _commit_alone(self, view: RunView, done: Sequence[Finished]) -> None:
+        """After a defect: the runs one by one, and for the run that has it, its failure instead of its results."""
+        try:
+            await self._commit({view: done})
+        except Exception as error:
+            log.exception("commit_defect", run=str(view.run_id))
+            message = f"the result could not be written: {type(error).__name__}: {error}"
+            defect = failed(StepError(ErrorType.INTERNAL, message, retriable=False))
+            await self._commit({view: [Finished(each.step, each.attempt, defect) for each in done]})
 
     def _apply(self, decisions: dict[UUID, Decision], written: Written) -> None:
         handed: list[Job] = []
@@ -186,9 +225,9 @@ class Committer:
                 COMMITTED[done.result.state].inc()
             if outcome.phase.done:
                 RUNS.labels(outcome.phase.label).inc()
-                self._hands.over(decision.view)
             else:
                 handed += self._go_on(decision, written)
+            self._leave(decision.view)
         if handed:
             self._hands.hand_over(handed)
         if lost:
@@ -202,10 +241,7 @@ class Committer:
             if new.state is State.CLAIMED and new.step not in granted:
                 self._hands.untake(view.plan.steps[new.step])
         for step in granted:
-            if step in view.live:  # found in the store before this answer was read, after a lost one
-                self._hands.untake(view.plan.steps[step])
-            else:
-                self._hands.begin(view, step)
+            self._hands.begin(view, step)
         readied = written.readied.get(view.run_id, [])
         if readied:
             view.complete = False
@@ -218,6 +254,11 @@ class Committer:
         for new in decision.next:
             if new.state is State.CLAIMED:
                 self._hands.untake(view.plan.steps[new.step])
+        self._leave(view)
+
+    def _leave(self, view: RunView) -> None:
+        if not view.live:
+            self._hands.leave(view)
 
     # -- delays ---------------------------------------------------------------------------------------------------
 
@@ -239,6 +280,7 @@ class Committer:
             item.view.complete = False
             item.view.live.discard(item.step)
             self._hands.release(item.view.plan.steps[item.step])
+            self._leave(item.view)
         self._hands.delayed(delayed)
         put = {waiting.key for waiting in delayed}
         refused = [column.key.run_id for column in columns if column.key not in put]

@@ -94,11 +94,14 @@ class StepError:
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The stored and shown form: ``{type, reason, message, retriable, details}``."""
+        """The stored and shown form: ``{type, reason, message, retriable, details}``.
+
+        Texts are made valid: an exception may name a file in bytes that are no UTF-8, and must be told all the same.
+        """
         return {
-            "type": str(self.type),
-            "reason": self.reason or str(self.type),
-            "message": self.message,
+            "type": _valid(self.type),
+            "reason": _valid(self.reason or self.type),
+            "message": _valid(self.message),
             "retriable": self.retriable,
             "details": dict(self.details),
         }
@@ -135,3 +138,7 @@ class Result:
     state: State
     output: Any = None
     error: Mapping[str, Any] | None = None
+
+
+def _valid(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

@@ -23,6 +23,7 @@ class RunView:
         complete: Every step outside ``results`` and ``live`` has not begun, so nobody else can change the run but by
             stopping it. Then joins, and the end, are decided here without asking the store.
         stopping: The phase that the run is to end with before its time, once known.
+        interrupted: Its running steps were told to end.
     """
 
     run_id: UUID
@@ -35,6 +36,7 @@ class RunView:
     traceparent: str = ""
     complete: bool = False
     stopping: Phase | None = None
+    interrupted: bool = False
     error: Mapping[str, Any] | None = None
     results: dict[int, Result] = field(default_factory=dict)
     live: set[int] = field(default_factory=set)

@@ -53,7 +53,9 @@ class Claims:
         """Claim what was delivered, as far as slots are free; poll while the broker is away."""
         slots = self._desk.slots
         while not self._desk.draining:
-            if slots.free < max(1, self._wanted):
+            if self._desk.doubt:
+                await self._recover()
+            elif slots.free < max(1, self._wanted):
                 await self._hold_off()
             elif self._inbox:
                 await self._claim()
@@ -75,16 +77,14 @@ class Claims:
         except QueueUnavailable as error:
             log.warning("pause_failed", reason=str(error))  # a broken connection gives everything back by itself
 
-    async def recover(self) -> None:
-        """After a lost or refused answer: steps that are ours in the store and not here are begun now."""
-        try:
-            if not await self._store.heartbeat(self._desk.runner, self._desk.slots.used):
-                return  # the heartbeat will fence
-            claims = await self._store.mine(self._desk.runner)
-        except StoreUnavailable as error:
-            log.warning("recover_held", reason=str(error))
-            return
-        await self._adopt(claims)
+    def doubt(self) -> None:
+        """An answer was lost or refused: have the loop ask the store what is ours."""
+        self._desk.doubt = True
+        self._desk.freed.set()
+
+    async def finish(self) -> None:
+        """Return when what goes on aside has ended: acknowledgements and publishes, which have time limits."""
+        await asyncio.gather(*self._side, return_exceptions=True)
 
     async def publish(self, jobs: Sequence[Job]) -> None:
         """Tell the broker of ready steps. If it does not take them, runners poll now, and resend tells it later."""
@@ -158,8 +158,19 @@ class Claims:
 
     async def _held(self, error: StoreUnavailable) -> None:
         log.warning("claim_held", reason=str(error))
+        self._desk.doubt = True  # the claim may have been made, and its answer lost
         await asyncio.sleep(RETRY_INTERVAL)
-        await self.recover()  # the claim may have been made, and its answer lost
+
+    async def _recover(self) -> None:
+        """Begin the steps that are ours in the store and not here.
+
+        Neither a claim nor a commit is on its way meanwhile: what the store answers is what this runner has to know.
+        """
+        async with self._desk.writing:
+            # A dead runner owns nothing, whatever the store still says; its heartbeat will fence it.
+            if await persistently("recover", lambda: self._store.heartbeat(self._desk.runner, self._desk.slots.used)):
+                await self._adopt(await persistently("recover", lambda: self._store.mine(self._desk.runner)))
+            self._desk.doubt = False
 
     async def _adopt(self, claims: Sequence[Claim]) -> None:
         """Begin claimed steps, with what they need to know of their runs; hand back what does not fit."""
@@ -197,8 +208,6 @@ class Claims:
 
     def _begin(self, claim: Claim) -> bool:
         """Begin a claimed step if there are slots for it; a step heavier than the runner begins when it is alone."""
-        if self._desk.knows(claim.key):
-            return True  # found meanwhile by somebody else here
         slots, view = self._desk.slots, self._desk.views[claim.key.run_id]
         node = view.plan.steps[claim.key.step]
         units = self._desk.units(node)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -29,8 +29,12 @@ class Desk:
         self.slots = slots
         self.kinds = kinds
         self.views: dict[UUID, RunView] = {}
-        self.tasks: dict[StepKey, asyncio.Task[None]] = {}
+        self.tasks: dict[StepKey, asyncio.Task[Any]] = {}
         self.draining = False
+        self.doubt = False
+        """Set when an answer was lost or refused: the store may know of claims that are not on this desk."""
+        self.writing = asyncio.Lock()
+        """Held by the committer while an answer of the store is on its way."""
         self.freed = asyncio.Event()
         """Set when there is a reason to look again: a slot is free, or a job came."""
 
@@ -56,6 +60,7 @@ class Desk:
         self.views.clear()
         self.tasks.clear()
         self.slots.used = 0
+        self.doubt = False
 
 
 async def persistently(what: str, call: Callable[[], Awaitable[T]]) -> T:

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
 from prometheus_client import Gauge
-from structlog.contextvars import bind_contextvars
 
-from leat_engine.commit import Committer, Ended
+from leat_engine.commit import Committer, Ended, Late
 from leat_engine.decide import failed
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey
@@ -102,13 +103,14 @@ class Runner:
             await self._claims.publish(await self._store.retire(self.id))
         except StoreUnavailable as error:
             log.warning("retire_failed", runner=self.id, reason=str(error))  # rescue will do it
+        await self._claims.finish()
         for kind in self._kinds.values():
             await kind.close()
         log.info("runner_stopped", runner=self.id)
 
     async def _enlist(self) -> None:
         self._desk.runner = await self._store.register(self.options.name, self.options.pool, self.options.slots)
-        self._committer = Committer(self._store, self.id, self)
+        self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
@@ -123,28 +125,31 @@ class Runner:
     # -- execute --------------------------------------------------------------------------------------------------
 
     def _execute(self, attempt: Attempt) -> None:
-        self._desk.tasks[attempt.key] = asyncio.create_task(self._attempt(attempt))
+        task = asyncio.create_task(self._attempt(attempt))
+        self._desk.tasks[attempt.key] = task
+        task.add_done_callback(partial(self._put, attempt))
 
-    async def _attempt(self, attempt: Attempt) -> None:
+    async def _attempt(self, attempt: Attempt) -> Ended | Late:
         view, node = attempt.view, attempt.node
-        # The task has a context of its own: every log line below carries these, a function's and a script's too.
-        bind_contextvars(run=str(view.run_id), step=node.name, attempt=attempt.number)
         try:
             missing = view.missing(node, {})
             if missing or (node.id == END and not view.complete):
                 await self._learn(attempt, missing)
-            item = await carry_out(attempt, self._kinds)
-        except asyncio.CancelledError:
-            if view.stopping is None:
-                raise  # fenced or drained: others go on with the step
-            item = Ended(view, node.id, attempt.number, cancelled(view))
+            return await carry_out(attempt, self._kinds)
         except Exception as error:
-            log.exception("attempt_defect")
+            log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
-            item = Ended(view, node.id, attempt.number, failed(defect))
-        finally:
-            self._desk.tasks.pop(attempt.key, None)
-        self._committer.put(item)
+            return Ended(view, node.id, attempt.number, failed(defect))
+
+    def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late]") -> None:
+        """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""
+        self._desk.tasks.pop(attempt.key, None)
+        view = attempt.view
+        if not task.cancelled():
+            self._committer.put(task.result())
+        elif view.stopping is not None:
+            self._committer.put(Ended(view, attempt.node.id, attempt.number, cancelled(view)))
+        # else fenced or drained: others go on with the step
 
     async def _learn(self, attempt: Attempt, missing: Sequence[int]) -> None:
         """Read what the step must know and other runners have done; to end a run, the ends of all its steps."""
@@ -189,19 +194,16 @@ class Runner:
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
         for attempt in attempts:
-            view = self._desk.views.get(attempt.key.run_id)
-            if view is not None and not view.live:
-                del self._desk.views[attempt.key.run_id]
             self._timers.set(attempt.seconds)
 
-    def over(self, view: RunView) -> None:
-        """Forget the run."""
+    def leave(self, view: RunView) -> None:
+        """Forget the run; should a step of it come back, the store knows the rest."""
         self._desk.views.pop(view.run_id, None)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
         log.warning("commit_refused", runs=[str(run_id) for run_id in run_ids], runner=self.id)
-        self._claims.aside(self._claims.recover())
+        self._claims.doubt()
 
     # -- heartbeat and timers -------------------------------------------------------------------------------------
 
@@ -222,9 +224,9 @@ class Runner:
 
     def _interrupt(self, interrupted: Interrupted) -> None:
         view = self._desk.views.get(interrupted.run_id)
-        if view is None:
+        if view is None or view.interrupted:
             return
-        view.stopping, view.error = interrupted.stopping, interrupted.error
+        view.stopping, view.error, view.interrupted = interrupted.stopping, interrupted.error, True
         for key, task in self._desk.tasks.items():
             if key.run_id == interrupted.run_id and key.step != END:
                 task.cancel()
@@ -236,7 +238,7 @@ class Runner:
             log.warning("wake_held", reason=str(error))  # the caretakers wake it
 
 
-async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,7 +10,6 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from leat_engine.errors import StoreUnavailable
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey, dumps
 from leat_engine.records import (
     Accepted,
@@ -28,7 +27,8 @@ from leat_engine.records import (
 )
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
-from leat_engine.store.access import AWAY, connecting
+from leat_engine.store.access import connecting, reaching
+from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
     accept_columns,
     attempt_of,
@@ -64,6 +64,9 @@ PINNED = {
 
 SET_LOCAL = "; ".join(f"set local {name} = {value}" for name, value in PINNED.items())
 
+HOT = ("claim", "commit")
+"""Verbs with a connection of their own, beyond the ``size`` of the others."""
+
 FAILURES_SHOWN = 20
 COMMAND_TIMEOUT = 30.0
 
@@ -81,6 +84,7 @@ class Store:
     def __init__(self, pool: "asyncpg.Pool[asyncpg.Record]", *, pooled: bool) -> None:
         self._pool = pool
         self._pooled = pooled
+        self._lanes = {} if pooled else {verb: Lane(pool, COMMAND_TIMEOUT) for verb in HOT}
         self.statements = 0
 
     @classmethod
@@ -201,7 +205,7 @@ class Store:
         return bool(await self._fetch("heartbeat", runner, busy))
 
     async def interrupted(self, runner: int) -> list[Interrupted]:
-        """Runs whose running steps the runner has to interrupt; told once."""
+        """Runs whose running steps the runner has to interrupt; told until they are over."""
         rows = await self._fetch("interrupted", runner)
         return [Interrupted(row["run_id"], Phase(row["stopping"]), json_of(row["error"])) for row in rows]
 
@@ -348,7 +352,7 @@ class Store:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[PoolConnectionProxy]:
-        try:
+        with reaching():
             async with self._pool.acquire(timeout=COMMAND_TIMEOUT) as connection:
                 if not self._pooled:
                     yield connection
@@ -356,11 +360,12 @@ class Store:
                 async with connection.transaction():
                     await connection.execute(SET_LOCAL)
                     yield connection
-        except AWAY as error:
-            raise StoreUnavailable(f"Postgres does not answer: {error or type(error).__name__}") from error
 
     async def _fetch(self, verb: str, *arguments: Any) -> list[asyncpg.Record]:
         self.statements += 1
+        if verb in self._lanes:
+            with reaching():
+                return await self._lanes[verb].fetch(SQL[verb], *arguments)
         async with self._connection() as connection:
             return await connection.fetch(SQL[verb], *arguments)
 
@@ -387,7 +392,7 @@ async def _open(dsn: str, size: int, **how: Any) -> "asyncpg.Pool[asyncpg.Record
         return await asyncpg.create_pool(
             dsn,
             min_size=1,
-            max_size=size,
+            max_size=size + len(HOT),
             connection_class=_Connection,
             command_timeout=COMMAND_TIMEOUT,
             max_inactive_connection_lifetime=0,
