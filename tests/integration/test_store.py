@@ -452,5 +452,5 @@ async def test_a_run_of_any_month_works(days, store, hand):
 async def test_the_months_ahead_can_be_made_although_runs_of_them_came_early(store):
     later = datetime.now(UTC) + timedelta(days=300)
     run, _ = await accepted(store, CHAIN, run_id=uuid7(later, uuid4().bytes))
-    await store.prune(later, 86400)
+    await store.prune(later, timedelta(days=90), timedelta(days=1))
     assert await phase(store, run.run_id) is Phase.RUNNING

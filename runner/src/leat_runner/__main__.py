@@ -37,7 +37,7 @@ async def serve(settings: RunnerSettings) -> None:
         settings.name, settings.pool, settings.slots, settings.cpu_slots, settings.heartbeat, settings.grace
     )
     runner = Runner(store, queue, kinds, options)
-    caretakers = Caretakers(store, queue, CaretakerOptions(silent_for=3 * settings.heartbeat))
+    caretakers = Caretakers(store, queue, CaretakerOptions(settings.heartbeat / 4, silent_for=3 * settings.heartbeat))
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, settings.metrics_host)
     await runner.start()

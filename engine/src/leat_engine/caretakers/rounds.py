@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from prometheus_client import Counter
@@ -27,29 +27,40 @@ class CaretakerOptions:
     """Seconds.
 
     Attributes:
-        interval: Between two rounds.
+        interval: Between two rounds; a fraction of a heartbeat, so that an outage between two rounds is noticed.
         silent_for: A runner that gave no sign of life for so long is dead: three heartbeats.
         patience: A ready step unclaimed for so long, while its queue is empty, lost its message.
         forget_after: Dead runners are remembered for so long.
+        retention: Runs are kept for so long; then their whole month goes, once all of it is that old and over.
     """
 
     interval: float = 0.5
     silent_for: float = 6.0
     patience: float = 5.0
     prune_interval: float = 3600.0
-    forget_after: float = 86400.0
+    forget_after: float = 86_400.0
+    retention: float = 90 * 86_400.0
 
 
 class Caretakers:
     """Does the rounds while it leads."""
 
-    def __init__(self, store: Store, queue: Queue, options: CaretakerOptions | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        options: CaretakerOptions | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
         self._queue = queue
         self._options = options or CaretakerOptions()
-        self._in_touch_since: float | None = None
+        self._clock = clock
+        self._in_touch_since = float("inf")
+        self._touched = float("-inf")
         self._last: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
+        self._publishing: set[asyncio.Task[None]] = set()
 
     def start(self) -> None:
         """Begin the rounds."""
@@ -60,40 +71,63 @@ class Caretakers:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        await asyncio.gather(*self._publishing)
 
     async def _loop(self) -> None:
         while True:
             await asyncio.sleep(self._options.interval)
             try:
-                await self.round(time.monotonic())
+                await self.round()
             except StoreUnavailable as error:
-                self._in_touch_since = None
+                self._touched = float("-inf")
                 log.warning("round_held", reason=str(error))
             except Exception:
                 log.exception("round_failed")
 
-    async def round(self, now: float) -> None:
-        """One round at ``now`` (monotonic seconds), if nobody else leads."""
+    async def round(self) -> None:
+        """One round, if nobody else leads."""
         async with self._store.leading(LEADER_LOCK) as leads:
-            # Silence counts only while Postgres was in reach: after an outage everybody was silent.
-            if self._in_touch_since is None:
-                self._in_touch_since = now
+            now = self._clock()
+            in_touch_for = self._touch(now)
             if not leads:
                 return
             options = self._options
             await self._care("wake", wake(self._store))
-            if now - self._in_touch_since >= options.silent_for and self._turn("rescue", now, 1.0):
+            if in_touch_for >= options.silent_for and self._turn("rescue", now, 1.0):
                 await self._care("rescue", rescue(self._store, options.silent_for))
             if self._turn("resend", now, options.patience / 2):
                 await self._care("resend", resend(self._store, self._queue, options.patience))
             if self._turn("prune", now, options.prune_interval):
-                await self._store.prune(datetime.now(UTC), options.forget_after)
+                await self._prune()
+
+    def _touch(self, now: float) -> float:
+        """Postgres answers at ``now``: for how long it has done so without a pause.
+
+        Silence counts only while Postgres was in reach of everybody. After an outage all runners were silent; and so
+        they were when Postgres, or this process, stood still for a heartbeat without any call having failed.
+        """
+        if now - self._touched > self._options.silent_for / 3:
+            self._in_touch_since = now
+        self._touched = now
+        return now - self._in_touch_since
+
+    async def _prune(self) -> None:
+        options = self._options
+        kept, runners = timedelta(seconds=options.retention), timedelta(seconds=options.forget_after)
+        for month in await self._store.prune(datetime.now(UTC), kept, runners):
+            log.info("pruned", month=month)
 
     async def _care(self, caretaker: str, work: Awaitable[list[Job]]) -> None:
         jobs = await work
-        if not jobs:
-            return
-        CARED.labels(caretaker).inc(len(jobs))
+        self._touch(self._clock())
+        if jobs:
+            CARED.labels(caretaker).inc(len(jobs))
+            # Aside: a broker that stands still must not keep timers and the steps of the dead waiting.
+            publishing = asyncio.create_task(self._publish(caretaker, jobs))
+            self._publishing.add(publishing)
+            publishing.add_done_callback(self._publishing.discard)
+
+    async def _publish(self, caretaker: str, jobs: list[Job]) -> None:
         try:
             await self._queue.publish(jobs)
         except QueueUnavailable as error:

@@ -15,6 +15,7 @@ AWAY = (
     asyncpg.InsufficientResourcesError,  # no connection, memory or disk left
     asyncpg.OperatorInterventionError,  # stopping, starting, or the statement was cancelled
     asyncpg.TransactionRollbackError,  # a deadlock
+    asyncpg.LockNotAvailableError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.ReadOnlySQLTransactionError,
 )
@@ -39,8 +40,25 @@ def connecting() -> Iterator[None]:
             f"not a database URL: {error}; expected postgresql://USER:PASSWORD@HOST:5432/NAME"
         ) from error
     except AWAY as error:
-        raise StoreUnavailable(f"Postgres does not answer: {error or type(error).__name__}") from error
+        raise _unavailable(error) from error
     except asyncpg.InvalidCatalogNameError as error:
         raise StoreRefused(f"{error}: create it (createdb NAME), then run `leat db migrate`") from error
     except asyncpg.PostgresError as error:
         raise StoreRefused(f"Postgres refuses: {error}") from error
+
+
+@contextmanager
+def reaching() -> Iterator[None]:
+    """Say of a server that is away that it is.
+
+    Raises:
+        StoreUnavailable: The outcome of the statement is unknown.
+    """
+    try:
+        yield
+    except AWAY as error:
+        raise _unavailable(error) from error
+
+
+def _unavailable(error: BaseException) -> StoreUnavailable:
+    return StoreUnavailable(f"Postgres does not answer: {error or type(error).__name__}")

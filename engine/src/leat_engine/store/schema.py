@@ -14,7 +14,8 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 PARTITIONED = {"run": 85, "step": 70, "attempt": 100}
 """Tables split by month on the UUIDv7, with their fillfactor: room for the updates that keep a row on its page."""
 
-MONTHS_AHEAD = 2
+MONTHS_AHEAD = 1
+MONTH = "%Y_%m"
 _LOCK = 0x1EA7_0001
 
 
@@ -94,6 +95,33 @@ async def add_months(connection: Connection, now: datetime) -> None:
                 f"create table if not exists leat.{table}_{low:%Y_%m} partition of leat.{table}"
                 f" for values from ('{bound(low)}') to ('{bound(high)}') with (fillfactor = {fillfactor})"
             )
+
+
+async def drop_months(connection: Connection, before: datetime) -> list[str]:
+    """Drop the months that ended before ``before``, with all their runs, unless one of these is not over; their names.
+
+    A lock that is not granted soon is not waited for, or the hot path would queue up behind it: the next round tries
+    again.
+    """
+    dropped = []
+    for name in await _months(connection):
+        if following(datetime.strptime(name, MONTH).replace(tzinfo=UTC)) > before:
+            continue
+        async with connection.transaction():
+            await connection.execute("set local lock_timeout = '2s'")
+            alive = f"select exists (select from leat.run_{name} where finished_at is null)"  # noqa: S608  our own names
+            if not await connection.fetchval(alive):
+                await connection.execute(f"drop table {', '.join(f'leat.{table}_{name}' for table in PARTITIONED)}")
+                dropped.append(name)
+    return dropped
+
+
+async def _months(connection: Connection) -> list[str]:
+    rows = await connection.fetch(
+        "select c.relname as name from pg_inherits i join pg_class c on c.oid = i.inhrelid"
+        " where i.inhparent = 'leat.run'::regclass and c.relname <> 'run_other'"
+    )
+    return sorted(row["name"].removeprefix("run_") for row in rows)
 
 
 def months_from(now: datetime, count: int) -> list[datetime]:

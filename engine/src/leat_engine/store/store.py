@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib.resources import files
 from typing import Any, Self
 from uuid import UUID
@@ -342,11 +342,15 @@ class Store:
         async with self._connection() as connection, connection.transaction():
             yield bool(await connection.fetchval("select pg_try_advisory_xact_lock($1)", key))
 
-    async def prune(self, now: datetime, runners_older_than: float) -> None:
-        """Partitions for the months to come; runners long dead and without claims are forgotten."""
+    async def prune(self, now: datetime, retention: timedelta, runners: timedelta) -> list[str]:
+        """Make room for the months to come and drop those that are older than ``retention``; names of these.
+
+        Runners that are dead for longer than ``runners``, and have no claims, are forgotten.
+        """
         async with self._connection() as connection:
             await schema.add_months(connection, now)
-            await connection.execute(SQL["forget"], runners_older_than)
+            await connection.execute(SQL["forget"], runners.total_seconds())
+            return await schema.drop_months(connection, now - retention)
 
     # -- crossings ------------------------------------------------------------------------------------------------
 
