@@ -14,7 +14,7 @@ class RunnerSettings(BaseSettings):
 
     database_url: SecretStr = Field(description="PostgreSQL DSN of the store.")
     amqp_url: SecretStr = Field(description="URL of RabbitMQ.")
-    namespace: str = Field(default="leat-system", description="Namespace of the installation; part of the queues' names.")
+    namespace: str = Field(default="leat-system", description="Namespace of the installation; part of queue names.")
     pool: str = Field(default="default", description="The pool whose jobs this runner takes.")
     name: str = Field(default_factory=socket.gethostname, description="Shown as the runner of an attempt.")
     slots: int = Field(default=200, ge=1, description="I/O steps at once.")
