@@ -5,7 +5,7 @@ MAKEFLAGS += --no-print-directory
 
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 STACK := .leat/test
-SOURCES := engine/src runner/src operator/src cli/src hack
+SOURCES := engine/src runner/src operator/src cli/src hack bench
 
 help: ## List the commands
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-17s %s\n", $$1, $$2 }'
