@@ -22,13 +22,12 @@ class Lane:
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Run a statement; what asyncpg raises comes through."""
         async with self._lock:
-            if self._held is None or self._held.is_closed():
-                await self._renew()
-            assert self._held is not None  # noqa: S101  for the type checker: _renew has just set it
-            return await self._held.fetch(statement, *arguments)
-
-    async def _renew(self) -> None:
-        if self._held is not None:
-            lost, self._held = self._held, None
-            await self._pool.release(lost)
-        self._held = await self._pool.acquire(timeout=self._timeout)
+            if self._held is None:
+                self._held = await self._pool.acquire(timeout=self._timeout)
+            try:
+                return await self._held.fetch(statement, *arguments)
+            except BaseException:
+                # Lost, perhaps, and then taken away by the pool already: nothing can be asked of it any more.
+                lost, self._held = self._held, None
+                await self._pool.release(lost)
+                raise
