@@ -1,0 +1,32 @@
+"""Fixtures of the tests that need all of Leat."""
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+from tests.support.operator import eventually, started
+from tests.support.samples import FOLDER
+
+from leat_engine.store import migrate
+
+
+@pytest.fixture(scope="module")
+def leat(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
+    """An operator for all namespaces, with its own rights only, and two runners with the samples' functions."""
+    asyncio.run(migrate(postgres_dsn))
+    environment = {
+        "KUBECONFIG": kubernetes.operator_kubeconfig,
+        "LEAT_DATABASE_URL": postgres_dsn,
+        "LEAT_AMQP_URL": amqp_url,
+        "LEAT_NAMESPACE": "leat-system",
+        "LEAT_FUNCTIONS": str(FOLDER / "functions.py"),
+    }
+    with ExitStack() as stack:
+        folder = tmp_path_factory.mktemp("leat")
+        operator = stack.enter_context(started("leat_operator", environment, folder))
+        for _ in range(2):
+            stack.enter_context(started("leat_runner", environment, folder))
+        eventually(
+            lambda: operator.ready and operator.metric("leat_operator_active") == 1, "the operator is active", 40
+        )
+        yield operator
