@@ -42,8 +42,6 @@ RESOURCES = (
         (
             ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
             ("Revision", "string", ".status.revision", 0),
-            ("Active", "integer", ".status.active", 0),
-            ("Last", "string", ".status.lastRun.phase", 0),
             ("Age", "date", ".metadata.creationTimestamp", 0),
             ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),
         ),

@@ -27,17 +27,6 @@ class Condition(Model):
     """The generation of the spec that it speaks of."""
 
 
-class LastRun(Model):
-    """The run of a workflow that ended last."""
-
-    name: str
-    """Name of the WorkflowRun."""
-    phase: PhaseName
-    """How it ended."""
-    finished_at: Timestamp
-    """When it ended."""
-
-
 class WorkflowStatus(Model):
     """What is known about a workflow."""
 
@@ -47,10 +36,6 @@ class WorkflowStatus(Model):
     """Ready: whether runs can start, with every reason and field path when the spec is wrong."""
     revision: str | None = None
     """The compiled version that new runs take."""
-    active: int | None = None
-    """Runs that are not finished."""
-    last_run: LastRun | None = None
-    """The run that ended last."""
 
 
 class StepCounts(Model):
