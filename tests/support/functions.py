@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 
 import leat
 from leat_engine.kind import StepContext
@@ -43,3 +44,9 @@ async def hang(ctx: StepContext) -> None:
 async def mumble() -> None:
     """Fails with a message that is no valid text: as a file name from another system may be."""
     raise RuntimeError(b"caf\xe9".decode("utf-8", "surrogateescape"))
+
+
+@leat.step
+async def poison() -> None:
+    """Takes its runner with it."""
+    os.kill(os.getpid(), signal.SIGKILL)
