@@ -93,9 +93,12 @@ async def test_a_leader_that_freezes_in_its_round_is_followed_by_another(store, 
         async with other.leading(7) as leading:
             return leading
 
-    with pytest.raises(StoreUnavailable):  # it wakes up, and its transaction is gone
+    async def freeze_until_followed():
         async with store.leading(7) as leading:
             assert leading
             assert not await leads()
             await eventually(leads, True, 10)
+
+    with pytest.raises(StoreUnavailable):  # it wakes up, and its transaction is gone
+        await freeze_until_followed()
     await other.close()
