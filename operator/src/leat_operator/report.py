@@ -15,6 +15,7 @@ from uuid import UUID
 
 import structlog
 
+from leat_engine.crash import crash_point
 from leat_engine.errors import Rejected, StoreUnavailable
 from leat_engine.plan import Plan
 from leat_engine.records import NewRun, Report, RunRecord
@@ -175,7 +176,9 @@ class Reporter:
             return run_status(sent, plan, tracked.generation)
 
         try:
+            crash_point("before report")
             outcome = await self._patcher.patch(tracked.ref, render)
+            crash_point("after report")
         except Exception:  # a record that cannot be rendered must not keep the others from being told
             log.exception("status not rendered", run=str(run_id), uid=tracked.ref.uid)
             outcome = Patched.REFUSED
