@@ -148,8 +148,17 @@ def test_waiting_ends_after_the_grace():
 
 
 def test_a_run_that_was_told_before_a_restart_is_not_told_again():
-    body = {**run(), "status": {"conditions": [{"type": "Succeeded", "reason": "WorkflowNotFound"}]}}
+    status = {"observedGeneration": 1, "conditions": [{"type": "Succeeded", "reason": "WorkflowNotFound"}]}
+    body = {**run(), "status": status}
     assert not WaitingRoom(60).enter(Ref.of(RUNS, body), "hello", body)
+
+
+def test_a_waiting_run_whose_spec_was_changed_is_told_again():
+    room, changed = WaitingRoom(60), run(suspend=True)
+    changed["metadata"]["generation"] = 2
+    assert room.enter(Ref.of(RUNS, run()), "hello", run())
+    assert room.enter(Ref.of(RUNS, changed), "hello", changed)
+    assert not room.enter(Ref.of(RUNS, changed), "hello", changed)
 
 
 async def test_what_many_threads_put_into_the_inbox_comes_out_once_and_in_their_order():

@@ -128,13 +128,14 @@ def rejected_status(reasons: Sequence[Reason], generation: int, at: datetime) ->
     """The status of a run that cannot be accepted, ever: Failed, with every reason."""
     message = reasons_message(reasons)
     verdict = Verdict("False", stalled=True, reason="Rejected", message=message, since=at, begun=at)
-    return {
-        "observedGeneration": generation,
-        "phase": Phase.FAILED.label,
-        "conditions": verdict.conditions(generation),
-        "finishedAt": _time(at, "milliseconds"),
-        "message": message,
-    }
+    return _never_begun(Phase.FAILED, verdict, generation)
+
+
+def cancelled_status(why: str, generation: int, at: datetime) -> Status:
+    """The status of a run that was cancelled before it was accepted: the store never hears of it."""
+    message = f"{why}; the run had not begun"
+    verdict = Verdict("False", stalled=False, reason="Cancelled", message=message, since=at, begun=at)
+    return _never_begun(Phase.CANCELLED, verdict, generation)
 
 
 def waiting_status(workflow: str, generation: int, since: datetime) -> Status:
@@ -203,6 +204,16 @@ def reasons_message(reasons: Sequence[Reason]) -> str:
 def bounded(text: str, limit: int) -> str:
     """The text, cut at ``limit`` characters with an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _never_begun(phase: Phase, verdict: Verdict, generation: int) -> Status:
+    return {
+        "observedGeneration": generation,
+        "phase": phase.label,
+        "conditions": verdict.conditions(generation),
+        "finishedAt": _time(verdict.since, "milliseconds"),
+        "message": verdict.message,
+    }
 
 
 def _reason(run: "RunRecord", phase: Phase) -> str:

@@ -21,11 +21,10 @@ _NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A run for the store, with the revision that it needs there. ``cancel``: it is to be stopped at once."""
+    """A run for the store, with the revision that it needs there."""
 
     run: NewRun
     compiled: Compiled
-    cancel: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +78,14 @@ def _admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled
         timeout=plan.timeout,
         traceparent=traceparent(metadata),
     )
-    return Admitted(run, compiled, spec.cancel)
+    return Admitted(run, compiled)
+
+
+def withdrawn(body: Mapping[str, Any]) -> str | None:
+    """Why a resource does not want its run to begin (any more), or None when it does."""
+    if body["metadata"].get("deletionTimestamp"):
+        return "the WorkflowRun was deleted"
+    return "spec.cancel is true" if body["spec"].get("cancel") else None
 
 
 def run_id(metadata: Mapping[str, Any]) -> UUID:

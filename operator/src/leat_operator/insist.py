@@ -7,7 +7,7 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from leat_engine.errors import StoreUnavailable
-from leat_operator.cluster import ClusterUnavailable, RetryAfter
+from leat_operator.cluster import ClusterUnavailable, Forbidden, RetryAfter
 
 log = structlog.get_logger(__name__)
 
@@ -15,9 +15,12 @@ T = TypeVar("T")
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:
-    """Call until the store and the cluster answer. Everything that is called so may be done twice."""
+    """Call until the store and the cluster answer. Everything that is called so may be done twice.
+
+    What is forbidden is waited for as well: an API server that has just started does not know all roles yet.
+    """
     async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable)),
+        retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable, Forbidden)),
         wait=RetryAfter(),
         before_sleep=_told_to_wait,
         reraise=True,

@@ -12,14 +12,15 @@ from typing import Any
 
 import structlog
 
-from leat_engine.errors import LeatError, Reason, Rejected
+from leat_engine.errors import Reason, Rejected
 from leat_engine.records import RunRecord
-from leat_engine.status import Status, rejected_status, waiting_status
+from leat_engine.status import cancelled_status, rejected_status, waiting_status
 from leat_operator import metrics
-from leat_operator.admit import Admitted, Lacking, admit, created_at, generation, run_id
+from leat_operator.admit import Admitted, Lacking, admit, created_at, generation, run_id, withdrawn
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Absent, Inbox, Notice, Present
 from leat_operator.insist import insist
+from leat_operator.notes import Notes
 from leat_operator.objects import RUNS, WORKFLOWS, Ref
 from leat_operator.waiting import WaitingRoom
 from leat_operator.wishes import Crossings, Errands, Known, Wishes
@@ -50,6 +51,7 @@ class Intake:
         self._waiting = WaitingRoom(grace)
         self._revisions: set[str] = set()
         self._errands = Errands()
+        self._notes = Notes(crossings.patcher)
         self._wishes = Wishes(crossings, self._errands)
 
     async def run(self) -> None:
@@ -60,6 +62,7 @@ class Intake:
                 await self.handle(await self._inbox.take(BATCH, wait))
         finally:
             self._errands.cancel()
+            self._notes.cancel()
 
     async def handle(self, notices: Sequence[Notice]) -> None:
         """Act on notices, and on runs that have waited for too long."""
@@ -72,11 +75,13 @@ class Intake:
                     await self._run(body, batch)
                 case Absent(ref) if ref.resource == WORKFLOWS:
                     self._catalog.remove(ref)
-                case Absent():
+                case Absent(ref):
+                    self._forget(ref, batch)
                     batch.absent.append(notice)
         for body in self._waiting.ended(datetime.now(UTC)):
             workflow = body["spec"]["workflow"]["name"]
-            self._reject(body, [Reason("spec.workflow.name", _never_came(workflow, self._waiting.grace))])
+            reason = Reason("spec.workflow.name", _never_came(workflow, self._waiting.grace))
+            self._refuse(Ref.of(RUNS, body), generation(body["metadata"]), [reason])
         await self._accept(list(batch.admitted.values()))
         for body in batch.changed:
             await self._change(body)
@@ -118,33 +123,55 @@ class Intake:
     async def _run(self, body: Mapping[str, Any], batch: Batch) -> None:
         ref, metadata = Ref.of(RUNS, body), body["metadata"]
         known = self._known.get(ref.uid)
-        if metadata.get("deletionTimestamp"):
-            batch.absent.append(Absent(ref, run_id(metadata)))
-        elif known is not None:
-            if generation(metadata) > known.generation:
-                batch.changed.append(body)
-        else:
-            await self._admit(ref, body, batch)
+        if known is None:
+            await self._enter(ref, body, batch)
+        elif metadata.get("deletionTimestamp"):
+            batch.absent.append(Absent(ref, known.run_id))
+        elif generation(metadata) > known.generation:
+            batch.changed.append(body)
 
-    async def _admit(self, ref: Ref, body: Mapping[str, Any], batch: Batch) -> None:
-        try:
-            answer = admit(body, self._catalog)
-            if isinstance(answer, Lacking) and await self._look_for(ref.namespace, answer.workflow):
-                answer = admit(body, self._catalog)
-        except Rejected as rejected:
-            self._reject(body, rejected.reasons)
-            return
-        except LeatError:
-            raise
-        except Exception as error:  # a defect that one resource meets must not stop the others
-            log.exception("run not admitted", uid=ref.uid, namespace=ref.namespace, name=ref.name)
-            self._reject(body, [Reason("spec", f"cannot be read: {type(error).__name__}; see the operator's log")])
-            return
+    async def _enter(self, ref: Ref, body: Mapping[str, Any], batch: Batch) -> None:
+        """Take in a resource that is not known. Only one that was accepted before may be in the store already."""
+        why = withdrawn(body)
+        answer = self._admit(ref, body) if why is None else None
+        if isinstance(answer, Lacking) and await self._look_for(ref.namespace, answer.workflow):
+            answer = self._admit(ref, body)
         if isinstance(answer, Admitted):
             batch.admitted[ref.uid] = answer
-        elif self._waiting.enter(ref, answer.workflow, body):
-            since = created_at(body["metadata"])
-            self._tell(ref, waiting_status(answer.workflow, generation(body["metadata"]), since))
+        elif await self._adopt(body):
+            if body["metadata"].get("deletionTimestamp"):
+                batch.absent.append(Absent(ref, run_id(body["metadata"])))
+        elif isinstance(answer, Rejected):
+            self._refuse(ref, generation(body["metadata"]), answer.reasons)
+        elif isinstance(answer, Lacking):
+            if self._waiting.enter(ref, answer.workflow, body):
+                since = created_at(body["metadata"])
+                self._notes.tell(ref, waiting_status(answer.workflow, generation(body["metadata"]), since))
+        else:
+            self._forget(ref, batch)
+            self._withdraw(ref, body, why or "")
+
+    def _admit(self, ref: Ref, body: Mapping[str, Any]) -> Admitted | Lacking | Rejected:
+        try:
+            return admit(body, self._catalog)
+        except Rejected as rejected:
+            return rejected
+        except Exception as error:  # a defect that one resource meets must not stop the others
+            log.exception("run not admitted", uid=ref.uid, namespace=ref.namespace, name=ref.name)
+            return Rejected([Reason("spec", f"cannot be read: {type(error).__name__}; see the operator's log")])
+
+    async def _adopt(self, body: Mapping[str, Any]) -> bool:
+        """Go on with a run that an earlier operator accepted, whatever has become of its Workflow since."""
+        run = run_id(body["metadata"])
+        record = await insist(lambda: self._to.store.run(run))
+        if record is not None:
+            await insist(lambda: self.align(body, record))
+        return record is not None
+
+    def _forget(self, ref: Ref, batch: Batch) -> None:
+        """A run that has not begun is not to begin."""
+        self._waiting.forget(ref)
+        batch.admitted.pop(ref.uid, None)
 
     async def _look_for(self, namespace: str, workflow: str) -> bool:
         """Ask for a Workflow: its own event may come after that of a run which was created after it."""
@@ -180,12 +207,12 @@ class Intake:
         run = admitted.run
         ref = Ref(RUNS, run.namespace, run.name, run.uid or "")
         known = Known(run.run_id, run.generation, run.suspended)
+        self._notes.take_back(ref.uid)
         if created:
             log.info("run accepted", run=str(run.run_id), uid=run.uid, namespace=run.namespace, name=run.name)
             self._to.reporter.expect(run)
         else:  # told again after a restart: the sweep compares what it asks for with what the store says
             self._to.reporter.observe(run.run_id, ref, run.generation)
-        await self._wishes.obey(ref, known, {"cancel": admitted.cancel, "suspend": run.suspended})
         self._known[ref.uid] = known
 
     async def _save_revisions(self, admitted: Sequence[Admitted]) -> None:
@@ -208,22 +235,21 @@ class Intake:
     async def _absent(self, absent: Absent) -> None:
         ref = absent.ref
         known = self._known.pop(ref.uid, None)
-        self._waiting.forget(ref)
         run = absent.run_id if known is None else known.run_id
         if run is not None and not self._to.reporter.settled(ref.uid) and await self._wishes.bury(ref, run) and known:
             self._known[ref.uid] = known
 
-    def _reject(self, body: Mapping[str, Any], reasons: Sequence[Reason]) -> None:
-        self._refuse(Ref.of(RUNS, body), generation(body["metadata"]), reasons)
-
     def _refuse(self, ref: Ref, observed: int, reasons: Sequence[Reason]) -> None:
         metrics.REJECTED.inc()
         self._known[ref.uid] = Known(None, observed)
-        self._tell(ref, rejected_status(reasons, observed, datetime.now(UTC)))
+        self._notes.tell(ref, rejected_status(reasons, observed, datetime.now(UTC)))
         log.info("run rejected", uid=ref.uid, namespace=ref.namespace, name=ref.name, reasons=len(reasons))
 
-    def _tell(self, ref: Ref, status: Status) -> None:
-        self._errands.start(self._to.patcher.patch(ref, lambda: status))
+    def _withdraw(self, ref: Ref, body: Mapping[str, Any], why: str) -> None:
+        observed = generation(body["metadata"])
+        self._known[ref.uid] = Known(None, observed)
+        self._notes.tell(ref, cancelled_status(why, observed, datetime.now(UTC)))
+        log.info("run cancelled before it began", uid=ref.uid, namespace=ref.namespace, name=ref.name, reason=why)
 
 
 def _never_came(workflow: str, grace: float) -> str:

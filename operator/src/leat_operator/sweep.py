@@ -18,7 +18,7 @@ from leat_engine.status import shown_phase
 from leat_engine.store import Store
 from leat_operator.admit import generation, run_id
 from leat_operator.cluster import Cluster, ClusterUnavailable, Expired, Forbidden
-from leat_operator.inbox import Absent, Inbox, Notice, Present
+from leat_operator.inbox import Absent, Inbox, Present
 from leat_operator.intake import Intake
 from leat_operator.objects import RUNS, UNFINISHED, Ref
 from leat_operator.report import Reporter
@@ -123,8 +123,9 @@ class Sweep:
         run: UUID = run_id(body["metadata"])
         record = await self.store.run(run)
         if record is None:
-            notice: Notice = Present(RUNS, body)
-            self.inbox.put(notice)
+            # The watch tells of new ones sooner. This one may be deleted by now, and must not begin after that.
+            if self._before is not None and self._lasts(body) and await self._untold(body):
+                self.inbox.put(Present(RUNS, body))
         elif record.phase.done and self._lasts(body) and await self._untold(body):
             await self.reporter.refresh(run, again=True)  # its end was lost, or the status was deleted
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from leat_operator.admit import created_at
+from leat_operator.admit import created_at, generation
 from leat_operator.objects import Ref
 
 _LONGEST_LOOK = 3600.0
@@ -19,12 +19,15 @@ class WaitingRoom:
         self._by_workflow: dict[tuple[str, str], set[str]] = {}
 
     def enter(self, ref: Ref, workflow: str, body: Mapping[str, Any]) -> bool:
-        """Let a run wait. Returns whether its resource has not been told so yet."""
-        told = any(each.get("reason") == "WorkflowNotFound" for each in body.get("status", {}).get("conditions", ()))
-        new = ref.uid not in self._bodies
+        """Let a run wait. Returns whether its resource, as it is now, has not been told so yet."""
+        before, now = self._bodies.get(ref.uid), generation(body["metadata"])
         self._bodies[ref.uid] = body
         self._by_workflow.setdefault((ref.namespace, workflow), set()).add(ref.uid)
-        return new and not told
+        if before is not None:
+            return generation(before["metadata"]) < now
+        status = body.get("status") or {}
+        told = any(each.get("reason") == "WorkflowNotFound" for each in status.get("conditions", ()))
+        return not told or status.get("observedGeneration") != now
 
     def leave(self, namespace: str, workflow: str) -> list[Mapping[str, Any]]:
         """The runs that waited for this Workflow."""
