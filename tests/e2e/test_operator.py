@@ -31,6 +31,7 @@ def environment(database, amqp_url, kubeconfig, namespace):
         "LEAT_WATCH_NAMESPACES": namespace,
         "LEAT_SWEEP_INTERVAL": "1",
         "LEAT_WORKFLOW_GRACE": "3",
+        "LEAT_LEASE_DURATION": "3",
     }
 
 
@@ -57,7 +58,7 @@ def user(kubeconfig, namespace):
 def operating(environment, folder):
     with started("leat_operator", environment, folder) as process:
         active = lambda: process.ready and process.metric("leat_operator_active") == 1  # noqa: E731
-        eventually(active, "the operator is active", 40)  # one that was killed holds the Lease for 15 s
+        eventually(active, "the operator is active", 40)  # one that was killed holds the Lease for a while
         yield process
 
 
@@ -178,6 +179,65 @@ def test_cancel_ends_a_waiting_run(user):
     assert status["observedGeneration"] == changed["metadata"]["generation"]
 
 
+@pytest.mark.usefixtures("runner")
+def test_a_run_that_is_cancelled_or_deleted_while_it_waits_for_its_workflow_never_starts(
+    environment, user, database, namespace, tmp_path
+):
+    with operating({**environment, "LEAT_WORKFLOW_GRACE": "600"}, tmp_path):
+        early = ("cancelled", "deleted", "terminating")
+        for name in early:
+            user.run(name, "hello")
+        for name in early:
+            user.until(name, "Pending")
+        user.patch("terminating", {"metadata": {"finalizers": ["example.dev/audit"]}})
+        changed = user.patch("cancelled", {"spec": {"cancel": True}})
+        user.delete("deleted")
+        user.delete("terminating")
+        status = user.until("cancelled", "Cancelled")
+        assert status["message"] == "spec.cancel is true; the run had not begun"
+        assert status["observedGeneration"] == changed["metadata"]["generation"]
+        succeeded = condition(status, "Succeeded")
+        assert (succeeded["status"], succeeded["reason"]) == ("False", "Cancelled")
+        assert condition(status, "Stalled")["status"] == "False"
+        assert "was deleted" in user.until("terminating", "Cancelled")["message"]
+        user.patch("terminating", {"metadata": {"finalizers": None}})
+        user.run("cancelled-from-the-start", "hello", cancel=True)
+        user.until("cancelled-from-the-start", "Cancelled")
+        user.workflow("hello", GREET)
+        user.run("later", "hello")
+        user.run("unwanted", "hello", cancel=True)
+        user.until("later", "Succeeded")
+        user.until("unwanted", "Cancelled")
+        for name in (*early, "cancelled-from-the-start", "unwanted"):
+            assert in_store(database, lambda store, name=name: store.find_run(namespace, name)) is None
+        assert user.status("cancelled") == status
+
+
+@pytest.mark.usefixtures("runner")
+def test_running_runs_outlive_their_workflow_and_the_operator(environment, user, database, namespace, tmp_path):
+    names = {"deleted": "of-deleted", "broken": "of-broken", "strict": "of-strict"}
+    for workflow in names:
+        user.workflow(workflow, LONG)
+    with operating(environment, tmp_path) as operator:
+        for workflow, run in names.items():
+            user.run(run, workflow)
+        for run in names.values():
+            user.until(run, "Running")
+        operator.end(signal.SIGKILL)
+    user.delete("deleted", "workflows")
+    user.patch("broken", {"spec": {"steps": [{"name": "a", "needs": ["b"], "transform": 1}]}}, "workflows")
+    user.patch("strict", {"spec": {"inputs": {"who": {"type": "string"}}}}, "workflows")
+    with operating(environment, tmp_path):
+        user.apply({"kind": "WorkflowRun", "metadata": {"name": "new"}, "spec": {"inline": {"steps": [GREET]}}})
+        user.until("new", "Succeeded")
+        for run in names.values():
+            assert user.status(run)["phase"] == "Running"
+            user.patch(run, {"spec": {"cancel": True}})
+        for run in names.values():
+            assert user.until(run, "Cancelled")["message"] == "spec.cancel is true"
+            assert in_store(database, lambda store, run=run: store.find_run(namespace, run)).phase.label == "Cancelled"
+
+
 @pytest.mark.usefixtures("operator", "runner")
 def test_a_suspended_run_goes_on_when_it_is_resumed(user):
     user.workflow("hello", GREET)
@@ -222,7 +282,7 @@ def test_an_end_that_was_taken_off_the_list_and_never_told_is_found(environment,
     user.workflow("nap", {"name": "nap", "wait": {"duration": "1s"}})
     with operating(environment, tmp_path) as operator:
         user.run("nap-1", "nap")
-        user.until("nap-1", "Running")
+        eventually(lambda: user.status("nap-1"), "the operator has accepted it")
         operator.end(signal.SIGKILL)
 
     async def lose_reports(store):

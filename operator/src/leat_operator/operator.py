@@ -17,7 +17,7 @@ from leat_operator.catalog import Catalog
 from leat_operator.cluster import Cluster, ClusterUnavailable, RetryAfter
 from leat_operator.inbox import Inbox, Present
 from leat_operator.intake import Intake
-from leat_operator.lease import Elector
+from leat_operator.lease import Elector, Timing
 from leat_operator.objects import WORKFLOWS
 from leat_operator.patch import Patcher
 from leat_operator.probes import Probes
@@ -60,7 +60,8 @@ class Operator:
             stack.push_async_callback(queue.close)
             await queue.start()
             self._ready = True
-            elector = Elector(cluster, settings.namespace, LEASE, self._identity)
+            timing = Timing.of(settings.lease_duration)
+            elector = Elector(cluster, settings.namespace, LEASE, self._identity, timing)
             await elector.acquire()
             stack.push_async_callback(elector.release)
             await self._serve(cluster, store, queue, elector)

@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     workflow_grace: float = Field(
         default=300.0, ge=0, description="Seconds that a run waits for a Workflow that is not there before it fails"
     )
+    lease_duration: int = Field(
+        default=15, ge=1, description="Whole seconds after which another replica takes over from one that is silent"
+    )
     sweep_interval: float = Field(default=60.0, gt=0, description="Seconds between comparisons of cluster and store")
 
     @field_validator("watch_namespaces", mode="before")
