@@ -8,6 +8,18 @@ from tests.support.operator import eventually, started
 from tests.support.samples import FOLDER
 
 from leat_engine.store import migrate
+from leat_stack import down, up
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The folder of a stack of its own, all parts running: to be broken, or to be counted with nobody else in it."""
+    home = tmp_path_factory.mktemp("site")
+    try:
+        asyncio.run(migrate(up(home).postgres_dsn))
+        yield home
+    finally:
+        down(home)
 
 
 @pytest.fixture(scope="module")

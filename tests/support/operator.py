@@ -118,6 +118,10 @@ class Shop:
             raise
         return found
 
+    def runs(self) -> list[Body]:
+        found = self.api.list_namespaced_custom_object(GROUP, VERSION, self.namespace, "workflowruns")
+        return list(found["items"])
+
     def patch(self, name: str, body: Body, plural: str = "workflowruns") -> Body:
         patched: Body = self.api.patch_namespaced_custom_object(GROUP, VERSION, self.namespace, plural, name, body)
         return patched

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from datetime import UTC, datetime, timedelta
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from leat_engine.job import run_id_of
 from leat_engine.records import RunRecord
 from leat_engine.result import Phase
 from leat_engine.spec.kinds import load_models
+from leat_operator.accept import is_of_the_values
 from leat_operator.admit import Admitted, Lacking, admit
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Inbox, Present
@@ -69,6 +71,22 @@ def test_a_run_takes_the_workflows_plan_and_defaults(catalog):
 def test_admitting_twice_gives_the_same_run(catalog):
     catalog.put(workflow())
     assert admit(run(), catalog) == admit(run(), catalog)
+
+
+@pytest.mark.parametrize(
+    ("error", "at_fault"),
+    [
+        (asyncpg.DataError("out of range"), True),
+        (asyncpg.CharacterNotInRepertoireError("0x00"), True),
+        (UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed"), True),
+        (asyncpg.UndefinedColumnError("no such column"), False),
+        (asyncpg.InsufficientPrivilegeError("no right"), False),
+        (asyncpg.InvalidPasswordError("wrong password"), False),
+        (RuntimeError("a defect"), False),
+    ],
+)
+def test_a_run_is_refused_for_its_values_and_never_for_the_state_of_the_store(error, at_fault):
+    assert is_of_the_values(error) is at_fault
 
 
 def test_a_run_whose_workflow_is_not_there_lacks_it(catalog):

@@ -7,7 +7,6 @@ store that is away only makes the inbox longer.
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import structlog
@@ -16,6 +15,7 @@ from leat_engine.errors import Reason, Rejected
 from leat_engine.records import RunRecord
 from leat_engine.status import cancelled_status, rejected_status, waiting_status
 from leat_operator import metrics
+from leat_operator.accept import Acceptor
 from leat_operator.admit import Admitted, Lacking, admit, created_at, generation, run_id, withdrawn
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Absent, Inbox, Notice, Present
@@ -49,7 +49,7 @@ class Intake:
         self._to = crossings
         self._known: dict[str, Known] = {}
         self._waiting = WaitingRoom(grace)
-        self._revisions: set[str] = set()
+        self._acceptor = Acceptor(crossings.store)
         self._errands = Errands()
         self._notes = Notes(crossings.patcher)
         self._wishes = Wishes(crossings, self._errands)
@@ -181,45 +181,20 @@ class Intake:
         return found is not None
 
     async def _accept(self, admitted: Sequence[Admitted]) -> None:
-        if not admitted:
-            return
-        metrics.ACCEPT_BATCH.observe(len(admitted))
-        try:
-            await self._save_revisions(admitted)
-            accepted = await insist(lambda: self._to.store.accept([each.run for each in admitted]))
-        except Exception as error:
-            if len(admitted) > 1:  # one that Postgres refuses must not keep the others out
-                for each in admitted:
-                    await self._accept([each])
-                return
-            run = admitted[0].run
-            log.exception("run not accepted", run=str(run.run_id), uid=run.uid)
-            reason = Reason("spec", f"the store does not take this run: {type(error).__name__}: {error}")
-            self._refuse(Ref(RUNS, run.namespace, run.name, run.uid or ""), run.generation, [reason])
-            return
-        self._wishes.publish([job for each in accepted for job in each.jobs])
-        created = {each.run_id for each in accepted if each.created}
-        metrics.ACCEPTED.inc(len(created))
-        for each in admitted:
-            await self._accepted(each, created=each.run.run_id in created)
-
-    async def _accepted(self, admitted: Admitted, *, created: bool) -> None:
-        run = admitted.run
-        ref = Ref(RUNS, run.namespace, run.name, run.uid or "")
-        known = Known(run.run_id, run.generation, run.suspended)
-        self._notes.take_back(ref.uid)
-        if created:
-            log.info("run accepted", run=str(run.run_id), uid=run.uid, namespace=run.namespace, name=run.name)
-            self._to.reporter.expect(run)
-        else:  # told again after a restart: the sweep compares what it asks for with what the store says
-            self._to.reporter.observe(run.run_id, ref, run.generation)
-        self._known[ref.uid] = known
-
-    async def _save_revisions(self, admitted: Sequence[Admitted]) -> None:
-        for revision in {each.compiled.revision.id: each.compiled.revision for each in admitted}.values():
-            if revision.id not in self._revisions:
-                await insist(partial(self._to.store.save_revision, revision))
-                self._revisions.add(revision.id)
+        entered = await self._acceptor.accept(admitted)
+        self._wishes.publish(entered.jobs)
+        for run in (each.run for each in admitted):
+            ref = Ref(RUNS, run.namespace, run.name, run.uid or "")
+            if (reason := entered.refused.get(run.run_id)) is not None:
+                self._refuse(ref, run.generation, [reason])
+                continue
+            self._notes.take_back(ref.uid)
+            self._known[ref.uid] = Known(run.run_id, run.generation, run.suspended)
+            if run.run_id in entered.created:
+                log.info("run accepted", run=str(run.run_id), uid=run.uid, namespace=run.namespace, name=run.name)
+                self._to.reporter.expect(run)
+            else:  # told again after a restart: the sweep compares what it asks for with what the store says
+                self._to.reporter.observe(run.run_id, ref, run.generation)
 
     async def _change(self, body: Mapping[str, Any]) -> None:
         ref, metadata = Ref.of(RUNS, body), body["metadata"]

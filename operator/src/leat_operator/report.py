@@ -25,6 +25,7 @@ from leat_engine.store import Store
 from leat_operator import metrics
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Absent, Inbox
+from leat_operator.insist import insist
 from leat_operator.objects import RUNS, Ref
 from leat_operator.pace import FIRST_DELAY, Pace, poll_interval
 from leat_operator.patch import Patched, Patcher
@@ -208,10 +209,11 @@ class Reporter:
         revision_id = tracked.latest.run.revision
         if (plan := self._catalog.plan(revision_id)) is not None:
             return plan
+        # Patience: an end that is told without its plan is told without its output, and for good.
+        revision = await insist(lambda: self._store.revision(revision_id))
         try:
-            revision = await self._store.revision(revision_id)
             return None if revision is None else self._catalog.restore(revision)
-        except (StoreUnavailable, Rejected) as error:
+        except Rejected as error:
             log.warning("revision not read", revision=revision_id, error=str(error))
             return None
 

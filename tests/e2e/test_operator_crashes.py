@@ -1,0 +1,58 @@
+"""An operator dies at a named point, in a stream of runs; the one that stood by goes on. Afterwards it is counted."""
+
+import asyncio
+import signal
+
+import pytest
+from tests.support.cluster import Orders
+from tests.support.fleet import a_fleet, ready
+from tests.support.operator import eventually, shop, started
+from tests.support.stack import fresh_namespace
+
+from leat_engine.store import migrate
+
+POINTS = [f"{when} {what}" for what in ("accept", "report") for when in ("before", "after")]
+RUNS = 24
+
+
+@pytest.fixture(scope="module")
+def orders(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
+    asyncio.run(migrate(postgres_dsn))
+    with (
+        fresh_namespace(kubernetes) as namespace,
+        shop(kubernetes.kubeconfig, namespace) as user,
+        a_fleet(postgres_dsn, amqp_url, tmp_path_factory.mktemp("fleet")) as fleet,
+    ):
+        ready(fleet.start(namespace=namespace))
+        orders = Orders(user, fleet, postgres_dsn)
+        orders.offer("quick")
+        orders.offer("slow", seconds=2.5)  # so long that its progress is told as well
+        yield orders
+
+
+@pytest.fixture
+def environment(orders, amqp_url, kubeconfig):
+    return {
+        "KUBECONFIG": kubeconfig,
+        "LEAT_DATABASE_URL": orders.dsn,
+        "LEAT_AMQP_URL": amqp_url,
+        "LEAT_NAMESPACE": orders.user.namespace,
+        "LEAT_WATCH_NAMESPACES": orders.user.namespace,
+        "LEAT_LEASE_DURATION": "1",
+    }
+
+
+@pytest.mark.parametrize("passes", [1, 5])
+@pytest.mark.parametrize("point", POINTS)
+def test_an_operator_that_dies_there_loses_and_doubles_nothing(point, passes, environment, orders, tmp_path):
+    deadly = {**environment, "LEAT_CRASH_AT": f"{point}:{passes}"}
+    prefix = f"{point.replace(' ', '-')}-{passes}"
+    with started("leat_operator", deadly, tmp_path) as doomed:
+        eventually(lambda: doomed.ready and doomed.metric("leat_operator_active") == 1, "it is active")
+        with started("leat_operator", environment, tmp_path) as heir:
+            for number in range(RUNS):
+                orders.place([f"{prefix}-{number}"], "slow" if number % 6 == 0 else "quick")
+            assert eventually(doomed.process.poll, f"it comes to {point!r}") == -signal.SIGKILL
+            account = orders.settle()
+            assert account.clean, account
+            assert heir.ready
