@@ -11,6 +11,7 @@ AWAY = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # the server died between two messages of one statement
     asyncpg.PostgresConnectionError,
     asyncpg.InsufficientResourcesError,  # no connection, memory or disk left
     asyncpg.OperatorInterventionError,  # stopping, starting, or the statement was cancelled

@@ -1,0 +1,106 @@
+"""Postgres, RabbitMQ or the API server is killed in a stream of runs under an operator. Afterwards it is counted."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.support.cluster import Orders
+from tests.support.fleet import a_fleet, ready
+from tests.support.operator import Process, eventually, shop, started
+from tests.support.stack import fresh_namespace
+
+from leat_stack import Part, up
+from leat_stack.stack import stop
+
+WAVE = 20
+
+
+@dataclass
+class Scene:
+    """A whole Leat, and the stack that it stands on."""
+
+    home: Path
+    operator: Process
+    orders: Orders
+
+    def wave(self) -> None:
+        """Runs, every fifth of which goes on for seconds."""
+        names = [f"run-{secrets.token_hex(4)}" for _ in range(WAVE)]
+        self.orders.place(names[::5], "slow")
+        self.orders.place([name for name in names if name not in names[::5]], "quick")
+
+    def kill(self, part: Part) -> None:
+        stop(self.home, [part], kill=True)
+
+    def mend(self, part: Part) -> None:
+        up(self.home, [part])
+
+    def notices(self, event: str) -> None:
+        """Wait until the operator has logged it."""
+        eventually(lambda: f'"event":"{event}"' in self.operator.log.read_text(), f"the operator logs {event!r}")
+
+    def settles(self) -> None:
+        """Nothing is lost or doubled, and nobody has ended."""
+        account = self.orders.settle(60)
+        assert account.clean, account
+        assert self.operator.ready
+        assert all(runner.alive for runner in self.orders.fleet.runners)
+
+
+@pytest.fixture
+def scene(site, tmp_path):
+    endpoints = up(site)
+    with (
+        fresh_namespace(endpoints) as namespace,
+        shop(endpoints.kubeconfig, namespace) as user,
+        a_fleet(endpoints.postgres_dsn, endpoints.amqp_url, tmp_path) as fleet,
+    ):
+        environment = {
+            "KUBECONFIG": endpoints.operator_kubeconfig,  # with its own rights: an API server that starts learns them
+            "LEAT_DATABASE_URL": endpoints.postgres_dsn,
+            "LEAT_AMQP_URL": endpoints.amqp_url,
+            "LEAT_NAMESPACE": "leat-system",
+            "LEAT_WATCH_NAMESPACES": namespace,
+            "LEAT_SWEEP_INTERVAL": "1",
+        }
+        orders = Orders(user, fleet, endpoints.postgres_dsn)
+        orders.offer("quick")
+        orders.offer("slow", seconds=2.5)
+        with started("leat_operator", environment, tmp_path) as operator:
+            ready(fleet.start(namespace="leat-system"))
+            eventually(lambda: operator.ready and operator.metric("leat_operator_active") == 1, "it is active", 40)
+            yield Scene(site, operator, orders)
+            operator.end()  # it gives the Lease to the next test's
+
+
+def test_postgres_is_killed(scene):
+    scene.wave()
+    scene.kill(Part.POSTGRES)
+    scene.wave()
+    scene.notices("waiting")
+    scene.notices("reports not read")
+    scene.mend(Part.POSTGRES)
+    scene.wave()
+    scene.settles()
+
+
+def test_rabbitmq_is_killed(scene):
+    scene.wave()
+    scene.kill(Part.RABBITMQ)
+    scene.wave()
+    scene.notices("queue lost")
+    scene.notices("jobs not published")
+    scene.mend(Part.RABBITMQ)
+    scene.wave()
+    scene.settles()
+
+
+def test_the_api_server_is_killed(scene):
+    scene.wave()
+    scene.kill(Part.KUBERNETES)
+    scene.notices("status not written yet")
+    scene.notices("lease not renewed")
+    scene.mend(Part.KUBERNETES)
+    scene.wave()
+    scene.settles()
