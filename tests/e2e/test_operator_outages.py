@@ -36,6 +36,11 @@ class Scene:
     def mend(self, part: Part) -> None:
         up(self.home, [part])
 
+    def begins(self) -> None:
+        """Wait until the operator is the active one."""
+        active = "leat_operator_active"
+        eventually(lambda: self.operator.ready and self.operator.metric(active) == 1, "it is active", 40)
+
     def notices(self, event: str) -> None:
         """Wait until the operator has logged it."""
         eventually(lambda: f'"event":"{event}"' in self.operator.log.read_text(), f"the operator logs {event!r}")
@@ -49,29 +54,40 @@ class Scene:
 
 
 @pytest.fixture
-def scene(site, tmp_path):
+def orders(site, tmp_path):
     endpoints = up(site)
     with (
         fresh_namespace(endpoints) as namespace,
         shop(endpoints.kubeconfig, namespace) as user,
         a_fleet(endpoints.postgres_dsn, endpoints.amqp_url, tmp_path) as fleet,
     ):
-        environment = {
-            "KUBECONFIG": endpoints.operator_kubeconfig,  # with its own rights: an API server that starts learns them
-            "LEAT_DATABASE_URL": endpoints.postgres_dsn,
-            "LEAT_AMQP_URL": endpoints.amqp_url,
-            "LEAT_NAMESPACE": "leat-system",
-            "LEAT_WATCH_NAMESPACES": namespace,
-            "LEAT_SWEEP_INTERVAL": "1",
-        }
         orders = Orders(user, fleet, endpoints.postgres_dsn)
         orders.offer("quick")
         orders.offer("slow", seconds=2.5)
-        with started("leat_operator", environment, tmp_path) as operator:
-            ready(fleet.start(namespace="leat-system"))
-            eventually(lambda: operator.ready and operator.metric("leat_operator_active") == 1, "it is active", 40)
-            yield Scene(site, operator, orders)
-            operator.end()  # it gives the Lease to the next test's
+        ready(fleet.start(namespace="leat-system"))
+        yield orders
+
+
+@pytest.fixture
+def environment(site, orders):
+    endpoints = up(site)
+    return {
+        "KUBECONFIG": endpoints.operator_kubeconfig,  # with its own rights: an API server that starts learns them
+        "LEAT_DATABASE_URL": endpoints.postgres_dsn,
+        "LEAT_AMQP_URL": endpoints.amqp_url,
+        "LEAT_NAMESPACE": "leat-system",
+        "LEAT_WATCH_NAMESPACES": orders.user.namespace,
+        "LEAT_SWEEP_INTERVAL": "1",
+    }
+
+
+@pytest.fixture
+def scene(site, orders, environment, tmp_path):
+    with started("leat_operator", environment, tmp_path) as operator:
+        scene = Scene(site, operator, orders)
+        scene.begins()
+        yield scene
+        operator.end()  # it gives the Lease to the next test's
 
 
 def test_postgres_is_killed(scene):
@@ -104,3 +120,22 @@ def test_the_api_server_is_killed(scene):
     scene.mend(Part.KUBERNETES)
     scene.wave()
     scene.settles()
+
+
+def test_the_api_server_is_away_for_longer_than_a_lease(site, orders, environment, tmp_path):
+    environment["LEAT_LEASE_DURATION"] = "1"
+    with started("leat_operator", environment, tmp_path) as first:
+        scene = Scene(site, first, orders)
+        scene.begins()
+        scene.wave()
+        scene.kill(Part.KUBERNETES)
+        assert first.process.wait(20) == 1
+        scene.notices("operator ends")  # and whoever started it starts it again
+    with started("leat_operator", environment, tmp_path) as second:
+        eventually(second.alive, "it answers, and waits")
+        scene.mend(Part.KUBERNETES)
+        scene.operator = second
+        scene.begins()
+        scene.wave()
+        scene.settles()
+        second.end()

@@ -51,6 +51,10 @@ class Process:
             raise AssertionError(f"it ended with {self.process.returncode}:\n{self.log.read_text()[-3000:]}")
         return self._get("/readyz") is not None
 
+    def alive(self) -> bool:
+        """Whether its event loop answers."""
+        return self._get("/healthz") is not None
+
     def metric(self, name: str, **labels: str) -> float:
         """The sum of a metric's samples that have these labels."""
         text = self._get("/metrics") or ""

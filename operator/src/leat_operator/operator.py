@@ -6,15 +6,15 @@ import uuid
 from contextlib import AsyncExitStack
 
 import structlog
-from tenacity import retry, retry_if_exception_type
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from leat_engine.errors import StoreUnavailable
+from leat_engine.errors import Rejected, StoreUnavailable
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
 from leat_operator import metrics, rights
 from leat_operator.catalog import Catalog
-from leat_operator.cluster import Cluster, ClusterUnavailable, RetryAfter
+from leat_operator.cluster import Cluster, ClusterUnavailable, Forbidden, RetryAfter
 from leat_operator.inbox import Inbox, Present
 from leat_operator.intake import Intake
 from leat_operator.lease import Elector, Timing
@@ -31,6 +31,14 @@ log = structlog.get_logger(__name__)
 
 LEASE = "leat-operator"
 _PATIENT = retry(retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable)), wait=RetryAfter())
+
+_HOPEFUL = retry(
+    retry=retry_if_exception_type((Rejected, Forbidden)),
+    stop=stop_after_delay(5.0),
+    wait=wait_fixed(0.5),
+    reraise=True,
+)
+"""An API server that has just started grants nothing yet, and serves none of our resources, for a second or two."""
 
 
 class Operator:
@@ -53,7 +61,8 @@ class Operator:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(Probes(settings.metrics_host, settings.metrics_port, lambda: self._ready))
             cluster = await stack.enter_async_context(Cluster())
-            await _PATIENT(rights.check)(cluster, rights.needed(settings.watch_namespaces, settings.namespace), LEASE)
+            needed = rights.needed(settings.watch_namespaces, settings.namespace)
+            await _HOPEFUL(_PATIENT(rights.check))(cluster, needed, LEASE)
             store = await _PATIENT(Store.connect)(settings.database_url.get_secret_value())
             stack.push_async_callback(store.close)
             queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
