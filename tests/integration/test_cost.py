@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
-from tests.support.fleet import FUNCTIONS
+from tests.support.fleet import FUNCTIONS, NAMESPACE
 from tests.support.hand import accepted
 from tests.support.load import Load, a_run, revision_of, witnessed
 from tests.support.queue import eventually
@@ -49,7 +49,7 @@ def effects(tmp_path, monkeypatch):
 async def a_runner(database, amqp_url, *, slots):
     """A runner that never has a reason to look at its clock, and the store through which it works."""
     store = await Store.connect(database)
-    queue = await CountingQueue.connect(amqp_url)
+    queue = await CountingQueue.connect(amqp_url, NAMESPACE)
     kinds = load_kinds(KindSetup(KindSettings(functions=(str(FUNCTIONS),))))
     runner = Runner(store, queue, kinds, RunnerOptions("counted", slots=slots, heartbeat=LONG))
     await runner.start()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.support.fleet import FUNCTIONS
+from tests.support.fleet import FUNCTIONS, NAMESPACE
 from tests.support.graphs import a_graph
 from tests.support.hand import CANCEL, accepted, job
 from tests.support.load import Load, witnessed
@@ -56,7 +56,7 @@ def effects(tmp_path, monkeypatch):
 async def running(database, amqp_url, *, slots=20, store=Store, cared=True):
     """A runner in this process, with its caretakers."""
     store = await store.connect(database, size=6)
-    queue = await RabbitQueue.connect(amqp_url)
+    queue = await RabbitQueue.connect(amqp_url, NAMESPACE)
     kinds = load_kinds(KindSetup(KindSettings(functions=(str(FUNCTIONS),))))
     runner = Runner(store, queue, kinds, RunnerOptions("in-process", slots=slots, heartbeat=0.2, grace=5))
     caretakers = Caretakers(store, queue, CaretakerOptions(interval=0.1, silent_for=5, patience=1))

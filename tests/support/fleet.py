@@ -12,6 +12,8 @@ from typing import Any
 
 import orjson
 
+NAMESPACE = "test"
+"""Of the installation: part of its queues' names."""
 FUNCTIONS = Path(__file__).with_name("functions.py")
 
 
@@ -76,6 +78,7 @@ class Fleet:
         self._folder = folder
         self._environment = {
             **os.environ,
+            "LEAT_NAMESPACE": NAMESPACE,
             "LEAT_HEARTBEAT": "0.3",
             "LEAT_FUNCTIONS": str(FUNCTIONS),
             "LEAT_TEST_EFFECTS": str(self.effects),

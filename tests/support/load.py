@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
+from tests.support.fleet import NAMESPACE
 from tests.support.graphs import Graph, Spec
 from tests.support.queue import eventually
 
@@ -89,7 +90,7 @@ class Load:
         async with AsyncExitStack() as stack:
             store = await Store.connect(dsn)
             stack.push_async_callback(store.close)
-            queue = await RabbitQueue.connect(amqp_url)
+            queue = await RabbitQueue.connect(amqp_url, NAMESPACE)
             stack.push_async_callback(queue.close)
             yield cls(store, queue, dsn, effects)
 
