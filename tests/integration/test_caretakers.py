@@ -42,7 +42,7 @@ def clock():
 
 @pytest.fixture
 async def caretakers(store, amqp_url, clock):
-    queue = await RabbitQueue.connect(amqp_url)
+    queue = await RabbitQueue.connect(amqp_url, "default")
     yield Caretakers(store, queue, OPTIONS, clock)
     await queue.close()
 

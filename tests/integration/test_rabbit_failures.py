@@ -182,13 +182,13 @@ async def test_a_queue_starts_while_its_broker_is_down_and_works_once_it_is_up(b
 async def test_connecting_to_nobody_says_where_and_why(monkeypatch):
     monkeypatch.setattr("leat_engine.queue.rabbit.queue.FIRST_CONNECT_TIMEOUT", 0.5)
     with pytest.raises(QueueUnavailable, match=r"RabbitMQ at 127\.0\.0\.1:1 is away: .*Connect"):
-        await RabbitQueue.connect("amqp://guest:guest@127.0.0.1:1/")
+        await RabbitQueue.connect("amqp://guest:guest@127.0.0.1:1/", "default")
 
 
 @pytest.mark.parametrize("url", ["http://broker/", "amqp://", "", "broker:5672"])
 async def test_a_url_that_is_none_is_refused_with_what_was_found(url):
     with pytest.raises(ValueError, match="expected amqp://HOST or amqps://HOST"):
-        RabbitQueue(url)
+        RabbitQueue(url, "default")
 
 
 async def test_a_frozen_broker_is_given_up_and_taken_up_again(broker, queue):

@@ -396,7 +396,7 @@ async def test_a_runner_that_leaves_in_good_order_hands_its_steps_back_without_a
     await hand.claim(jobs)
     again = await store.retire(hand.runner)
     (claim,) = await (await Hand.registered(store)).claim(again)
-    assert (claim.key.run_id, claim.attempt, claim.lost) == (run.run_id, 2, 0)
+    assert (claim.key.run_id, claim.attempt, claim.broken_off, claim.lost) == (run.run_id, 2, 1, 0)
 
 
 async def test_a_runner_does_not_leave_in_the_middle_of_its_own_claim(store, hand, database):

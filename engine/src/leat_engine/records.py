@@ -156,12 +156,14 @@ class Claim:
     """A step that is this runner's now, with what the store says of its run.
 
     Attributes:
+        broken_off: Earlier attempts that ended with their runner; lost: of these, with a dead one.
         resumed: It was parked before, and its time has come.
         live: Live steps of the run; done: steps of the run that are over.
     """
 
     key: StepKey
     attempt: int
+    broken_off: int
     lost: int
     resumed: bool
     opened_at: datetime

@@ -28,12 +28,18 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A claimed step about to be executed. ``lost``: earlier attempts that ended with their runner."""
+    """A claimed step about to be executed.
+
+    Attributes:
+        broken_off: Earlier attempts that ended with their runner, and are not held against the step.
+        lost: Of these, attempts whose runner died: a few of them are.
+    """
 
     view: RunView
     node: PlanStep
     number: int
     opened_at: datetime
+    broken_off: int = 0
     lost: int = 0
     resumed: bool = False
 
@@ -128,7 +134,7 @@ def _again_or_over(attempt: Attempt, error: StepError) -> Ended | Late:
     except ExpressionError as problem:
         message = f"{problem}; while looking at: {error.message}"
         return _ended(attempt, failed(StepError(ErrorType.EXPRESSION, message, retriable=False)))
-    failure = Failure(error, attempt.number - attempt.lost, elapsed)
+    failure = Failure(error, attempt.number - attempt.broken_off, elapsed)
     delay = delay_before_next(node.retry, failure, wanted=wanted, random=random.random())  # noqa: S311  jitter
     if delay is None:
         return _ended(attempt, failed(error))

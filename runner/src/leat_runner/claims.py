@@ -219,7 +219,7 @@ class Claims:
         if claim.stopping is not None:
             view.stopping, view.error = claim.stopping, claim.error
         view.live.add(claim.key.step)
-        self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.lost, claim.resumed))
+        self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.broken_off, claim.lost, claim.resumed))
         return True
 
     async def _hand_back(self, claims: Sequence[Claim]) -> None:

@@ -85,6 +85,7 @@ def claim_of(row: asyncpg.Record) -> Claim:
     return Claim(
         key=StepKey(row["run_id"], row["scope"], row["id"]),
         attempt=row["attempt"],
+        broken_off=row["broken_off"],
         lost=row["lost"],
         resumed=row["resumed"],
         opened_at=row["opened_at"],

@@ -24,14 +24,14 @@ class RabbitQueue:
         namespace: Part of every queue's name, so that installations can share a broker.
     """
 
-    def __init__(self, url: str, namespace: str = "default") -> None:
+    def __init__(self, url: str, namespace: str) -> None:
         self._url = _parse(url)
         self._namespace = namespace
         self._publisher = Publisher(self._url, namespace)
         self._consumers: dict[str, Consumer] = {}
 
     @classmethod
-    async def connect(cls, url: str, namespace: str = "default") -> Self:
+    async def connect(cls, url: str, namespace: str) -> Self:
         """Return a queue that is connected.
 
         Raises:

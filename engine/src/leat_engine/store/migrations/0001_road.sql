@@ -48,7 +48,8 @@ create table leat.step (
   id           integer not null,
   state        smallint not null check (state between 0 and 8),
   attempt      integer not null default 0,                   -- fences every write of a claim
-  lost         smallint not null default 0,                  -- attempts that ended with their runner
+  broken_off   smallint not null default 0,                  -- attempts that ended with their runner, dead or stopped
+  lost         smallint not null default 0,                  -- of these, with a dead one
   needs        integer not null default 0,
   waiting      integer not null default 0 check (waiting >= 0),
   runner       integer,                                      -- of the claim; meaningless while waiting

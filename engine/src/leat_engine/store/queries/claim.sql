@@ -17,7 +17,7 @@ with me as materialized (
     started_at = case when s.parked_until is null then now() else s.started_at end  -- a parked attempt goes on
   from wanted w
   where s.run_id = w.run_id and s.scope = w.scope and s.id = w.step_id and s.attempt = w.attempt and s.state = 1
-  returning s.run_id, s.scope, s.id, s.attempt, s.lost, s.parked_until is not null as resumed, s.opened_at, s.queued_at, s.started_at
+  returning s.run_id, s.scope, s.id, s.attempt, s.broken_off, s.lost, s.parked_until is not null as resumed, s.opened_at, s.queued_at, s.started_at
 ), held as (
   insert into leat.hold (run_id, runner) select distinct run_id, $1::int from won on conflict do nothing
 )

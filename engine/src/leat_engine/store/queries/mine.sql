@@ -1,5 +1,5 @@
 -- mine: every claim of this runner, to be compared with what it knows after a lost answer.  $1 runner
-select s.run_id, s.scope, s.id, s.attempt, s.lost, s.parked_until is not null as resumed, s.opened_at, s.queued_at, s.started_at,
+select s.run_id, s.scope, s.id, s.attempt, s.broken_off, s.lost, s.parked_until is not null as resumed, s.opened_at, s.queued_at, s.started_at,
   r.namespace, r.name, r.workflow, r.revision, r.inputs, r.priority, r.traceparent, r.live, r.stopping, r.error,
   r.succeeded + r.failed + r.skipped as done
 from leat.hold h join leat.step s on s.run_id = h.run_id and s.runner = h.runner and s.state = 2 join leat.run r on r.id = h.run_id

@@ -12,7 +12,8 @@ with h as (
   insert into leat.attempt (run_id, scope, step_id, attempt, runner, error, queued_at, started_at)
   select run_id, scope, id, attempt, $1::int, $2::json, queued_at, started_at from claimed
 ), again as (
-  update leat.step s set state = 1, attempt = s.attempt + 1, lost = s.lost + $4::smallint, runner = null, queued_at = now(), started_at = null
+  update leat.step s set state = 1, attempt = s.attempt + 1, broken_off = s.broken_off + 1, lost = s.lost + $4::smallint,
+    runner = null, queued_at = now(), started_at = null
   from claimed c where s.run_id = c.run_id and s.scope = c.scope and s.id = c.id
   returning s.run_id, s.scope, s.id, s.attempt
 ), rdy as (
