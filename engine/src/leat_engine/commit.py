@@ -7,10 +7,10 @@ it refuses was somebody else's already.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 import structlog
@@ -32,6 +32,7 @@ BATCH = 500
 """Attempts per statement at most: keeps the statement's time, and so everybody's latency, in milliseconds."""
 
 log = structlog.get_logger()
+T = TypeVar("T")
 COMMITS = Counter("leat_commits", "Commit statements that were written")
 _COMMITTED = Counter("leat_steps_committed", "Step ends that were written", ["state"])
 COMMITTED = {state: _COMMITTED.labels(state.label) for state in State if state.done}
@@ -189,9 +190,8 @@ class Committer:
             decisions = {view.run_id: decide(view, done, take, now) for view, done in runs.items()}
             writes = written_form(decisions.values())
             crash_point("before commit")
-            async for attempt in _held_until_taken():
-                with attempt, SECONDS.time():
-                    written = await self._store.commit(self._runner, writes)
+            with SECONDS.time():
+                written = await _until_taken(lambda: self._store.commit(self._runner, writes))
             crash_point("after commit")
         except Exception:
             for node in taken:
@@ -273,9 +273,7 @@ class Committer:
             )
             for item in late
         ]
-        async for attempt in _held_until_taken():
-            with attempt:
-                delayed = await self._store.delay(self._runner, columns)
+        delayed = await _until_taken(lambda: self._store.delay(self._runner, columns))
         for item in late:
             item.view.complete = False
             item.view.live.discard(item.step)
@@ -328,14 +326,22 @@ def _job(view: RunView, step: int) -> Job:
     return Job(StepKey(view.run_id, ROOT_SCOPE, step), 1, view.plan.steps[step].pool, view.priority, view.traceparent)
 
 
-def _held_until_taken() -> AsyncRetrying:
-    """Results are never dropped because Postgres is away: they wait here, and no new step starts meanwhile."""
-    return AsyncRetrying(
+async def _until_taken(write: Callable[[], Awaitable[T]]) -> T:
+    """Results are never dropped because Postgres is away: they wait here, and no new step starts meanwhile.
+
+    The first try is made bare: what counts the tries of a retry would be a tenth of a commit.
+    """
+    try:
+        return await write()
+    except StoreUnavailable as error:
+        log.warning("commit_held", tries=1, reason=str(error))
+    retrying = AsyncRetrying(
         retry=retry_if_exception_type(StoreUnavailable),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         before_sleep=_held,
         reraise=True,
     )
+    return await retrying(write)
 
 
 def _held(state: RetryCallState) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 import signal
 import sys
 
@@ -40,6 +41,8 @@ async def serve(settings: RunnerSettings) -> None:
     caretakers = Caretakers(store, queue, CaretakerOptions(settings.heartbeat / 4, silent_for=3 * settings.heartbeat))
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, settings.metrics_host)
+    gc.collect()
+    gc.freeze()  # what is there now stays: no collection has to look at it again, which shows in the slowest steps
     await runner.start()
     caretakers.start()
     await stop.wait()

@@ -64,7 +64,7 @@ PINNED = {
 
 SET_LOCAL = "; ".join(f"set local {name} = {value}" for name, value in PINNED.items())
 
-HOT = ("claim", "commit")
+HOT = ("accept", "claim", "commit")
 """Verbs with a connection of their own, beyond the ``size`` of the others."""
 
 FAILURES_SHOWN = 20
