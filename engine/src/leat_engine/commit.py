@@ -335,13 +335,14 @@ async def _until_taken(write: Callable[[], Awaitable[T]]) -> T:
         return await write()
     except StoreUnavailable as error:
         log.warning("commit_held", tries=1, reason=str(error))
-    retrying = AsyncRetrying(
+    async for attempt in AsyncRetrying(
         retry=retry_if_exception_type(StoreUnavailable),
         wait=wait_random_exponential(multiplier=0.05, max=2),
         before_sleep=_held,
-        reraise=True,
-    )
-    return await retrying(write)
+    ):
+        with attempt:
+            written = await write()
+    return written
 
 
 def _held(state: RetryCallState) -> None:
