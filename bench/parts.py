@@ -33,8 +33,8 @@ def venv(name: str, requirements: Sequence[str]) -> Path:
     """The ``bin`` folder of an own virtual environment with these pinned requirements; made at the first call."""
     home = HOME / name
     if not (home / "bin" / "python").exists():
-        _quiet(["uv", "venv", "--quiet", "--python", platform.python_version(), str(home)])
-    _quiet(["uv", "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), *requirements])
+        _quiet([_uv(), "venv", "--quiet", "--python", platform.python_version(), str(home)])
+    _quiet([_uv(), "pip", "install", "--quiet", "--python", str(home / "bin" / "python"), *requirements])
     return home / "bin"
 
 
@@ -78,6 +78,11 @@ def _unpack(package: str, home: Path) -> None:
     for archive in sorted(staging.glob("*.deb")):
         _quiet(["dpkg", "--extract", str(archive), str(staging)])
     staging.rename(home)
+
+
+def _uv() -> str:
+    """The uv that set this tree up: that of the machine, or the one that `make setup` brought."""
+    return shutil.which("uv") or str(ROOT / ".leat" / "uv" / "bin" / "uv")
 
 
 def _quiet(command: Sequence[str], cwd: Path | None = None) -> str:
