@@ -57,7 +57,3 @@ class QueueUnavailable(LeatError):
     """The broker did not take the message. Nothing is lost: ``resend`` will publish it again."""
 
     retriable = True
-
-
-class Fenced(LeatError):
-    """This runner was declared dead; its claims belong to others now. It must start again under a new id."""
