@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from leat_engine.errors import Reason, Rejected
-from leat_engine.expression import Names, Template, compile_condition, compile_template
+from leat_engine.expression import NOWHERE, Names, Outlets, Template, compile_condition, compile_template
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
-from leat_engine.spec.kinds import verbatim_fields
+from leat_engine.spec.kinds import outward_fields, verbatim_fields
 from leat_engine.spec.parse import LATER, not_supported, reasons
 from leat_engine.spec.workflow import Backoff, Retry
 from leat_engine.spelling import unknown
@@ -32,6 +32,7 @@ class Workshop:
     models: Mapping[str, type[BaseModel]]
     names: Names
     path: str
+    outlets: Outlets = NOWHERE
     reasons: list[Reason] = field(default_factory=list)
 
     @contextmanager
@@ -106,7 +107,7 @@ def _optional(condition: bool | str | None, path: str, shop: Workshop) -> Templa
     if condition is None:
         return None
     with shop.collecting():
-        return compile_condition(condition, path, shop.names)
+        return compile_condition(condition, path, shop.names, shop.outlets)
     return None
 
 
@@ -129,7 +130,8 @@ def _fields(step: Step, kind: str, path: str, shop: Workshop) -> Template | None
     """The fields of the kind, checked against its model as far as they are known before the run."""
     model, value, here = shop.models[kind], step.others[kind], f"{path}.{kind}"
     with shop.collecting():
-        fields = compile_template(value, here, shop.names, verbatim_fields(model))
+        outlets = replace(shop.outlets, members=outward_fields(model))
+        fields = compile_template(value, here, shop.names, verbatim_fields(model), outlets)
         shop.reasons.extend(_constant_problems(model, fields, value, here))
         return fields
     return None

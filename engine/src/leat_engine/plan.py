@@ -11,11 +11,12 @@ from pydantic import BaseModel
 from leat_engine import limits
 from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, compile_step, seconds
 from leat_engine.errors import Reason, Rejected
-from leat_engine.expression import MEMBERS_OF_RUN, Template, compile_template
+from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import WorkflowSpec
 from leat_engine.spec.inputs import InputsSchema, compile_inputs
+from leat_engine.spec.kinds import outward_fields
 from leat_engine.spec.model import Model
 
 __all__ = ["END", "PURE_KINDS", "Edge", "InputsSchema", "Plan", "PlanStep", "compile_plan", "revision_id"]
@@ -55,6 +56,11 @@ class PlanStep:
     def pure(self) -> bool:
         """Whether the decider does it itself."""
         return self.kind in PURE_KINDS
+
+    @property
+    def secrets(self) -> tuple[SecretRef, ...]:
+        """What has to be read before its fields can be evaluated."""
+        return self.fields.secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +110,17 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         Rejected: With every reason that was found.
     """
     by_name = {step.name: node for node, step in reversed([*enumerate(spec.steps, 1)])}
-    shop = Workshop(spec, models, _names(spec, by_name), path)
+    shop = Workshop(spec, models, _names(spec, by_name), path, _outlets(models))
     _check_spec(spec, path, shop.reasons)
     inputs, variables, output = InputsSchema({}), None, None
     with shop.collecting():
         inputs = compile_inputs(spec.inputs, f"{path}.inputs")
     with shop.collecting():
         names = {name: shop.names[name] for name in ("inputs", "run")}
-        variables = compile_template(spec.vars, f"{path}.vars", names) if spec.vars else None
+        variables = compile_template(spec.vars, f"{path}.vars", names, outlets=shop.outlets) if spec.vars else None
     with shop.collecting():
-        output = compile_template(spec.output, f"{path}.output", shop.names) if spec.output is not None else None
+        if spec.output is not None:
+            output = compile_template(spec.output, f"{path}.output", shop.names, outlets=shop.outlets)
     compiled = [compile_step(step, f"{path}.steps[{index}]", shop) for index, step in enumerate(spec.steps)]
     edges = _edges(spec, compiled, by_name, shop.reasons, path)
     if shop.reasons:
@@ -140,6 +147,12 @@ def _names(spec: WorkflowSpec, by_name: Mapping[str, int]) -> dict[str, frozense
         "run": MEMBERS_OF_RUN,
         "now": None,
     }
+
+
+def _outlets(models: Mapping[str, type[BaseModel]]) -> Outlets:
+    """Where secrets may stand: by default nowhere, and said with the fields of every kind that is installed."""
+    fields = [f"{kind}.{name}" for kind, model in sorted(models.items()) for name in sorted(outward_fields(model))]
+    return Outlets(everywhere=", ".join(fields))
 
 
 def _check_spec(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> None:

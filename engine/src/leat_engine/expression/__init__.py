@@ -6,6 +6,19 @@ text, so nothing that a user's data holds is evaluated. Only `dialect` imports t
 """
 
 from leat_engine.expression.names import MEMBERS_OF_RUN, Names
+from leat_engine.expression.secrets import NOWHERE, SECRETS, Held, Outlets, SecretRef
 from leat_engine.expression.template import Template, as_text, compile_condition, compile_template
 
-__all__ = ["MEMBERS_OF_RUN", "Names", "Template", "as_text", "compile_condition", "compile_template"]
+__all__ = [
+    "MEMBERS_OF_RUN",
+    "NOWHERE",
+    "SECRETS",
+    "Held",
+    "Names",
+    "Outlets",
+    "SecretRef",
+    "Template",
+    "as_text",
+    "compile_condition",
+    "compile_template",
+]

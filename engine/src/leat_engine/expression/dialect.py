@@ -14,7 +14,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_math, ext_optional, ext_strings
 
-from leat_engine.expression import guard
+from leat_engine.expression import guard, secrets
 
 _T = cel.Type
 _INT, _UINT, _DOUBLE, _STRING = _T.INT, _T.UINT, _T.DOUBLE, _T.STRING
@@ -24,6 +24,9 @@ _NUMBERS = (("int64", _INT), ("uint64", _UINT), ("double", _DOUBLE))
 GUARD = guard.Guard()
 """Guards the evaluation in each thread."""
 
+VAULT = secrets.Vault()
+"""Holds the secrets of the evaluation in each thread."""
+
 
 @lru_cache(maxsize=64)
 def environment(variables: frozenset[str]) -> Any:
@@ -32,7 +35,7 @@ def environment(variables: frozenset[str]) -> Any:
         config=cel.NewEnvConfigFromYaml(_WITHOUT_ARITHMETIC),
         variables={name: _TIMESTAMP if name == "now" else _T.Map(_STRING, _T.DYN) for name in variables},
         extensions=[ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()],
-        functions=[*_ARITHMETIC, *_GUARDS],
+        functions=[*_ARITHMETIC, *_GUARDS, _SECRET],
     )
 
 
@@ -111,3 +114,12 @@ _GUARDS = [
         _JOIN, [_member(f"{_JOIN}_1", guard.join, _LIST), _member(f"{_JOIN}_2", guard.join, _LIST, _STRING)]
     ),
 ]
+
+# With other numbers of arguments too, so that `secrets` can say better than the checker what is expected.
+_SECRET = cel.FunctionDecl(
+    secrets.FUNCTION,
+    [
+        cel.Overload(f"{secrets.FUNCTION}_{number}", _STRING, [_STRING] * number, impl=VAULT.secret)
+        for number in range(4)
+    ],
+)

@@ -12,9 +12,10 @@ import orjson
 
 from leat_engine import limits
 from leat_engine.errors import ExpressionError
-from leat_engine.expression.dialect import GUARD, environment
+from leat_engine.expression.dialect import GUARD, VAULT, environment
 from leat_engine.expression.rewrite import copies, guarded, has_loops, needs_guard
 from leat_engine.expression.scan import CompileError
+from leat_engine.expression.secrets import SECRETS, UNTOLD, problems, secrets_read
 from leat_engine.expression.tree import Node, Path, parse_tree, paths_read
 from leat_engine.spelling import unknown
 
@@ -29,14 +30,16 @@ class Program:
     Attributes:
         text: Its source.
         paths: What it reads of its variables.
+        secrets: What it asks ``secret()`` for.
         type: CEL type of the result, ``DYN`` when it is known only at evaluation.
     """
 
-    __slots__ = ("_compiled", "_loops", "paths", "text", "type")
+    __slots__ = ("_compiled", "_loops", "paths", "secrets", "text", "type")
 
     def __init__(self, text: str, compiled: Any, tree: Node, variables: frozenset[str]) -> None:
         self.text = text
         self.paths = tuple(path for path in paths_read(tree) if path[0] in variables)
+        self.secrets = secrets_read(tree)
         self.type: str = compiled.return_type().name()
         self._loops = has_loops(tree)
         self._compiled = compiled
@@ -49,8 +52,20 @@ class Program:
         """The result as a JSON value.
 
         Raises:
-            ExpressionError: It has no value, or none that JSON can hold. The message names no path.
+            ExpressionError: It has no value, or none that JSON can hold. The message names no path, and nothing of what
+                an expression with a secret met.
         """
+        if not self.secrets:
+            return self._evaluate(bindings)
+        with VAULT.opened(bindings.get(SECRETS)) as held:
+            try:
+                result = self._evaluate(bindings)
+            except ExpressionError:
+                raise ExpressionError(UNTOLD) from None
+        held.results.append(result)
+        return result
+
+    def _evaluate(self, bindings: Mapping[str, Any]) -> Any:
         if self._loops:
             GUARD.start()
         try:
@@ -80,6 +95,8 @@ def compile_program(text: str, variables: frozenset[str]) -> Program:
         raise CompileError(_point(text, str(error), variables)) from error
     serialized = compiled.serialize()
     tree = parse_tree(serialized)
+    if (problem := next(problems(tree), None)) is not None:
+        raise CompileError(problem)
     if (times := copies(tree)) > limits.EXPRESSION_COPIES:
         raise CompileError(f"can copy what it reads {times} times; at most {limits.EXPRESSION_COPIES} are possible")
     if needs_guard(tree):

@@ -11,6 +11,7 @@ from leat_engine.errors import ExpressionError, Reason, Rejected
 from leat_engine.expression.names import Names, check_names
 from leat_engine.expression.program import Program, compile_program
 from leat_engine.expression.scan import CompileError, brief, split
+from leat_engine.expression.secrets import NOWHERE, Outlets, SecretRef, misplaced
 
 Bindings = Mapping[str, Any]
 
@@ -77,6 +78,7 @@ class Template:
         constant: There is no expression in it; `evaluate` gives the same object every time, which nobody may change.
         reads: Names of the steps that its expressions read.
         reads_error_of: Names of the steps whose ``error`` they read.
+        secrets: What they ask ``secret()`` for. `evaluate` needs it in the binding `SECRETS`.
         dynamic: Field paths, below the template's own, of the strings that hold expressions.
     """
 
@@ -84,6 +86,7 @@ class Template:
     constant: bool
     reads: frozenset[str]
     reads_error_of: frozenset[str]
+    secrets: tuple[SecretRef, ...]
     dynamic: frozenset[tuple[str | int, ...]]
 
     def evaluate(self, bindings: Bindings) -> Any:
@@ -98,7 +101,9 @@ class Template:
         return self.node.evaluate(bindings)
 
 
-def compile_template(value: Any, path: str, names: Names, verbatim: frozenset[str] = frozenset()) -> Template:
+def compile_template(
+    value: Any, path: str, names: Names, verbatim: frozenset[str] = frozenset(), outlets: Outlets = NOWHERE
+) -> Template:
     """Compile the expressions in ``value``.
 
     Args:
@@ -106,14 +111,15 @@ def compile_template(value: Any, path: str, names: Names, verbatim: frozenset[st
         path: Field path of the value, for messages.
         names: What its expressions may read.
         verbatim: Members of the value, an object, that are taken as they are: a script's ``${X}`` is the shell's.
+        outlets: Where ``secret()`` may stand.
 
     Raises:
         Rejected: With a reason for every expression that is wrong.
     """
-    return _compile(value, path, _Compiler(names, condition=False, verbatim=verbatim))
+    return _compile(value, path, _Compiler(names, condition=False, verbatim=verbatim, outlets=outlets))
 
 
-def compile_condition(value: Any, path: str, names: Names) -> Template:
+def compile_condition(value: Any, path: str, names: Names, outlets: Outlets = NOWHERE) -> Template:
     """Compile a field that is true or false: a boolean, or one expression that gives a boolean.
 
     Raises:
@@ -122,7 +128,7 @@ def compile_condition(value: Any, path: str, names: Names) -> Template:
     if not isinstance(value, bool) and not (isinstance(value, str) and _is_single(value)):
         hint = f"write ${{ {value} }}" if isinstance(value, str) and "${" not in value else "write one ${ ... }"
         raise Rejected([Reason(path, f"found {_shown(value)}, expected true, false or one expression; {hint}")])
-    return _compile(value, path, _Compiler(names, condition=True, verbatim=frozenset()))
+    return _compile(value, path, _Compiler(names, condition=True, verbatim=frozenset(), outlets=outlets))
 
 
 def as_text(value: Any) -> str:
@@ -141,6 +147,7 @@ def _compile(value: Any, path: str, compiler: "_Compiler") -> Template:
         constant=isinstance(node, _Constant),
         reads=frozenset(compiler.reads),
         reads_error_of=frozenset(compiler.reads_error_of),
+        secrets=tuple(sorted(compiler.secrets)),
         dynamic=frozenset(compiler.dynamic),
     )
 
@@ -148,13 +155,15 @@ def _compile(value: Any, path: str, compiler: "_Compiler") -> Template:
 class _Compiler:
     """Collects reasons, steps read and places of expressions while it walks one value."""
 
-    def __init__(self, names: Names, *, condition: bool, verbatim: frozenset[str]) -> None:
+    def __init__(self, names: Names, *, condition: bool, verbatim: frozenset[str], outlets: Outlets) -> None:
         self.names = names
         self.condition = condition
         self.verbatim = verbatim
+        self.outlets = outlets
         self.reasons: list[Reason] = []
         self.reads: set[str] = set()
         self.reads_error_of: set[str] = set()
+        self.secrets: set[SecretRef] = set()
         self.dynamic: set[tuple[str | int, ...]] = set()
 
     def compile(self, value: Any, path: str, below: tuple[str | int, ...]) -> _Node:
@@ -191,7 +200,7 @@ class _Compiler:
         except CompileError as error:
             self.reasons.append(Reason(path, str(error)))
             return _Constant(None)
-        parts = tuple(piece if literal else self._expression(piece, path) for literal, piece in pieces)
+        parts = tuple(piece if literal else self._expression(piece, path, below) for literal, piece in pieces)
         texts = [part for part in parts if isinstance(part, str)]
         if len(texts) == len(parts):
             return _Constant("".join(texts))
@@ -199,7 +208,7 @@ class _Compiler:
         compiled = tuple(part for part in parts if part is not None)
         return compiled[0] if len(compiled) == 1 and isinstance(compiled[0], _Expression) else _Text(compiled)
 
-    def _expression(self, text: str, path: str) -> _Expression | None:
+    def _expression(self, text: str, path: str, below: tuple[str | int, ...]) -> _Expression | None:
         try:
             program = compile_program(text.strip(), frozenset(self.names))
         except CompileError as error:
@@ -208,6 +217,10 @@ class _Compiler:
         problems = list(check_names(program.paths, self.names))
         if self.condition and not program.may_be("BOOL"):
             problems.append(f"gives {program.type.lower()}; a condition must give true or false")
+        if below[:1] and below[0] in self.outlets.members:
+            self.secrets.update(program.secrets)
+        else:
+            problems.extend(misplaced(ref, self.outlets) for ref in program.secrets)
         self.reasons.extend(Reason(path, f"${{ {brief(text)} }}: {problem}") for problem in problems)
         steps = [path[1:] for path in program.paths if path[0] == "steps" and len(path) > 1]
         self.reads.update(step[0] for step in steps)

@@ -39,10 +39,25 @@ class Verbatim:
 
 def verbatim_fields(model: type[BaseModel]) -> frozenset[str]:
     """The fields of a kind that hold no expressions, as they are written."""
+    return _marked(model, Verbatim)
+
+
+def _marked(model: type[BaseModel], mark: type) -> frozenset[str]:
     marked = (
-        f.alias or name for name, f in model.model_fields.items() if any(isinstance(m, Verbatim) for m in f.metadata)
+        f.alias or name for name, f in model.model_fields.items() if any(isinstance(m, mark) for m in f.metadata)
     )
     return frozenset(marked)
+
+
+@dataclass(frozen=True, slots=True)
+class Outward:
+    """Marks a field of a kind's spec model that is sent to the outside, and nowhere stored or shown by the kind:
+    ``secret()`` may stand in it. What the attempt gives back is masked by the runner."""
+
+
+def outward_fields(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of a kind in which secrets may stand, as they are written."""
+    return _marked(model, Outward)
 
 
 StatusRange = Annotated[str, BeforeValidator(_statuses, json_schema_input_type=int | str)]
@@ -66,11 +81,11 @@ class Http(Model):
     """Request method."""
     url: Annotated[str, Field(min_length=1, max_length=8192)]
     """Where to send it: an absolute http or https URL."""
-    headers: dict[str, Text] = Field(default_factory=dict)
+    headers: Annotated[dict[str, Text], Outward()] = Field(default_factory=dict)
     """Request headers by name."""
-    query: dict[str, Text | list[Text] | None] = Field(default_factory=dict)
+    query: Annotated[dict[str, Text | list[Text] | None], Outward()] = Field(default_factory=dict)
     """Query parameters by name; a list repeats the parameter, null leaves it out."""
-    body: Any = None
+    body: Annotated[Any, Outward()] = None
     """Request body: text is sent as it is, anything else as JSON."""
     expect: Annotated[list[StatusRange], Field(min_length=1, max_length=32)] = Field(default_factory=lambda: ["2xx"])
     """Statuses that count as success: codes (`404`), classes (`2xx`) or ranges (`200-204`). Others fail the attempt
@@ -92,9 +107,9 @@ class Script(Model):
     """The interpreter."""
     run: Annotated[str, Verbatim(), Field(min_length=1, max_length=limits.OUTPUT_BYTES)]
     """The script. It holds no expressions, `${X}` in it is the shell's: values reach it by `env` and `stdin`."""
-    env: dict[str, Any] = Field(default_factory=dict)
+    env: Annotated[dict[str, Any], Outward()] = Field(default_factory=dict)
     """Environment variables by name; values that are no text are given as JSON."""
-    stdin: Any = None
+    stdin: Annotated[Any, Outward()] = None
     """What the script reads from its standard input: text as it is, anything else as JSON."""
 
 
@@ -122,7 +137,7 @@ class Function(Model):
 
     name: Annotated[str, Field(min_length=1, max_length=253)]
     """Name that the function is registered by."""
-    arguments: dict[str, Any] = Field(default={}, alias="with")
+    arguments: Annotated[dict[str, Any], Outward()] = Field(default={}, alias="with")
     """Arguments by name."""
 
 
