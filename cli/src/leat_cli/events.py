@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from leat_runner.secrets import mask_held
+
 Note = Callable[[str], None]
 
 
@@ -19,7 +21,12 @@ def show_log(note: Note) -> None:
         raise structlog.DropEvent
 
     structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info, show],
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.format_exc_info,
+            mask_held,
+            show,
+        ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         cache_logger_on_first_use=False,
     )

@@ -1,7 +1,7 @@
 """One run, here: engine and runner in this process, and a database that nobody else uses."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from leat_engine.records import NewRun, Revision, Root, Stop
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.store import Store, migrate
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.secrets import SecretReader
 from leat_runner.work import Runner, RunnerOptions
 
 _EVERY = 0.05  # seconds between two looks at the store, which is in the next process
@@ -36,6 +37,14 @@ _CANCEL = Stop(Phase.CANCELLED, interrupt=True, error=_CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
+class Means:
+    """What the steps have here: modules with functions, and secrets."""
+
+    functions: tuple[str, ...]
+    secrets: SecretReader
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """How a run ended here, and the exit code that says so."""
 
@@ -43,7 +52,7 @@ class End:
     code: int
 
 
-def run_here(order: Order, functions: Sequence[str], url: str, progress: Progress) -> End:
+def run_here(order: Order, means: Means, url: str, progress: Progress) -> End:
     """Run the order to its end, in the database behind ``url``, which may be empty.
 
     Raises:
@@ -52,12 +61,12 @@ def run_here(order: Order, functions: Sequence[str], url: str, progress: Progres
     """
     show_log(progress.note)
     try:
-        return asyncio.run(_run(order, functions, url, progress))
+        return asyncio.run(_run(order, means, url, progress))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
-async def _run(order: Order, functions: Sequence[str], url: str, progress: Progress) -> End:
+async def _run(order: Order, means: Means, url: str, progress: Progress) -> End:
     await migrate(url)
     async with AsyncExitStack() as stack:
         store = await Store.connect(url)
@@ -72,7 +81,7 @@ async def _run(order: Order, functions: Sequence[str], url: str, progress: Progr
             if order.suspend and not order.cancel:
                 progress.note("spec.suspend is true, and nobody could resume the run here: nothing was started")
                 return End(await read(), 1)
-            await stack.enter_async_context(_runners(store, queue, order, functions))
+            await stack.enter_async_context(_runners(store, queue, order, means))
             run = await follow(read, progress, _EVERY)
         code = exit_code(run) if interrupted.received is None else 128 + interrupted.received
         return End(run, code)
@@ -113,9 +122,9 @@ async def _read(store: Store, run_id: UUID) -> RunSnapshot:
 
 
 @asynccontextmanager
-async def _runners(store: Store, queue: LocalQueue, order: Order, functions: Sequence[str]) -> AsyncIterator[None]:
+async def _runners(store: Store, queue: LocalQueue, order: Order, means: Means) -> AsyncIterator[None]:
     """The caretakers, and one runner for each pool that the plan names, all in this process."""
-    setup = KindSetup(KindSettings(functions=tuple(functions)))
+    setup = KindSetup(KindSettings(functions=means.functions))
     pools = sorted({step.pool for step in order.plan.steps})
     try:
         kinds = {pool: load_kinds(setup) for pool in pools}
@@ -127,7 +136,7 @@ async def _runners(store: Store, queue: LocalQueue, order: Order, functions: Seq
         stack.push_async_callback(caretakers.stop)
         for pool in pools:
             options = RunnerOptions(name=f"leat-run-{pool}", pool=pool, heartbeat=_HEARTBEAT, grace=_GRACE)
-            runner = Runner(store, queue, kinds[pool], options)
+            runner = Runner(store, queue, kinds[pool], options, means.secrets)
             await runner.start()
             stack.push_async_callback(runner.stop)
         yield

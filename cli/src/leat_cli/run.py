@@ -12,7 +12,7 @@ from leat_cli.output import Format, print_value
 from leat_cli.problems import Unavailable
 
 
-def run(
+def run(  # noqa: PLR0913 - an option is a parameter
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="YAML with a Workflow and, maybe, its WorkflowRun; - is stdin.")
     ],
@@ -31,6 +31,12 @@ def run(
         list[str] | None,
         typer.Option(metavar="MODULE|FILE", help="Where the @leat.step functions are: a module, or a .py file."),
     ] = None,
+    secrets_file: Annotated[
+        str | None,
+        typer.Option(
+            "--secrets-file", metavar="FILE", help="YAML with secrets: NAME: {KEY: VALUE}. Else LEAT_SECRET_NAME_KEY."
+        ),
+    ] = None,
     output: options.Output = None,
 ) -> None:
     """Run a workflow on this machine, with no cluster.
@@ -47,13 +53,16 @@ def run(
     with ExitStack() as stack, ThreadPoolExecutor(1) as aside:
         # Postgres starts while the engine and the runner are imported: it takes each of them most of a second.
         url = aside.submit(stack.enter_context, postgres.temporary())
-        from leat_cli.local import run_here
+        from leat_cli.local import Means, run_here
         from leat_cli.progress import progress
+        from leat_cli.secrets import secrets_of
+
+        means = Means(tuple(functions or ()), secrets_of(secrets_file))
 
         # What a function prints is no result: stdout is for the result alone.
         with redirect_stdout(sys.stderr), progress() as shown:
             try:
-                end = run_here(order, tuple(functions or ()), url.result(), shown)
+                end = run_here(order, means, url.result(), shown)
             except postgres.PostgresUnavailableError as error:
                 raise Unavailable(str(error)) from error
     if output is not None:

@@ -24,6 +24,9 @@ NEEDS = 1_000
 NAME_CHARS = 63
 """Characters of a step's, an input's or a variable's name."""
 
+SECRET_BYTES = 64 * KIB
+"""Bytes of one secret's value."""
+
 EXPRESSION_CHARS = 8_192
 """Characters between ``${`` and ``}``."""
 

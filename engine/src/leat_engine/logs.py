@@ -8,14 +8,18 @@ import structlog
 from structlog.typing import Processor
 
 
-def configure(level: str, **everywhere: str | int) -> None:
-    """Log JSON to stderr from ``level`` on; ``everywhere`` goes with every event. Also what libraries log."""
+def configure(level: str, *last: Processor, **everywhere: str | int) -> None:
+    """Log JSON to stderr from ``level`` on; ``everywhere`` goes with every event. Also what libraries log.
+
+    ``last`` see an event as it will be written, tracebacks included.
+    """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        *last,
     ]
     structlog.configure(
         processors=[*shared, structlog.processors.JSONRenderer(serializer=orjson.dumps)],

@@ -1,4 +1,4 @@
-"""What nobody may see is taken out of what people see: sensitive inputs when a run is shown, secrets before it is stored.
+"""Takes out what nobody may see: sensitive inputs when a run is shown, secrets before anything is stored.
 
 `Redaction` hides the sensitive inputs of a run wherever a step has copied them to; what the store holds stays whole.
 `Redactor` masks the values of ``secret()`` in all that leaves an attempt, also in the forms that programs give them on
@@ -19,6 +19,9 @@ MASK = "***"
 
 SHORTEST = 4
 """Characters. A shorter value is part of ordinary words: replacing it inside texts would tell it by what is missing."""
+
+_CUT = 32
+"""Characters. A shorter text was not cut by anything, so its beginning and end are whole words."""
 
 _PIECE = 12
 """Characters of the beginning or end of a secret that are known for a piece of it in the middle of a text."""
@@ -82,7 +85,7 @@ class Redactor:
     def text(self, text: str) -> str:
         """The text without secrets, nor pieces of them where it was cut: for errors and logs, which have bounds."""
         text = self._whole(text)
-        for form in self._forms:
+        for form in self._forms if len(text) >= _CUT else ():
             text = _without_pieces(text, form)
         return text
 

@@ -69,6 +69,8 @@ class ErrorType(StrEnum):
     INVALID = "Invalid"  # evaluated fields are not what the kind takes
     TOO_LARGE = "TooLarge"  # an output or an answer is over its limit
     NOT_FOUND = "NotFound"  # the pool does not know the kind or the function
+    SECRET_NOT_FOUND = "SecretNotFound"  # a secret, or its key, is in none of the places where the runner looks
+    SECRET_NOT_READABLE = "SecretNotReadable"  # a secret does not let workflows read it, or the pool may not
     FAIL = "Fail"  # a `fail` step
     RUNNER_LOST = "RunnerLost"  # the step took several runners with it
     CANCELLED = "Cancelled"  # the run was cancelled

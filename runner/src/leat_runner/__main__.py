@@ -16,6 +16,7 @@ from leat_engine.logs import configure
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.store import Store
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.secrets import installed, mask_held
 from leat_runner.settings import RunnerSettings
 from leat_runner.work import Runner, RunnerOptions
 
@@ -30,14 +31,14 @@ async def serve(settings: RunnerSettings) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    kinds = load_kinds(KindSetup(KindSettings()))
+    kinds, secrets = load_kinds(KindSetup(KindSettings())), installed()
     store = await _connected(settings.database_url.get_secret_value())
     queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
     await queue.start()
     options = RunnerOptions(
         settings.name, settings.pool, settings.slots, settings.cpu_slots, settings.heartbeat, settings.grace
     )
-    runner = Runner(store, queue, kinds, options)
+    runner = Runner(store, queue, kinds, options, secrets)
     caretakers = Caretakers(store, queue, CaretakerOptions(settings.heartbeat / 4, silent_for=3 * settings.heartbeat))
     if settings.metrics_port is not None:
         start_http_server(settings.metrics_port, settings.metrics_host)
@@ -72,7 +73,7 @@ def main() -> None:
     """Start the process; exit 1 with one sentence when it cannot work."""
     _keep_environment_private()
     settings = RunnerSettings()
-    configure(settings.log_level, process="runner", pool=settings.pool)
+    configure(settings.log_level, mask_held, process="runner", pool=settings.pool)
     try:
         uvloop.run(serve(settings))
     except LeatError as error:

@@ -8,17 +8,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import structlog
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from leat_engine.commit import Ended, Late
 from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
+from leat_engine.expression import SECRETS, Held
 from leat_engine.job import ROOT_SCOPE, StepKey, effect_key
 from leat_engine.kind import Kind, StepContext
 from leat_engine.plan import PlanStep
+from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
+from leat_runner.secrets import SecretError, SecretReader, holding, masked
 
 MAX_LOST = 3
 """Runners that may die under a step before it counts as what kills them."""
@@ -49,7 +52,7 @@ class Attempt:
         return StepKey(self.view.run_id, ROOT_SCOPE, self.node.id)
 
 
-async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind]) -> Ended | Late:
+async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind], secrets: SecretReader) -> Ended | Late:
     """Do the step, once, and tell what to write. Results that its expressions read are in the view."""
     view, node = attempt.view, attempt.node
     if view.stopping is not None and node.id:
@@ -61,7 +64,7 @@ async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind]) -> Ended | Late
     result = admit(view, node, {}, now)
     if result is not None:
         return _ended(attempt, result)
-    outcome = await _perform(attempt, kinds, now)
+    outcome = await _perform(attempt, kinds, secrets, now)
     match outcome:
         case Succeeded(output):
             return _ended(attempt, _bounded(output))
@@ -72,46 +75,79 @@ async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind]) -> Ended | Late
             return _again_or_over(attempt, error)
 
 
-async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], now: datetime) -> Outcome:
-    view, node = attempt.view, attempt.node
+async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], secrets: SecretReader, now: datetime) -> Outcome:
+    node = attempt.node
     kind = kinds.get(node.kind)
     if kind is None:
         known = ", ".join(sorted(kinds))
         message = f"this pool cannot run kind '{node.kind}'; it has: {known}"
         return Failed(StepError(ErrorType.NOT_FOUND, message, retriable=False))
-    try:
-        fields = node.fields.evaluate({} if node.fields.constant else view.bindings(node.reads, {}, now))
-        model = node.model.model_validate(fields)
-    except ExpressionError as error:
-        return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
-    except ValidationError as error:
-        return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
     seconds, what = _limit(attempt, now)
-    context = StepContext(
-        key=attempt.key,
-        name=node.name,
-        attempt=attempt.number,
-        namespace=view.namespace,
-        run_name=view.name,
-        workflow=view.workflow,
-        idempotency_key=effect_key(attempt.key),
-        resumed=attempt.resumed,
-        timeout=seconds,
-        traceparent=view.traceparent,
-    )
+    trial = _Trial(attempt, kind, seconds, now)
     try:
-        if seconds is None:
-            return await kind.execute(context, model)
-        async with asyncio.timeout(seconds) as limit:
-            return await kind.execute(context, model)
+        async with asyncio.timeout(seconds):
+            return await (trial.discreetly(secrets) if node.secrets else trial.plainly())
     except TimeoutError:
-        if seconds is None or not limit.expired():
-            raise
         return Failed(StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout"))
-    except Exception as error:
-        log.exception("step_defect")
-        tail = traceback.format_exception_only(error)[-1].strip()
-        return Failed(StepError(ErrorType.INTERNAL, tail))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """The step's body, once. ``seconds`` is what it may take, which somebody else enforces."""
+
+    attempt: Attempt
+    kind: Kind
+    seconds: float | None
+    now: datetime
+
+    async def plainly(self) -> Outcome:
+        """Evaluate the fields and execute."""
+        fields = self._fields(None)
+        return fields if isinstance(fields, Failed) else await self._execute(fields)
+
+    async def discreetly(self, secrets: SecretReader) -> Outcome:
+        """The same with secrets: they are read first, and nothing of them comes out. The only place that masks."""
+        try:
+            held = Held(await secrets.read(self.attempt.view.namespace, self.attempt.node.secrets))
+        except SecretError as error:
+            return Failed(error.error)
+        fields = self._fields(held)
+        redactor = Redactor([*held.values.values(), *held.results])
+        with holding(redactor):
+            return masked(fields if isinstance(fields, Failed) else await self._execute(fields), redactor)
+
+    def _fields(self, held: Held | None) -> BaseModel | Failed:
+        view, node = self.attempt.view, self.attempt.node
+        try:
+            bound = {} if node.fields.constant else view.bindings(node.reads, {}, self.now)
+            return node.model.model_validate(node.fields.evaluate(bound if held is None else {**bound, SECRETS: held}))
+        except ExpressionError as error:
+            return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
+        except ValidationError as error:
+            return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
+
+    async def _execute(self, fields: BaseModel) -> Outcome:
+        try:
+            return await self.kind.execute(self._context(), fields)
+        except Exception as error:
+            log.exception("step_defect")
+            tail = traceback.format_exception_only(error)[-1].strip()
+            return Failed(StepError(ErrorType.INTERNAL, tail))
+
+    def _context(self) -> StepContext:
+        attempt, view = self.attempt, self.attempt.view
+        return StepContext(
+            key=attempt.key,
+            name=attempt.node.name,
+            attempt=attempt.number,
+            namespace=view.namespace,
+            run_name=view.name,
+            workflow=view.workflow,
+            idempotency_key=effect_key(attempt.key),
+            resumed=attempt.resumed,
+            timeout=self.seconds,
+            traceparent=view.traceparent,
+        )
 
 
 def _limit(attempt: Attempt, now: datetime) -> tuple[float | None, str]:

@@ -25,10 +25,12 @@ from leat_engine.view import UNLOADED, RunView
 from leat_runner.attempt import Attempt, cancelled, carry_out
 from leat_runner.claims import INLINE, Claims
 from leat_runner.desk import Desk, forever, persistently
+from leat_runner.secrets import SecretReader
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
 
 WAKE_BATCH = 200
+NO_SECRETS = SecretReader([])
 
 log = structlog.get_logger()
 BUSY = Gauge("leat_runner_busy", "Slots in use")
@@ -56,8 +58,16 @@ class RunnerOptions:
 class Runner:
     """One runner. ``start`` registers it, ``stop`` drains it; declared dead, it begins anew under another id."""
 
-    def __init__(self, store: Store, queue: Queue, kinds: Mapping[str, Kind], options: RunnerOptions) -> None:
+    def __init__(
+        self,
+        store: Store,
+        queue: Queue,
+        kinds: Mapping[str, Kind],
+        options: RunnerOptions,
+        secrets: SecretReader = NO_SECRETS,
+    ) -> None:
         self.options = options
+        self._secrets = secrets
         self._store = store
         self._kinds = kinds
         self._desk = Desk(Slots(options.slots, options.cpu_slots), kinds)
@@ -106,6 +116,7 @@ class Runner:
         await self._claims.finish()
         for kind in self._kinds.values():
             await kind.close()
+        await self._secrets.close()
         log.info("runner_stopped", runner=self.id)
 
     async def _enlist(self) -> None:
@@ -135,7 +146,7 @@ class Runner:
             missing = view.missing(node, {})
             if missing or (node.id == END and not view.complete):
                 await self._learn(attempt, missing)
-            return await carry_out(attempt, self._kinds)
+            return await carry_out(attempt, self._kinds, self._secrets)
         except Exception as error:
             log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)

@@ -43,16 +43,16 @@ def verbatim_fields(model: type[BaseModel]) -> frozenset[str]:
 
 
 def _marked(model: type[BaseModel], mark: type) -> frozenset[str]:
-    marked = (
-        f.alias or name for name, f in model.model_fields.items() if any(isinstance(m, mark) for m in f.metadata)
-    )
+    marked = (f.alias or name for name, f in model.model_fields.items() if any(isinstance(m, mark) for m in f.metadata))
     return frozenset(marked)
 
 
 @dataclass(frozen=True, slots=True)
 class Outward:
-    """Marks a field of a kind's spec model that is sent to the outside, and nowhere stored or shown by the kind:
-    ``secret()`` may stand in it. What the attempt gives back is masked by the runner."""
+    """Marks a field of a kind's spec model that is sent to the outside: ``secret()`` may stand in it.
+
+    The kind neither stores nor shows it. What the attempt gives back is masked by the runner.
+    """
 
 
 def outward_fields(model: type[BaseModel]) -> frozenset[str]:
