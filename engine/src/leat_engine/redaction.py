@@ -153,7 +153,7 @@ def _number_in(text: str) -> Iterator[float]:
         found = json.loads(text)
     except ValueError:
         return
-    if isinstance(found, int | float) and not isinstance(found, bool):
+    if isinstance(found, int | float) and not isinstance(found, bool) and len(str(found)) >= SHORTEST:
         yield found
 
 

@@ -1,5 +1,6 @@
 """A workflow's inputs: each a JSON Schema, checked when the workflow is planned, applied when a run is accepted."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from leat_engine.spelling import unknown
 
 _MASK = "the value"
 _ABSENT: Any = object()
+_SECRET = re.compile(rb"\$\{[^}]*\bsecret\s*\(")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,9 @@ def compile_inputs(schemas: Mapping[str, Mapping[str, Any]], path: str) -> Input
             continue
         if one.default is not _ABSENT:
             reasons.extend(one.problems(one.default, f"{here}.default"))
+            if _SECRET.search(orjson.dumps(one.default)):
+                message = "holds secret(), but a default is stored and shown, and never evaluated; write secret()"
+                reasons.append(Reason(f"{here}.default", f"{message} in the field of the step that needs it"))
     if reasons:
         raise Rejected(reasons)
     return InputsSchema(inputs)

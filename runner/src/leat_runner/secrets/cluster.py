@@ -135,7 +135,9 @@ def _refused(address: _Address, error: KubernetesError) -> SecretError:
     """Why the API server did not give the Secret, and what to do."""
     if error.status != 403:
         message = f"{address} could not be read: {error}"
-        return not_readable(message, reason="ApiServerUnavailable", retriable=error.status in {0, 401, 408, 429, 500})
+        # 401: Kubernetes replaces the token of a pod, and this one may have been read a moment too early.
+        away = error.status in {0, 401, 408, 429} or error.status >= 500
+        return not_readable(message, reason="ApiServerUnavailable" if away else "Refused", retriable=away)
     account = re.search(r'User "system:serviceaccount:([-a-z0-9]+):([-.a-z0-9]+)"', str(error))
     subject = f"{account[1]}:{account[2]}" if account else "NAMESPACE:NAME"
     who = f"the service account {account[2]} in {account[1]}" if account else "its service account"
