@@ -200,7 +200,7 @@ def test_the_log_of_the_process_holds_no_secret_while_it_is_held(capfd):
     def work(token: str) -> None:
         raise RuntimeError(f"no good: {token}")
 
-    token = "geheimnisvoll"
+    token = "geheimnisvoll"  # noqa: S105
     with holding(Redactor([token])):
         try:
             work(token)
@@ -218,7 +218,7 @@ def test_a_traceback_in_the_log_shows_no_locals(capfd):
     log = structlog.wrap_logger(
         structlog.PrintLogger(), [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
-    token = "geheim"
+    token = "geheim"  # noqa: S105
     try:
         int(f"{token[:0]}x")
     except ValueError:
