@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 from tests.support.operator import eventually, started
-from tests.support.samples import FOLDER
+from tests.support.samples import FOLDER, samples
 
 from leat_engine.store import migrate
 from leat_stack import down, up
@@ -32,6 +32,7 @@ def leat(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
         "LEAT_AMQP_URL": amqp_url,
         "LEAT_NAMESPACE": "leat-system",
         "LEAT_FUNCTIONS": str(FOLDER / "functions.py"),
+        **{name: value for sample in samples() for name, value in sample.secrets.items()},
     }
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("leat")

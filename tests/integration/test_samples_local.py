@@ -16,7 +16,8 @@ def test_the_sample_ends_as_it_says(sample: Sample):
         with serving(sample.served) as url:
             done = leat(*arguments, "-i", f"url={url}")
     else:
-        done = leat(*arguments)
+        done = leat(*arguments, env=sample.secrets)
+    assert not any(value in done.out + done.err for value in sample.secrets.values())
     if sample.stated("exit") == "2":
         assert (done.code, done.out) == (2, "")
         return
@@ -41,4 +42,4 @@ def test_the_invalid_sample_is_answered_with_every_mistake():
 
 def test_every_other_sample_passes_lint():
     files = [str(sample.file) for sample in samples() if sample.file.stem != "invalid"]
-    assert (leat("lint", *files).code, len(files)) == (0, 9)
+    assert (leat("lint", *files).code, len(files)) == (0, 10)

@@ -47,6 +47,11 @@ class Sample:
         return self.file.parent / name if name else None
 
     @property
+    def secrets(self) -> dict[str, str]:
+        """Environment variables that a runner needs."""
+        return {name: f"{name}-value" for name in (self.stated("secrets") or "").split()}
+
+    @property
     def served(self) -> Path | None:
         """The folder that a web server has to serve; its address is the input `url`."""
         name = self.stated("service")

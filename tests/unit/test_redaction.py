@@ -82,3 +82,11 @@ def test_a_secret_that_became_a_number_is_found():
 
 def test_a_value_of_less_than_four_characters_is_left_alone():
     assert Redactor(["abc", "7", "0e10"]).value(["abc", 7, 0]) == ["abc", 7, 0]
+
+
+def test_a_secret_of_many_lines_is_found_as_one_of_few():
+    lines = [f"{number:03}-{'abcdefghij'[number % 10]}{number * 7919 % 9973}-key" for number in range(300)]
+    redactor = Redactor(["\n".join(lines)])
+    text = "\n".join(f"{number}: {line}" for number, line in enumerate(lines))
+    assert redactor.text(text) == "\n".join(f"{number}: {MASK}" for number in range(300))
+    assert redactor.text("~" * 40 + lines[7][:9]) == "~" * 40 + MASK

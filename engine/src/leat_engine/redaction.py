@@ -26,6 +26,9 @@ _CUT = 32
 _PIECE = 12
 """Characters of the beginning or end of a secret that are known for a piece of it in the middle of a text."""
 
+_FEW = 64
+"""Forms that are looked for one by one."""
+
 _YARL = "/?:@-._~!$'()*,"
 """What the HTTP client leaves as it is in a query."""
 
@@ -71,22 +74,27 @@ class Redactor:
         values: The secrets, and what expressions made of them: JSON values, of which texts and numbers count.
     """
 
-    __slots__ = ("_forms", "_numbers")
+    __slots__ = ("_ends", "_forms", "_numbers")
 
     def __init__(self, values: Iterable[Any]) -> None:
         plain = {line for value in values for text in scalars(value) for line in _lines(text)}
         forms = {form for text in plain for form in _forms(text) if len(form) >= SHORTEST}
         self._forms = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+        self._ends = [frozenset((form[:SHORTEST], form[-SHORTEST:])) for form in self._forms]
         self._numbers = frozenset(number for text in plain for number in _number_in(text))
 
-    def __bool__(self) -> bool:
-        return bool(self._forms)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Redactor) and self._forms == other._forms
+
+    def __hash__(self) -> int:
+        return hash(self._forms)
 
     def text(self, text: str) -> str:
         """The text without secrets, nor pieces of them where it was cut: for errors and logs, which have bounds."""
         text = self._whole(text)
-        for form in self._forms if len(text) >= _CUT else ():
-            text = _without_pieces(text, form)
+        if len(text) >= _CUT:
+            for form in self._likely(text):
+                text = _without_pieces(text, form)
         return text
 
     def value(self, value: Any) -> Any:
@@ -98,10 +106,17 @@ class Redactor:
         return _walked(value, self.text, self._number) if self._forms else value
 
     def _whole(self, text: str) -> str:
-        for form in self._forms:
+        for form in self._likely(text):
             if form in text:
                 text = text.replace(form, MASK)
         return text
+
+    def _likely(self, text: str) -> Iterable[str]:
+        """The forms that may be in the text. A key or a file has hundreds, and a script prints thousands of lines."""
+        if len(self._forms) <= _FEW:
+            return self._forms
+        found = {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)}
+        return [form for form, ends in zip(self._forms, self._ends, strict=True) if not found.isdisjoint(ends)]
 
     def _number(self, number: float) -> Any:
         return MASK if number in self._numbers else number
