@@ -110,7 +110,7 @@ def cluster(kubernetes, postgres_dsn, rabbitmq, amqp_url, tmp_path_factory):
         }  # fmt: skip
         operating = {"KUBECONFIG": kubernetes.kubeconfig, "LEAT_WATCH_NAMESPACES": f"{one},{two}"}
         working = {
-            "LEAT_KUBECONFIG": str(kubeconfig), "LEAT_SECRETS_DIR": str(folder / "files"), "LEAT_HEARTBEAT": "0.3",
+            "KUBECONFIG": str(kubeconfig), "LEAT_SECRETS_DIR": str(folder / "files"), "LEAT_HEARTBEAT": "0.3",
             "LEAT_SECRET_ENV_TOKEN": ENV, "LEAT_FUNCTIONS": str(LEAKS),
         }  # fmt: skip
         with (

@@ -7,9 +7,10 @@ import pytest
 import structlog
 
 from leat_engine import limits
+from leat_engine.errors import LeatError
 from leat_engine.expression import SecretRef
 from leat_engine.redaction import Redactor
-from leat_runner.kubernetes import KubernetesError
+from leat_runner.kubernetes import ApiUnavailable, Kubernetes
 from leat_runner.secrets import Environment, Files, Given, SecretError, SecretReader, holding, mask_held
 from leat_runner.secrets.cluster import LABEL, ClusterSecrets
 from leat_runner.secrets.source import variable
@@ -121,7 +122,7 @@ def a_secret(value: bytes = b"geheim", **metadata: Any) -> dict[str, Any]:
 class Cluster:
     """Gives one answer after the other, the last one for ever."""
 
-    def __init__(self, *answers: dict[str, Any] | KubernetesError | None) -> None:
+    def __init__(self, *answers: dict[str, Any] | LeatError | None) -> None:
         self.answers = list(answers)
         self.asked: list[str] = []
 
@@ -129,7 +130,7 @@ class Cluster:
         self.asked.append(path)
         await asyncio.sleep(0)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, KubernetesError):
+        if isinstance(answer, LeatError):
             raise answer
         return answer
 
@@ -178,16 +179,21 @@ async def test_a_missing_key_names_the_keys_of_a_secret_that_opted_in():
 
 
 async def test_an_api_server_that_is_away_is_waited_for():
-    away = KubernetesError(0, "the API server does not answer (ClientConnectorError)")
-    cluster = Cluster(away, KubernetesError(503, "shutting down"), a_secret())
+    cluster = Cluster(ApiUnavailable("it does not answer"), ApiUnavailable("shutting down"), a_secret())
     assert await SecretReader([ClusterSecrets(cluster)]).read("shop", [TOKEN]) == {TOKEN: "geheim"}
     assert len(cluster.asked) == 3
 
 
 async def test_an_api_server_that_stays_away_is_an_error_that_is_tried_again(monkeypatch):
     monkeypatch.setattr("leat_runner.secrets.cluster.PATIENCE", 0.1)
-    error = await failure(SecretReader([ClusterSecrets(Cluster(KubernetesError(0, "does not answer")))]))
+    error = await failure(SecretReader([ClusterSecrets(Cluster(ApiUnavailable("it does not answer")))]))
     assert (error.type, error.reason, error.retriable) == ("SecretNotReadable", "ApiServerUnavailable", True)
+
+
+async def test_outside_of_a_cluster_there_are_no_secrets_of_one():
+    error = await failure(SecretReader([Environment({}), ClusterSecrets(Kubernetes({}))]))
+    assert error.type == "SecretNotFound"
+    assert "Secret 'pay' in namespace 'shop' (this runner has no access to a cluster" in error.message
 
 
 # -- the log ----------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from leat_engine.logs import configure
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.store import Store
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.kubernetes import Kubernetes
 from leat_runner.secrets import installed, mask_held
 from leat_runner.settings import RunnerSettings
 from leat_runner.work import Runner, RunnerOptions
@@ -31,7 +32,7 @@ async def serve(settings: RunnerSettings) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    kinds, secrets = load_kinds(KindSetup(KindSettings())), installed()
+    kinds, secrets = load_kinds(KindSetup(KindSettings())), installed(Kubernetes())
     store = await _connected(settings.database_url.get_secret_value())
     queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
     await queue.start()

@@ -3,115 +3,117 @@
 import os
 import ssl
 from base64 import b64decode
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import orjson
 import yaml
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from leat_engine.errors import LeatError
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-TIMEOUT = aiohttp.ClientTimeout(total=10)
+TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
 
-class KubernetesError(LeatError):
-    """The API server refused, or did not answer: then ``status`` is 0."""
+class ApiUnavailable(LeatError):
+    """The API server did not answer, or asked to come back later."""
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    retriable: ClassVar[bool] = True
+
+
+class ApiRefused(LeatError):
+    """The API server answered, and will not do it. Carries what it said."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
         self.status = status
+        self.reason = reason
+        super().__init__(message)
 
 
-class KubernetesSettings(BaseSettings):
-    """Where the API server is."""
-
-    model_config = SettingsConfigDict(env_prefix="LEAT_")
-
-    kubeconfig: Path | None = None
-    """A kubeconfig; unset, the service account of the pod is used."""
+class NoCluster(LeatError):
+    """This process has no access to a cluster. The message says how it gets it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """An API server and how to prove oneself to it. The token is read at every use: Kubernetes replaces it."""
-
-    server: str
+class _Access:
+    url: str
     tls: ssl.SSLContext
     token: str | Path
 
     @property
     def headers(self) -> dict[str, str]:
-        """What every request carries."""
+        """What every request carries. Kubernetes replaces the token in its file, so it is read each time."""
         token = self.token.read_text() if isinstance(self.token, Path) else self.token
-        return {"Authorization": f"Bearer {token.strip()}", "Accept": "application/json"}
+        return {"Authorization": f"Bearer {token.strip()}", "Accept": "application/json", "User-Agent": "leat-runner"}
 
 
 class Kubernetes:
-    """Reads objects. Needs a running loop at its first use."""
+    """One session with the API server, opened by the first request."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        self._environment = environment
+        self._access: _Access | None = None
         self._session: aiohttp.ClientSession | None = None
 
     async def read(self, path: str) -> dict[str, Any] | None:
         """The object at a path such as ``/api/v1/namespaces/shop/secrets/pay``, or None when there is none.
 
         Raises:
-            KubernetesError: The API server refused, or did not answer.
+            ApiUnavailable: It does not answer.
+            ApiRefused: It refuses.
+            NoCluster: There is no API server to ask.
         """
+        if self._access is None:
+            self._access = _found(self._environment)
         if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=False)
+            self._session = aiohttp.ClientSession(timeout=TIMEOUT, trust_env=True)
+        url = self._access.url + path
         try:
-            async with self._session.get(
-                self._access.server + path,
-                headers=self._access.headers,
-                ssl=self._access.tls,
-                allow_redirects=False,
-            ) as answer:
-                body = await answer.read()
-        except (aiohttp.ClientError, OSError) as error:  # OSError: also a timeout, and a token that cannot be read
-            raise KubernetesError(0, f"the API server does not answer ({type(error).__name__})") from error
-        try:
+            async with self._session.get(url, headers=self._access.headers, ssl=self._access.tls) as answer:
+                status, body = answer.status, await answer.read()
             found = orjson.loads(body)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnavailable(f"the API server does not answer: {error or type(error).__name__}") from error
         except orjson.JSONDecodeError as error:
-            raise KubernetesError(answer.status, f"the API server answered {answer.status} without JSON") from error
-        if answer.status == 404:
-            return None
-        if answer.status != 200 or not isinstance(found, dict):
-            message = found.get("message") if isinstance(found, dict) else None
-            raise KubernetesError(answer.status, str(message or f"the API server answered {answer.status}"))
-        return found
+            raise ApiUnavailable(f"the API server answers {status} without JSON") from error
+        return _object(status, found)
 
     async def close(self) -> None:
-        """Close the connection."""
-        if self._session is not None:
-            await self._session.close()
+        """End the session, if there is one."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
 
-def connect() -> Kubernetes | None:
-    """The API server that ``LEAT_KUBECONFIG`` names or the pod lives at; None outside a cluster.
-
-    Raises:
-        KubernetesError: The kubeconfig cannot be used.
-    """
-    config = KubernetesSettings().kubeconfig
-    access = _of_pod() if config is None else _of_kubeconfig(config)
-    return None if access is None else Kubernetes(access)
-
-
-def _of_pod() -> Access | None:
-    host, port = (os.environ.get(f"KUBERNETES_SERVICE_{name}", "") for name in ("HOST", "PORT"))
-    if not host or not (ACCOUNT / "token").exists():
+def _object(status: int, found: Any) -> dict[str, Any] | None:
+    if status == HTTPStatus.NOT_FOUND:
         return None
+    if status < HTTPStatus.BAD_REQUEST and isinstance(found, dict):
+        return found
+    said = found if isinstance(found, dict) else {}
+    message = str(said.get("message", "no reason was given"))
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS} or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        # 401: Kubernetes replaces the token of a pod, and this one may have been read a moment too early.
+        raise ApiUnavailable(f"the API server answers {status}: {message}")
+    raise ApiRefused(status, str(said.get("reason", "")), message)
+
+
+def _found(environment: Mapping[str, str]) -> _Access:
+    if config := environment.get("KUBECONFIG"):
+        return _of_kubeconfig(Path(config))
+    host = environment.get("KUBERNETES_SERVICE_HOST", "")
+    if not host or not (ACCOUNT / "token").exists():
+        raise NoCluster("this runner has no access to a cluster: it needs a service account in its pod, or KUBECONFIG")
     host = f"[{host}]" if ":" in host else host
-    return Access(f"https://{host}:{port or 443}", _trusting((ACCOUNT / "ca.crt").read_text()), ACCOUNT / "token")
+    url = f"https://{host}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}"
+    return _Access(url, _trusting((ACCOUNT / "ca.crt").read_text()), ACCOUNT / "token")
 
 
-def _of_kubeconfig(path: Path) -> Access:
+def _of_kubeconfig(path: Path) -> _Access:
     """The current context of a kubeconfig whose user has a token."""
     try:
         config = yaml.safe_load(path.read_text())
@@ -119,10 +121,10 @@ def _of_kubeconfig(path: Path) -> Access:
         cluster = _named(config["clusters"], context["cluster"])["cluster"]
         user = _named(config["users"], context["user"])["user"]
         authority = b64decode(cluster["certificate-authority-data"]).decode()
-        return Access(cluster["server"].rstrip("/"), _trusting(authority), user["token"])
+        return _Access(cluster["server"].rstrip("/"), _trusting(authority), user["token"])
     except (OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
-        message = f"LEAT_KUBECONFIG: {path} cannot be used ({error}); expected certificate-authority-data and a token"
-        raise KubernetesError(0, message) from error
+        message = f"KUBECONFIG={path} cannot be used ({error!r}); expected certificate-authority-data and a token"
+        raise NoCluster(message) from error
 
 
 def _named(items: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import time
 from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import chain, repeat
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ import structlog
 
 from leat_engine.expression import SecretRef
 from leat_engine.result import ErrorType
-from leat_runner.kubernetes import KubernetesError
+from leat_runner.kubernetes import ApiRefused, ApiUnavailable, NoCluster
 from leat_runner.secrets.source import SecretError, not_readable
 
 LABEL = "leat.dev/secret"
@@ -36,7 +37,7 @@ class Reader(Protocol):
     """The API server."""
 
     async def read(self, path: str) -> dict[str, Any] | None:
-        """The object at a path, or None."""
+        """The object at a path, or None. Raises `ApiUnavailable`, `ApiRefused` or `NoCluster`."""
         ...
 
     async def close(self) -> None:
@@ -63,6 +64,7 @@ class ClusterSecrets:
     def __init__(self, kubernetes: Reader) -> None:
         self._kubernetes = kubernetes
         self._known: dict[_Address, asyncio.Task[Found]] = {}
+        self._outside = ""
 
     async def read(self, namespace: str, ref: SecretRef) -> bytes | None:
         """The value of the key."""
@@ -78,7 +80,8 @@ class ClusterSecrets:
 
     def place(self, namespace: str, ref: SecretRef) -> str:
         """The Secret, and the label that it needs."""
-        return f'{_Address(namespace, ref.name)} (which would need the label {LABEL}: "true")'
+        why = self._outside or f'which would need the label {LABEL}: "true"'
+        return f"{_Address(namespace, ref.name)} ({why})"
 
     async def close(self) -> None:
         """Forget all, and close the connection."""
@@ -121,7 +124,13 @@ class ClusterSecrets:
     async def _ask(self, address: _Address) -> Found:
         try:
             secret = await self._kubernetes.read(address.path)
-        except KubernetesError as error:
+        except NoCluster as error:
+            self._outside = str(error)
+            return None
+        except ApiUnavailable as error:
+            message = f"{address} could not be read: {error}"
+            return not_readable(message, reason="ApiServerUnavailable", retriable=True)
+        except ApiRefused as error:
             return _refused(address, error)
         if secret is None:
             return None
@@ -131,13 +140,10 @@ class ClusterSecrets:
         return secret.get("data") or {}
 
 
-def _refused(address: _Address, error: KubernetesError) -> SecretError:
-    """Why the API server did not give the Secret, and what to do."""
-    if error.status != 403:
-        message = f"{address} could not be read: {error}"
-        # 401: Kubernetes replaces the token of a pod, and this one may have been read a moment too early.
-        away = error.status in {0, 401, 408, 429} or error.status >= 500
-        return not_readable(message, reason="ApiServerUnavailable" if away else "Refused", retriable=away)
+def _refused(address: _Address, error: ApiRefused) -> SecretError:
+    """Why the API server does not give the Secret, and what to do."""
+    if error.status != HTTPStatus.FORBIDDEN:
+        return not_readable(f"{address} could not be read: {error}", reason="Refused")
     account = re.search(r'User "system:serviceaccount:([-a-z0-9]+):([-.a-z0-9]+)"', str(error))
     subject = f"{account[1]}:{account[2]}" if account else "NAMESPACE:NAME"
     who = f"the service account {account[2]} in {account[1]}" if account else "its service account"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from leat_engine import limits
 from leat_engine.expression import SecretRef
 from leat_engine.result import ErrorType
-from leat_runner.kubernetes import connect
+from leat_runner.kubernetes import Kubernetes
 from leat_runner.secrets.cluster import ClusterSecrets
 from leat_runner.secrets.source import Environment, Files, SecretError, SecretSettings, Source, not_readable
 
@@ -65,13 +65,8 @@ def text_of(ref: SecretRef, value: bytes) -> str:
     return text if "\n" in line else line
 
 
-def installed() -> SecretReader:
-    """The sources of a runner in a pool, in this order: files, environment, the run's namespace.
-
-    Raises:
-        KubernetesError: A kubeconfig is named and cannot be used.
-    """
-    folder, kubernetes = SecretSettings().secrets_dir, connect()
+def installed(kubernetes: Kubernetes) -> SecretReader:
+    """The sources of a runner in a pool, in this order: files, environment, the run's namespace."""
+    folder = SecretSettings().secrets_dir
     files: list[Source] = [] if folder is None else [Files(folder)]
-    cluster: list[Source] = [] if kubernetes is None else [ClusterSecrets(kubernetes)]
-    return SecretReader([*files, Environment(), *cluster])
+    return SecretReader([*files, Environment(), ClusterSecrets(kubernetes)])
