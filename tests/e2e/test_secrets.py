@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import re
 import secrets
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from textwrap import dedent
 from threading import Thread
 from typing import Any
 from unittest.mock import ANY
@@ -29,6 +31,7 @@ from leat_stack import Endpoints
 from leat_stack.daemons import free_ports
 
 LEAKS = Path(__file__).parents[1] / "support" / "leaks.py"
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "secrets.md"
 CANARY = "canary-" + secrets.token_hex(8)
 """No secret: where it is not found, nobody has looked."""
 
@@ -117,8 +120,8 @@ def cluster(kubernetes, postgres_dsn, rabbitmq, amqp_url, tmp_path_factory):
             started("leat_operator", {**environment, **operating}, folder) as operator,
             started("leat_runner", {**environment, **working}, folder) as runner,
         ):
-            eventually(lambda: operator.ready, "the operator is ready")
-            eventually(lambda: "runner_registered" in runner.log.read_text(), "the runner is registered")
+            eventually(lambda: operator.ready, "the operator is ready", 60)
+            eventually(lambda: "runner_registered" in runner.log.read_text(), "the runner is registered", 60)
             yield Cluster(
                 kubernetes,
                 api,
@@ -363,6 +366,20 @@ def test_a_pool_that_may_not_read_says_what_to_grant_and_may_read_afterwards(clu
     eventually(lambda: _succeeds(cluster.other, "ungranted", "geheim"), "it is readable")
     cluster.secret(cluster.other.namespace, "another", {"token": "geheim"})
     assert failure_of(cluster.other, "another")["reason"] == "Forbidden"
+
+
+def test_the_rights_that_the_page_shows_are_enough(cluster):
+    (shown,) = [
+        block for block in re.findall(r"```yaml\n(.*?)```", HOW_TO.read_text(), re.DOTALL) if "RoleBinding" in block
+    ]
+    home, _, account = cluster.account.partition(":")
+    said = dedent(shown).replace("leat-pool-default", account).replace("leat-system", home)
+    command = [cluster.kubernetes.kubectl, "--kubeconfig", cluster.kubernetes.kubeconfig, "apply", "-f", "-"]
+    manifest = said.replace("namespace: shop", f"namespace: {cluster.other.namespace}")
+    subprocess.run(command, input=manifest, check=True, capture_output=True, text=True)
+    cluster.secret(cluster.other.namespace, "pay", {"token": "geheim"})
+    cluster.other.workflow("granted", fingerprint("pay"), output="${ steps.see.output }")
+    eventually(lambda: _succeeds(cluster.other, "granted", "geheim"), "it is readable")
 
 
 def test_a_key_that_is_not_there_is_told_with_those_that_are(cluster):

@@ -1,0 +1,121 @@
+"""What leaves an attempt that had a secret, whatever its kind does with it."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import pytest
+import structlog
+from pydantic import BaseModel, TypeAdapter
+
+from leat_engine.commit import Ended, Late
+from leat_engine.kind import Kind, StepContext, Weight
+from leat_engine.plan import compile_plan
+from leat_engine.result import ErrorType, Failed, Outcome, State, StepError, Succeeded
+from leat_engine.spec import parse_spec
+from leat_engine.spec.kinds import load_models
+from leat_engine.view import RunView
+from leat_runner.attempt import Attempt, carry_out
+from leat_runner.secrets import Given, SecretReader, mask_held
+
+VALUE = "gehe1m-und-lang-genug"
+
+
+@dataclass
+class Careless:
+    """A kind of a third party. ``act`` gets the value."""
+
+    act: Any
+    weight: ClassVar[Weight] = Weight.IO
+
+    async def execute(self, _step: StepContext, fields: BaseModel) -> Outcome:
+        result: Outcome = await self.act(fields.model_dump()["env"]["T"])
+        return result
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def attempt_of(**step: Any) -> Attempt:
+    body = {"name": "s", "script": {"run": "true", "env": {"T": "${ secret('pay', 'token') }"}}, **step}
+    plan = compile_plan(parse_spec({"steps": [body]}), load_models(), "r")
+    view = RunView(uuid4(), plan, "shop", "run", {}, complete=True)
+    return Attempt(view, plan.steps[1], 1, datetime.now(UTC))
+
+
+async def result_of(act: Any, reader: SecretReader | None = None, **step: Any) -> Ended | Late:
+    kinds: dict[str, Kind] = {"script": Careless(act)}
+    return await carry_out(attempt_of(**step), kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]))
+
+
+async def _broken(value: str) -> Outcome:
+    raise RuntimeError(value)
+
+
+async def _late(value: str) -> Outcome:
+    raise TimeoutError(value)
+
+
+async def _strict(value: str) -> Outcome:
+    TypeAdapter(list[int]).validate_python([f"{value}{'~' * 80}{value}"])
+    return Succeeded()
+
+
+async def _failing(value: str) -> Outcome:
+    return Failed(StepError(value, value, reason=value, details={value: [value]}))
+
+
+async def _giving(value: str) -> Outcome:
+    return Succeeded({value: [value, f"<{value}>"]})
+
+
+@pytest.mark.parametrize("act", [_broken, _late, _strict, _failing, _giving])
+async def test_no_outcome_of_a_kind_and_no_line_of_its_defect_holds_the_value(act, capsys):
+    processors = [structlog.processors.format_exc_info, mask_held, structlog.processors.JSONRenderer()]
+    structlog.configure(processors=processors, cache_logger_on_first_use=False)
+    try:
+        ended = await result_of(act)
+    finally:
+        structlog.reset_defaults()
+    assert isinstance(ended, Ended)
+    shown = f"{ended.result.output} {ended.result.error} {capsys.readouterr()}"
+    assert VALUE[:12] not in shown
+    assert VALUE[-12:] not in shown
+    assert "***" in shown
+
+
+async def test_a_retry_condition_sees_the_error_as_it_will_be_stored():
+    retry = {"max": 1, "when": "${ error.message == '***' }"}
+    late = await result_of(_failing, retry=retry)
+    assert isinstance(late, Late)
+
+
+class Silent:
+    """An API server that never answers."""
+
+    async def read(self, _namespace: str, _ref: Any) -> bytes | None:
+        await asyncio.Event().wait()
+        return None
+
+    def place(self, _namespace: str, _ref: Any) -> str:
+        return "nowhere"
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+async def test_reading_a_secret_is_part_of_the_attempt_and_of_its_timeout():
+    ended = await result_of(_giving, SecretReader([Silent()]), timeout="50ms")
+    assert isinstance(ended, Ended)
+    assert ended.result.error is not None
+    assert ended.result.error["type"] == ErrorType.TIMEOUT
+
+
+async def test_a_secret_that_is_nowhere_fails_the_step_before_its_kind_is_asked():
+    ended = await result_of(_broken, SecretReader([Given({}, "an entry in s.yaml")]))
+    assert isinstance(ended, Ended)
+    assert ended.result.state is State.FAILED
+    assert ended.result.error is not None
+    assert ended.result.error["type"] == ErrorType.SECRET_NOT_FOUND
