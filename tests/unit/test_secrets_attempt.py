@@ -3,19 +3,19 @@
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 from uuid import uuid4
 
 import pytest
 import structlog
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, field_validator
 
 from leat_engine.commit import Ended, Late
 from leat_engine.kind import Kind, StepContext, Weight
 from leat_engine.plan import compile_plan
 from leat_engine.result import ErrorType, Failed, Outcome, State, StepError, Succeeded
 from leat_engine.spec import parse_spec
-from leat_engine.spec.kinds import load_models
+from leat_engine.spec.kinds import Outward, load_models
 from leat_engine.view import RunView
 from leat_runner.attempt import Attempt, carry_out
 from leat_runner.secrets import Given, SecretReader, mask_held
@@ -38,9 +38,22 @@ class Careless:
         """Nothing is held."""
 
 
-def attempt_of(**step: Any) -> Attempt:
+class Choosy(BaseModel):
+    """Fields whose check breaks, which is no error of validation."""
+
+    env: Annotated[dict[str, str], Outward()]
+
+    @field_validator("env")
+    @classmethod
+    def _check(cls, value: dict[str, str]) -> dict[str, str]:
+        if "${" not in value["T"]:
+            raise TypeError(f"no good: {value}")
+        return value
+
+
+def attempt_of(models: Any = None, **step: Any) -> Attempt:
     body = {"name": "s", "script": {"run": "true", "env": {"T": "${ secret('pay', 'token') }"}}, **step}
-    plan = compile_plan(parse_spec({"steps": [body]}), load_models(), "r")
+    plan = compile_plan(parse_spec({"steps": [body]}), models or load_models(), "r")
     view = RunView(uuid4(), plan, "shop", "run", {}, complete=True)
     return Attempt(view, plan.steps[1], 1, datetime.now(UTC))
 
@@ -84,6 +97,20 @@ async def test_no_outcome_of_a_kind_and_no_line_of_its_defect_holds_the_value(ac
     assert VALUE[:12] not in shown
     assert VALUE[-12:] not in shown
     assert "***" in shown
+
+
+async def test_no_field_that_breaks_its_model_tells_the_value(capsys):
+    processors = [structlog.processors.format_exc_info, mask_held, structlog.processors.JSONRenderer()]
+    structlog.configure(processors=processors, cache_logger_on_first_use=False)
+    reader = SecretReader([Given({"pay": {"token": VALUE}}, "x")])
+    try:
+        ended = await carry_out(attempt_of({"script": Choosy}), {"script": Careless(_giving)}, reader)
+    finally:
+        structlog.reset_defaults()
+    assert isinstance(ended, Ended)
+    assert ended.result.error is not None
+    assert ended.result.error["message"] == "TypeError: no good: {'T': '***'}"
+    assert VALUE not in capsys.readouterr().out
 
 
 async def test_a_retry_condition_sees_the_error_as_it_will_be_stored():

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from pydantic import BaseModel, ValidationError
@@ -102,37 +103,45 @@ class _Trial:
 
     async def plainly(self) -> Outcome:
         """Evaluate the fields and execute."""
-        fields = self._fields(None)
-        return fields if isinstance(fields, Failed) else await self._execute(fields)
+        try:
+            fields = self._evaluated(None)
+        except ExpressionError as error:
+            return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
+        return await self._execute(fields)
 
     async def discreetly(self, secrets: SecretReader) -> Outcome:
         """The same with secrets: they are read first, and nothing of them comes out. The only place that masks."""
         try:
             held = Held(await secrets.read(self.attempt.view.namespace, self.attempt.node.secrets))
+            fields = self._evaluated(held)
         except SecretError as error:
             return Failed(error.error)
-        fields = self._fields(held)
+        except ExpressionError as error:  # tells nothing of what an expression with a secret met
+            return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
         redactor = Redactor([*held.values.values(), *held.results])
         with holding(redactor):
-            return masked(fields if isinstance(fields, Failed) else await self._execute(fields), redactor)
+            return masked(await self._execute(fields), redactor)
 
-    def _fields(self, held: Held | None) -> BaseModel | Failed:
+    def _evaluated(self, held: Held | None) -> Any:
         view, node = self.attempt.view, self.attempt.node
-        try:
-            bound = {} if node.fields.constant else view.bindings(node.reads, {}, self.now)
-            return node.model.model_validate(node.fields.evaluate(bound if held is None else {**bound, SECRETS: held}))
-        except ExpressionError as error:
-            return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
-        except ValidationError as error:
-            return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
+        bound = {} if node.fields.constant else view.bindings(node.reads, {}, self.now)
+        return node.fields.evaluate(bound if held is None else {**bound, SECRETS: held})
 
-    async def _execute(self, fields: BaseModel) -> Outcome:
+    async def _execute(self, fields: Any) -> Outcome:
         try:
-            return await self.kind.execute(self._context(), fields)
+            model = self._checked(fields)
+            return model if isinstance(model, Failed) else await self.kind.execute(self._context(), model)
         except Exception as error:
             log.exception("step_defect")
             tail = traceback.format_exception_only(error)[-1].strip()
             return Failed(StepError(ErrorType.INTERNAL, tail))
+
+    def _checked(self, fields: Any) -> BaseModel | Failed:
+        node = self.attempt.node
+        try:
+            return node.model.model_validate(fields)
+        except ValidationError as error:
+            return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
 
     def _context(self) -> StepContext:
         attempt, view = self.attempt, self.attempt.view
