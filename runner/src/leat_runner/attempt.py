@@ -3,7 +3,8 @@
 import asyncio
 import random
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,11 +15,12 @@ from leat_engine.commit import Ended, Late
 from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.job import ROOT_SCOPE, StepKey, effect_key
-from leat_engine.kind import Kind, StepContext
+from leat_engine.kind import END_WORK, Kind, StepContext, outlives_runner
 from leat_engine.plan import PlanStep
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
+from leat_runner.voice import Mask, Voice
 
 MAX_LOST = 3
 """Runners that may die under a step before it counts as what kills them."""
@@ -33,6 +35,7 @@ class Attempt:
     Attributes:
         broken_off: Earlier attempts that ended with their runner, and are not held against the step.
         lost: Of these, attempts whose runner died: a few of them are.
+        logged_until: When the last line was said that the store has of work that outlived its runner.
     """
 
     view: RunView
@@ -42,6 +45,7 @@ class Attempt:
     broken_off: int = 0
     lost: int = 0
     resumed: bool = False
+    logged_until: datetime | None = None
 
     @property
     def key(self) -> StepKey:
@@ -49,19 +53,19 @@ class Attempt:
         return StepKey(self.view.run_id, ROOT_SCOPE, self.node.id)
 
 
-async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind]) -> Ended | Late:
+async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind], voice: Voice) -> Ended | Late:
     """Do the step, once, and tell what to write. Results that its expressions read are in the view."""
     view, node = attempt.view, attempt.node
     if view.stopping is not None and node.id:
         return _ended(attempt, cancelled(view))
-    if attempt.lost >= MAX_LOST:
+    if attempt.lost >= MAX_LOST and not outlives_runner(kinds.get(node.kind)):
         message = f"{attempt.lost} runners died while they ran it; it is not tried again"
         return _ended(attempt, failed(StepError(ErrorType.RUNNER_LOST, message, retriable=False)))
     now = datetime.now(UTC)
     result = admit(view, node, {}, now)
     if result is not None:
         return _ended(attempt, result)
-    outcome = await _perform(attempt, kinds, now)
+    outcome = await _perform(attempt, kinds, voice)
     match outcome:
         case Succeeded(output):
             return _ended(attempt, _bounded(output))
@@ -72,8 +76,8 @@ async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind]) -> Ended | Late
             return _again_or_over(attempt, error)
 
 
-async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], now: datetime) -> Outcome:
-    view, node = attempt.view, attempt.node
+async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], voice: Voice) -> Outcome:
+    view, node, now = attempt.view, attempt.node, datetime.now(UTC)
     kind = kinds.get(node.kind)
     if kind is None:
         known = ", ".join(sorted(kinds))
@@ -87,6 +91,8 @@ async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], now: datetime) -
     except ValidationError as error:
         return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
     seconds, what = _limit(attempt, now)
+    mask: Mask | None = None
+    said = voice.log(attempt.key, attempt.number, mask)
     context = StepContext(
         key=attempt.key,
         name=node.name,
@@ -98,20 +104,52 @@ async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], now: datetime) -
         resumed=attempt.resumed,
         timeout=seconds,
         traceparent=view.traceparent,
+        try_number=attempt.number - attempt.broken_off,
+        run_uid=view.uid,
+        log=said,
+        logged_until=attempt.logged_until,
+        note=voice.note(attempt.key, attempt.number, mask),
     )
     try:
         if seconds is None:
             return await kind.execute(context, model)
-        async with asyncio.timeout(seconds) as limit:
+        with _within(seconds):
             return await kind.execute(context, model)
-    except TimeoutError:
-        if seconds is None or not limit.expired():
-            raise
+    except _Late:
         return Failed(StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout"))
     except Exception as error:
         log.exception("step_defect")
         tail = traceback.format_exception_only(error)[-1].strip()
         return Failed(StepError(ErrorType.INTERNAL, tail))
+    finally:
+        await said.close()
+
+
+class _Late(Exception):
+    """The attempt took longer than it may."""
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """`asyncio.timeout`, with a cancel that tells the kind to end its work; raises `_Late`."""
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  we run in one
+    before, passed = task.cancelling(), False
+
+    def cut() -> None:
+        nonlocal passed
+        passed = True
+        task.cancel(END_WORK)
+
+    timer = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if passed and task.uncancel() <= before:
+            raise _Late from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def _limit(attempt: Attempt, now: datetime) -> tuple[float | None, str]:
