@@ -92,7 +92,7 @@ async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], voice: Voice) ->
         return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
     seconds, what = _limit(attempt, now)
     mask: Mask | None = None
-    said = voice.log(attempt.key, attempt.number, mask)
+    said = voice.log(attempt.key, node.name, attempt.number, mask)
     context = StepContext(
         key=attempt.key,
         name=node.name,

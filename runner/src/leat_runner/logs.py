@@ -6,7 +6,7 @@ they are dropped and counted, for a step must not stop because nobody can hear i
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
@@ -17,9 +17,7 @@ from leat_engine.job import StepKey
 from leat_engine.limits import KIB, MIB
 from leat_engine.records import NewLine
 from leat_engine.store import Store
-
-LINE_BYTES = 16 * KIB
-"""Bytes of one line; a longer one is split."""
+from leat_runner.lines import harmless, pieces
 
 ATTEMPT_BYTES = MIB
 ATTEMPT_LINES = 10_000
@@ -48,37 +46,28 @@ _DROPPED = Counter("leat_log_lines_dropped", "Lines of steps that were not kept"
 OVER_LIMIT, STORE_AWAY = (_DROPPED.labels(reason) for reason in ("limit", "store"))
 
 
-def harmless(text: str) -> str:
-    """The text as Postgres takes it: no NUL, no half characters."""
-    return text.replace("\0", "\ufffd").encode(errors="replace").decode()
-
-
-def pieces(text: str, limit: int = LINE_BYTES) -> Iterator[str]:
-    """The text in pieces of at most ``limit`` bytes of UTF-8, none of which ends within a character."""
-    if len(text) * 4 <= limit:
-        yield text
-        return
-    data = text.encode()
-    start = 0
-    while len(data) - start > limit:
-        end = start + limit
-        while end > start and data[end] & 0xC0 == 0x80:
-            end -= 1
-        yield data[start:end].decode()
-        start = end
-    yield data[start:].decode()
-
-
 class AttemptLog:
     """What one attempt says. Call it with each line; ``close`` it when the attempt is over."""
 
-    __slots__ = ("_attempt", "_bytes", "_key", "_left_out", "_lines", "_mask", "_tail", "_tail_bytes", "_writer")
+    __slots__ = (
+        "_attempt",
+        "_bytes",
+        "_key",
+        "_left_out",
+        "_lines",
+        "_mask",
+        "_name",
+        "_tail",
+        "_tail_bytes",
+        "_writer",
+    )
 
     def __init__(
-        self, writer: "LogWriter", key: StepKey, attempt: int, mask: Callable[[str], str] | None = None
+        self, writer: "LogWriter", key: StepKey, name: str, attempt: int, mask: Callable[[str], str] | None = None
     ) -> None:
         self._writer = writer
         self._key = key
+        self._name = name
         self._attempt = attempt
         self._mask = mask
         self._lines = 0
@@ -90,6 +79,7 @@ class AttemptLog:
     def __call__(self, stream: str, text: str, at: datetime | None = None) -> None:
         """Keep one line."""
         text = harmless(text if self._mask is None else self._mask(text))
+        log.debug("step.output", step=self._name, stream=stream, line=text)
         at = at or datetime.now(UTC)
         for piece in pieces(text):
             self._keep(NewLine(self._key, self._attempt, at, stream, piece))

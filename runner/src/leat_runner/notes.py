@@ -8,7 +8,7 @@ import structlog
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import StepKey
 from leat_engine.store import Store
-from leat_runner.logs import harmless
+from leat_runner.lines import harmless
 
 NOTE_CHARS = 512
 RETRY_SECONDS = 1.0

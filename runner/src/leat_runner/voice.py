@@ -28,9 +28,9 @@ class Voice:
         await self._notes.stop()
         await self._logs.stop()
 
-    def log(self, key: StepKey, attempt: int, mask: Mask | None) -> AttemptLog:
-        """What takes the lines of an attempt."""
-        return AttemptLog(self._logs, key, attempt, mask)
+    def log(self, key: StepKey, name: str, attempt: int, mask: Mask | None) -> AttemptLog:
+        """What takes the lines of an attempt of the step with this name."""
+        return AttemptLog(self._logs, key, name, attempt, mask)
 
     def note(self, key: StepKey, attempt: int, mask: Mask | None) -> Callable[[str], None]:
         """What takes the notes of an attempt."""

@@ -22,6 +22,7 @@ from leat_runner.kinds.pod_feed import PodFeed
 from leat_runner.kinds.pod_log import PodLog
 from leat_runner.kinds.pod_state import (
     HOPELESS,
+    PENDING,
     Exited,
     Gone,
     Running,
@@ -173,6 +174,7 @@ class _Attempt:
                         case Waiting():
                             self._note(seen)
                             wait = LOOK if self._waited() < 2 * USUAL else LOOK_SELDOM
+                            wait = min(wait, max(0.0, patience - self._waited()) + 0.01)
                         case Running():
                             self._note(None)
                             wait = None if self._log is not None else LOOK
@@ -194,7 +196,7 @@ class _Attempt:
         seen = state_of(feed.pod)
         if feed.deleted and not isinstance(seen, Exited | Gone):
             return Gone("PodDeleted", "the pod was deleted")
-        if isinstance(seen, Waiting) and seen.reason == "Pending" and self._waited() > USUAL:
+        if isinstance(seen, Waiting) and seen.reason == PENDING and self._waited() > USUAL:
             return await self._unspoken(feed.pod) or seen
         return seen
 
@@ -227,7 +229,7 @@ class _Attempt:
     def _note(self, waiting: Waiting | None) -> None:
         """Tell what is waited for: once per reason, and not that a pod takes its usual time."""
         reason = "" if waiting is None else waiting.reason
-        if waiting is not None and reason == "Pending" and self._waited() < USUAL:
+        if waiting is not None and reason == PENDING and self._waited() < USUAL:
             return
         if reason == self._noted or (reason == "ErrImagePull" and self._noted == "ImagePullBackOff"):
             return

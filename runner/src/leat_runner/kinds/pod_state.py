@@ -22,6 +22,11 @@ MESSAGE_CHARS = 400
 HOPELESS = frozenset({"InvalidImageName"})
 """Reasons to wait that no time helps."""
 
+PENDING = "Pending"
+"""The reason of a pod that only takes its time."""
+
+USUAL = frozenset({"PodInitializing", "ContainerCreating"})
+
 GONE = {
     "Evicted": "the pod was evicted",
     "Preempting": "the pod was preempted by one of a higher priority",
@@ -122,7 +127,7 @@ def _teller_pending(status: Json) -> bool:
 def _teller_state(status: Json) -> Seen:
     waiting = _container(status, OUTPUT).get("state", {}).get("waiting", {})
     reason = str(waiting.get("reason", ""))
-    if reason and reason not in ("PodInitializing", "ContainerCreating"):
+    if reason and reason not in USUAL:
         return Waiting(reason, _short(f"the container that reads the output: {waiting.get('message', '')}"))
     return Running()
 
@@ -149,12 +154,12 @@ def _sentence(reason: str, message: Any) -> str:
 def _waiting(status: Json, step: Json) -> Waiting:
     waiting = step.get("state", {}).get("waiting", {})
     reason = str(waiting.get("reason", ""))
-    if reason and reason not in ("PodInitializing", "ContainerCreating"):
+    if reason and reason not in USUAL:
         return Waiting(reason, _short(waiting.get("message", "")))
     for condition in status.get("conditions", ()):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return Waiting(str(condition.get("reason", "Unschedulable")), _short(condition.get("message", "")))
-    return Waiting(reason or "Pending", "")
+    return Waiting(PENDING, "the pod is being prepared")
 
 
 def why_no_pod(job: Json, events: Sequence[Json]) -> Seen:
@@ -164,7 +169,7 @@ def why_no_pod(job: Json, events: Sequence[Json]) -> Seen:
             return Gone(str(condition.get("reason", "Failed")), _short(condition.get("message", "the Job failed")))
     warnings = [event for event in events if event.get("type") == "Warning"]
     if not warnings:
-        return Waiting("Pending", "the Job has no pod yet")
+        return Waiting(PENDING, "the Job has no pod yet")
     newest = max(warnings, key=_when)
     return Waiting(str(newest.get("reason", "Warning")), _short(newest.get("message", "")))
 
