@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 import yaml
 from tests.support.cut import a_wire
-from tests.support.pods import a_cluster
+from tests.support.pods import a_cluster, granted
 from tests.support.queue import until
 from tests.support.steps import a_setup, a_step
 
@@ -22,14 +22,17 @@ from leat_runner.kinds.container import ContainerKind
 from leat_runner.kinds.setup import KindSetup
 from leat_runner.kubernetes import Kubernetes
 
-SERVICE_ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-
 
 @pytest.fixture
 def cluster(kubeconfig, namespace):
     with a_cluster(kubeconfig, namespace) as cluster:
-        cluster._core.create_namespaced_service_account(namespace, SERVICE_ACCOUNT)
         yield cluster
+
+
+@pytest.fixture
+def runner_kubeconfig(cluster, kubeconfig, tmp_path):
+    """A kubeconfig with the rights that the documentation tells to give, and no others."""
+    return granted(cluster, kubeconfig, tmp_path)
 
 
 @dataclass
@@ -93,8 +96,8 @@ async def a_kind(kubeconfig):
 
 
 @pytest.fixture
-async def step(kubeconfig, namespace):
-    async with a_kind(kubeconfig) as kind:
+async def step(runner_kubeconfig, namespace):
+    async with a_kind(runner_kubeconfig) as kind:
         yield Steps(kind, namespace)
 
 
@@ -151,7 +154,6 @@ async def test_the_api_server_takes_every_field(cluster, step):
     await one.cancelled(END_WORK)
 
 
-@pytest.mark.usefixtures("cluster")
 async def test_a_job_that_the_api_server_refuses_fails_in_its_words(step):
     outcome = await step.begin(fields={"resources": {"limits": {"memory": "much"}}}).outcome()
     assert isinstance(outcome, Failed)
@@ -167,11 +169,11 @@ async def test_a_step_that_is_cancelled_or_out_of_time_deletes_its_job(cluster, 
     assert cluster.jobs() == []
 
 
-async def test_a_runner_that_leaves_lets_the_job_be_and_another_one_goes_on_with_it(cluster, step, kubeconfig):
+async def test_a_runner_that_leaves_lets_the_job_be_and_another_one_goes_on_with_it(cluster, step, runner_kubeconfig):
     one = step.begin()
     job = await the_job(cluster)
     await one.cancelled()
-    async with a_kind(kubeconfig) as heir:
+    async with a_kind(runner_kubeconfig) as heir:
         other = step.begin(heir, attempt=2, try_number=1)
         await a_running_pod(cluster)
         assert [each["metadata"]["uid"] for each in cluster.jobs()] == [job["metadata"]["uid"]]
@@ -179,10 +181,10 @@ async def test_a_runner_that_leaves_lets_the_job_be_and_another_one_goes_on_with
         assert await other.outcome() == Succeeded("done")
 
 
-async def test_two_runners_that_follow_one_job_for_a_moment_do_not_disturb_each_other(cluster, step, kubeconfig):
+async def test_two_runners_that_follow_one_job_for_a_moment_do_not_disturb_each_other(cluster, step, runner_kubeconfig):
     fenced = step.begin()
     await a_running_pod(cluster)
-    async with a_kind(kubeconfig) as heir:
+    async with a_kind(runner_kubeconfig) as heir:
         owner = step.begin(heir, attempt=2, try_number=1)
         await until(lambda: not owner.task.done() and len(cluster.jobs()) == 1, 5)
         await fenced.cancelled()
@@ -312,9 +314,9 @@ async def test_a_runner_without_rights_says_who_can_give_them(operator_kubeconfi
 
 
 @pytest.fixture
-def known(kubeconfig):
+def known(runner_kubeconfig):
     """The kubeconfig as data."""
-    return yaml.safe_load(Path(kubeconfig).read_text())
+    return yaml.safe_load(Path(runner_kubeconfig).read_text())
 
 
 @pytest.fixture
@@ -323,7 +325,7 @@ async def wired(known, tmp_path):
     cluster = known["clusters"][0]["cluster"]
     async with a_wire(int(cluster["server"].rpartition(":")[2])) as wire:
         cluster["server"] = f"https://127.0.0.1:{wire.port}"
-        behind = tmp_path / "kubeconfig"
+        behind = tmp_path / "wired.kubeconfig"
         behind.write_text(yaml.safe_dump(known))
         async with a_kind(behind) as kind:
             yield kind, wire

@@ -1,9 +1,12 @@
 """What a cluster's controllers and kubelet would do with a Job, done by a test."""
 
+import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
-from kubernetes import client, config
+import yaml
+from kubernetes import client, config, utils
 
 Json = dict[str, Any]
 
@@ -80,3 +83,27 @@ def a_cluster(kubeconfig: str, namespace: str) -> Any:
         yield cluster
         for pod in cluster.pods():
             cluster._core.delete_namespaced_pod(pod["metadata"]["name"], namespace, grace_period_seconds=0)
+
+
+HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "containers.md"
+
+
+def granted(cluster: Cluster, kubeconfig: str, folder: Path) -> Path:
+    """A kubeconfig of a service account that has the rights which the documentation tells to give in the namespace."""
+    (text,) = re.findall(r"<!-- rights -->\n```yaml\n(.*?)```", HOW_TO.read_text(), re.DOTALL)
+    core, api = cluster._core, cluster._core.api_client
+    for name in ("default", "leat-runner"):
+        account = {"metadata": {"name": name}}
+        core.create_namespaced_service_account(cluster.namespace, account)
+    for document in yaml.safe_load_all(text):
+        document["metadata"]["namespace"] = cluster.namespace
+        for subject in document.get("subjects", ()):
+            subject["namespace"] = cluster.namespace
+        utils.create_from_dict(api, document)
+    request = {"spec": {"audiences": [], "expirationSeconds": 3600}}
+    token = core.create_namespaced_service_account_token("leat-runner", cluster.namespace, request).status.token
+    known = yaml.safe_load(Path(kubeconfig).read_text())
+    known["users"][0]["user"] = {"token": token}
+    path = folder / "runner.kubeconfig"
+    path.write_text(yaml.safe_dump(known))
+    return path
