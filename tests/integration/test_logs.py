@@ -20,16 +20,26 @@ from leat_engine.result import Phase
 from leat_engine.store import Store, migrate
 from leat_runner import logs
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
-from leat_runner.logs import ATTEMPT_BYTES, ATTEMPT_LINES, NOTICE, TAIL_LINES, AttemptLog, LogWriter
+from leat_runner.logs import ATTEMPT_BYTES, ATTEMPT_LINES, NOTICE, TAIL_LINES, AttemptLog, LogWriter, Speaker
 from leat_runner.work import Runner, RunnerOptions
 
 NOW = datetime.now(UTC)
 
 
+RUNNER = 1
+"""The first runner of the database."""
+
+
 @pytest.fixture(scope="module")
 def database(postgres_dsn):
+    async def begin():
+        await migrate(postgres_dsn)
+        store = await Store.connect(postgres_dsn)
+        assert await store.register("talker", "default", 1) == RUNNER
+        await store.close()
+
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
+        loop.run(begin())
     return postgres_dsn
 
 
@@ -54,8 +64,8 @@ def a_key(step=1):
     return StepKey(uuid7(NOW, uuid4().bytes), 0, step)
 
 
-def a_line(key, text, attempt=1):
-    return NewLine(key, attempt, NOW, "stdout", text)
+def a_line(key, text, attempt=1, runner=RUNNER):
+    return NewLine(runner, key, attempt, NOW, "stdout", text)
 
 
 async def everything(store, run_id):
@@ -109,6 +119,14 @@ async def test_a_reader_that_goes_on_behind_the_last_line_it_saw_misses_none_of_
     assert sorted(seen) == sorted(line.text for line in await everything(store, key.run_id))
 
 
+async def test_the_last_words_of_a_runner_that_was_declared_dead_are_refused_and_those_of_others_kept(store):
+    key, dead = a_key(), await store.register("frozen", "default", 1)
+    await store.write_logs([a_line(key, "alive", runner=dead)])
+    await store.retire(dead)
+    await store.write_logs([a_line(key, "too late", runner=dead), a_line(key, "the heir")])
+    assert [line.text for line in await store.logs(key.run_id)] == ["alive", "the heir"]
+
+
 async def test_lines_go_with_the_month_of_their_run(store):
     old = uuid7(datetime(2025, 1, 15, tzinfo=UTC), uuid4().bytes)
     await store.prune(datetime(2025, 1, 15, tzinfo=UTC), timedelta(days=90), timedelta(days=1))
@@ -133,7 +151,7 @@ async def test_an_upgrade_gives_the_months_that_are_there_a_place_for_lines(stor
 async def test_what_an_attempt_said_is_there_when_it_is_over(store):
     key = a_key()
     async with writing(store) as writer:
-        said = AttemptLog(writer, key, "build", 1, str.upper)
+        said = AttemptLog(writer, Speaker(RUNNER, key, 1), "build", str.upper)
         said("stdout", "hello \0 and \udcff", NOW)
         said("stderr", "x" * 20_000)
         await said.close()
@@ -145,7 +163,7 @@ async def test_what_an_attempt_said_is_there_when_it_is_over(store):
 async def test_an_attempt_that_says_nothing_costs_nothing(store):
     async with writing(store) as writer:
         before = store.statements
-        await AttemptLog(writer, a_key(), "quiet", 1).close()
+        await AttemptLog(writer, Speaker(RUNNER, a_key(), 1), "quiet").close()
         assert store.statements == before
 
 
@@ -153,7 +171,7 @@ async def test_an_attempt_that_says_nothing_costs_nothing(store):
 async def test_of_an_attempt_that_says_too_much_the_beginning_and_the_end_are_kept(store, size, kept):
     key = a_key()
     async with writing(store) as writer:
-        said = AttemptLog(writer, key, "chatty", 1)
+        said = AttemptLog(writer, Speaker(RUNNER, key, 1), "chatty")
         for number in range(kept + 5000):
             said("stdout", f"{number:06d}".ljust(size, "."))
             if number % 1000 == 0:
@@ -190,7 +208,7 @@ async def test_lines_wait_for_postgres_and_what_does_not_fit_is_dropped_and_coun
     key, away = a_key(), AwayStore(store)
     dropped = logs.STORE_AWAY._value.get()
     async with writing(away) as writer:
-        said = AttemptLog(writer, key, "build", 1)
+        said = AttemptLog(writer, Speaker(RUNNER, key, 1), "build")
         for number in range(8):
             said("stdout", str(number) * 1000)
         await away.asked.wait()
@@ -304,6 +322,6 @@ async def test_what_was_said_before_its_runner_died_tells_an_heir_where_to_go_on
     key = a_key()
     assert await store.logged_until(key) is None
     later = NOW + timedelta(microseconds=1)
-    await store.write_logs([NewLine(key, 1, later, "stdout", "b"), NewLine(key, 1, NOW, "stdout", "a")])
-    await store.write_logs([NewLine(key, 1, NOW + timedelta(hours=1), NOTICE, "not the step's")])
+    await store.write_logs([NewLine(RUNNER, key, 1, later, "stdout", "b"), NewLine(RUNNER, key, 1, NOW, "stdout", "a")])
+    await store.write_logs([NewLine(RUNNER, key, 1, NOW + timedelta(hours=1), NOTICE, "not the step's")])
     assert await store.logged_until(key) == later

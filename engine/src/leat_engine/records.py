@@ -159,8 +159,9 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class NewLine:
-    """A line on its way into the store."""
+    """A line on its way into the store, heard by ``runner``."""
 
+    runner: int
     key: StepKey
     attempt: int
     at: datetime

@@ -8,6 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 import structlog
 from prometheus_client import Counter
@@ -46,29 +47,25 @@ _DROPPED = Counter("leat_log_lines_dropped", "Lines of steps that were not kept"
 OVER_LIMIT, STORE_AWAY = (_DROPPED.labels(reason) for reason in ("limit", "store"))
 
 
+class Speaker(NamedTuple):
+    """Whose words they are: of an attempt of a step, heard by a runner."""
+
+    runner: int
+    key: StepKey
+    attempt: int
+
+
 class AttemptLog:
     """What one attempt says. Call it with each line; ``close`` it when the attempt is over."""
 
-    __slots__ = (
-        "_attempt",
-        "_bytes",
-        "_key",
-        "_left_out",
-        "_lines",
-        "_mask",
-        "_name",
-        "_tail",
-        "_tail_bytes",
-        "_writer",
-    )
+    __slots__ = ("_attempt", "_bytes", "_left_out", "_lines", "_mask", "_name", "_tail", "_tail_bytes", "_writer")
 
     def __init__(
-        self, writer: "LogWriter", key: StepKey, name: str, attempt: int, mask: Callable[[str], str] | None = None
+        self, writer: "LogWriter", attempt: Speaker, name: str, mask: Callable[[str], str] | None = None
     ) -> None:
         self._writer = writer
-        self._key = key
-        self._name = name
         self._attempt = attempt
+        self._name = name
         self._mask = mask
         self._lines = 0
         self._bytes = 0
@@ -82,7 +79,7 @@ class AttemptLog:
         log.debug("step.output", step=self._name, stream=stream, line=text)
         at = at or datetime.now(UTC)
         for piece in pieces(text):
-            self._keep(NewLine(self._key, self._attempt, at, stream, piece))
+            self._keep(NewLine(*self._attempt, at, stream, piece))
 
     async def close(self) -> None:
         """Nothing more comes: write the end of what was left out, and wait a moment until the store has it all."""
@@ -93,7 +90,7 @@ class AttemptLog:
             if missing:
                 limit = f"an attempt may say {ATTEMPT_LINES} lines and {ATTEMPT_BYTES} bytes"
                 text = f"{missing} lines are left out here: {limit}"
-                self._writer.put(NewLine(self._key, self._attempt, self._tail[0].at, NOTICE, text))
+                self._writer.put(NewLine(*self._attempt, self._tail[0].at, NOTICE, text))
                 OVER_LIMIT.inc(missing)
             for line in self._tail:
                 self._writer.put(line)

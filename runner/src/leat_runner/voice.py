@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from leat_engine.job import StepKey
 from leat_engine.store import Store
-from leat_runner.logs import AttemptLog, LogWriter
+from leat_runner.logs import AttemptLog, LogWriter, Speaker
 from leat_runner.notes import Notes
 
 Mask = Callable[[str], str]
@@ -30,7 +30,7 @@ class Voice:
 
     def log(self, key: StepKey, name: str, attempt: int, mask: Mask | None) -> AttemptLog:
         """What takes the lines of an attempt of the step with this name."""
-        return AttemptLog(self._logs, key, name, attempt, mask)
+        return AttemptLog(self._logs, Speaker(self.runner, key, attempt), name, mask)
 
     def note(self, key: StepKey, attempt: int, mask: Mask | None) -> Callable[[str], None]:
         """What takes the notes of an attempt."""

@@ -214,7 +214,10 @@ class Store:
         return bool(rows[0]["said"])
 
     async def write_logs(self, lines: Sequence[NewLine]) -> None:
-        """Keep lines that steps said, in this order. Texts hold no NUL."""
+        """Keep lines that steps said, in this order; those of runners that were declared dead are left out.
+
+        Texts hold no NUL.
+        """
         await self._fetch(
             "write_logs",
             [line.key.run_id for line in lines],
@@ -224,6 +227,7 @@ class Store:
             [line.at for line in lines],
             [line.stream for line in lines],
             [line.text for line in lines],
+            [line.runner for line in lines],
         )
 
     async def logs(

@@ -65,6 +65,7 @@ class PodFeed:
                 version = await self._list()
                 tries, self.away = 0, ""
                 await self._watch(version)
+                await asyncio.sleep(pause(1))  # a server that ends every watch at once must not be asked all the time
             except ApiUnavailable as error:
                 tries += 1
                 self.away = str(error)
@@ -98,7 +99,6 @@ class PodFeed:
                         self.pod, self.deleted = event["object"], True
                         self._changed.set()
                     case "ERROR":
-                        await asyncio.sleep(pause(1))
                         return
                     case _:
                         pass
