@@ -6,6 +6,7 @@ Needs KUBECONFIG of a cluster that this machine reaches, and an image with Pytho
 import asyncio
 import os
 import secrets
+import signal
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,6 +233,21 @@ def test_a_container_goes_on_when_its_runner_ends_and_the_next_one_finds_it(benc
     assert len(bench.pods(name)) == 1
     assert (job.status.succeeded, job.status.failed) == (1, None)
     assert [int(line) for line in bench.log(name)] == list(range(100))
+
+
+def test_a_runner_that_was_frozen_and_wakes_up_disturbs_nobody(bench):
+    frozen = bench.runners[-1]
+    bench.submit("frozen", python(COUNTS))
+    eventually(lambda: len(bench.log("frozen")) > 3, "its first lines are kept", LONG)
+    frozen.process.send_signal(signal.SIGSTOP)
+    heir = bench.runner()
+    eventually(lambda: "job_adopted" in heir.log.read_text(), "the heir has found the Job", LONG)
+    frozen.process.send_signal(signal.SIGCONT)
+    eventually(lambda: '"fenced"' in frozen.log.read_text(), "the frozen one was refused", LONG)
+    assert bench.ended("frozen", "Succeeded")["output"] == "counted"
+    (job,) = bench.jobs("frozen")
+    assert (job.status.succeeded, len(bench.pods("frozen"))) == (1, 1)
+    assert [int(line) for line in bench.log("frozen")] == list(range(100))
 
 
 def test_a_run_that_is_deleted_takes_its_job_along(bench):
