@@ -299,11 +299,13 @@ async def test_a_note_makes_the_run_be_told_once_per_change(store):
 
 async def test_a_note_of_a_runner_that_lost_the_step_is_refused_and_the_next_claim_begins_without_one(store):
     hand, heir = await Hand.registered(store), await Hand.registered(store)
-    run, jobs = await accepted(store, ONE)
+    run, jobs = await accepted(store, ONE, uid="8d3f")
     (claim,) = await hand.claim(jobs)
     await store.note(hand.runner, claim.key, claim.attempt, "Unschedulable")
+    await store.reported([(report.run.run_id, report.version) for report in await store.reports(1000)])
     again = await store.rescue(hand.runner, {"type": "RunnerLost", "message": "gone"})
     assert await noted(store, run) == [None]
+    assert await reported(store, run) == (0, "")
     assert not await store.note(hand.runner, claim.key, claim.attempt, "ImagePullBackOff")
     await heir.claim(again)
     assert await noted(store, run) == [None]
