@@ -58,7 +58,12 @@ class Sample:
         return self.file.parent / name if name else None
 
 
-def samples() -> list[Sample]:
+def samples(needs: str | None = None) -> list[Sample]:
+    """The samples that need nothing but Leat; with ``needs="pods"``, those that need a cluster with nodes."""
+    return [sample for sample in all_samples() if sample.stated("needs") == needs]
+
+
+def all_samples() -> list[Sample]:
     return [Sample(file, list(yaml.safe_load_all(file.read_text()))) for file in sorted(FOLDER.glob("*.yaml"))]
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-import structlog
 import uvloop
 from tests.support.queue import until
 from tests.support.steps import STEP, a_setup, a_step
@@ -18,6 +17,7 @@ from leat_engine.spec.kinds import Script
 from leat_runner.kinds import pipes
 from leat_runner.kinds.lifeline import Lifeline
 from leat_runner.kinds.script import ScriptKind
+from leat_runner.lines import LINE_BYTES
 
 
 @pytest.fixture(autouse=True)
@@ -195,15 +195,16 @@ async def test_a_missing_shell_is_named(monkeypatch, tmp_path):
     assert (error.type, error.message) == ("NotFound", "script.shell: 'bash' is not installed in this pool's image")
 
 
-async def test_lines_go_to_the_log_up_to_a_number_and_a_length():
-    with structlog.testing.capture_logs() as logs:
-        await run(f"echo hello; echo oops >&2; seq 1 {pipes.MAX_LINES + 10}; printf %5000s no-end >&2")
-    lines = [entry for entry in logs if entry["event"] == "script.output"]
-    assert {"event": "script.output", "log_level": "info", "stream": "stderr", "line": "oops"} in lines
-    assert sum(entry["stream"] == "stdout" for entry in lines) == pipes.MAX_LINES
-    assert max(len(entry["line"]) for entry in lines) == pipes.MAX_LINE
-    dropped = {"event": "script.output_dropped", "log_level": "warning", "stream": "stdout", "lines": 11}
-    assert dropped in logs
+async def test_what_a_script_prints_goes_to_the_steps_log_line_by_line():
+    lines = []
+    step = a_step(log=lambda stream, text: lines.append((stream, text)))
+    await KIND.execute(step, Script.model_validate({"run": "echo hello; echo oops >&2; printf %20000s x; printf end"}))
+    assert ("stdout", "hello") in lines
+    assert ("stderr", "oops") in lines
+    assert ("stdout", "x" + "end") not in lines
+    rest = [text for stream, text in lines if stream == "stdout" and text != "hello"]
+    assert "".join(rest) == " " * 19999 + "xend"
+    assert max(map(len, rest)) <= LINE_BYTES
 
 
 async def test_a_flood_of_output_without_line_ends_is_drained_with_bounded_memory():

@@ -69,3 +69,21 @@ def test_an_end_is_never_kept_waiting(start, gaps):
 def test_the_store_is_asked_often_after_something_happened_and_seldom_when_idle(quiet):
     assert 0.025 <= poll_interval(quiet) <= 1.0
     assert poll_interval(quiet) <= max(0.025, quiet / 50)
+
+
+def test_what_a_step_waits_for_is_told_promptly_and_so_is_that_it_does_not_any_more():
+    pace = Pace()
+    pace.told(Phase.RUNNING, 1, 0.0)
+    assert pace.due(Phase.RUNNING, 1, 0.1, "ImagePullBackOff") == 0.1
+    pace.told(Phase.RUNNING, 1, 0.1, "ImagePullBackOff")
+    assert pace.due(Phase.RUNNING, 1, 2.5) == 2.5
+
+
+def test_notes_that_change_all_the_time_are_told_no_faster_than_anything_else():
+    pace, told, now = Pace(), 0, 0.0
+    while now < 20:
+        if pace.due(Phase.RUNNING, 1, now, f"note at {now}") <= now:
+            pace.told(Phase.RUNNING, 1, now, f"note at {now}")
+            told += 1
+        now += 0.1
+    assert told <= 11

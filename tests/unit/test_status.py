@@ -285,3 +285,15 @@ def test_no_sensitive_text_is_left_anywhere(value, secret):
 @given(VALUES)
 def test_without_sensitive_inputs_nothing_is_redacted(value):
     assert Redaction.of(frozenset(), {"token": "x"}).value(value) == value
+
+
+def test_a_running_run_says_what_a_step_of_it_waits_for():
+    report = Report(1, record(), waiting_step=2, waiting="ImagePullBackOff: no such image")
+    status = run_status(report, plan("fetch", "build"))
+    assert status["message"] == "step build is waiting: ImagePullBackOff: no such image"
+    assert {each["message"] for each in status["conditions"]} == {status["message"]}
+
+
+def test_what_a_step_waits_for_is_no_news_of_a_run_that_ends():
+    report = Report(1, record(stopping=Phase.CANCELLED), waiting_step=2, waiting="Unschedulable")
+    assert run_status(report, plan("fetch", "build"))["message"] == "Ending as Cancelled"

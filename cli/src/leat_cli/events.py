@@ -27,7 +27,7 @@ def show_log(note: Note) -> None:
             mask_held,
             show,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         cache_logger_on_first_use=False,
     )
 
@@ -35,7 +35,7 @@ def show_log(note: Note) -> None:
 def line_of(level: str, event: Mapping[str, Any]) -> str | None:
     """Return the line for an event, or None for one that people need not see."""
     step = event.get("step")
-    if event["event"] == "script.output":
+    if event["event"] == "step.output":
         return f"{step}: {event['line']}" if step else str(event["line"])
     if level in {"debug", "info"}:
         return None

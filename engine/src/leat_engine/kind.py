@@ -4,8 +4,9 @@ A kind is two entry points of the same name: ``leat.specs`` gives the pydantic m
 and the operator need; ``leat.kinds`` gives the class that executes it, which only runners import.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -22,14 +23,45 @@ class Weight(StrEnum):
     CPU = "cpu"
 
 
+END_WORK = "leat: end the work"
+"""The message of a cancel that ends the step's work: the run was stopped, or a time limit has passed. A cancel without
+it only ends this runner's part: the runner leaves, or was declared dead, and another one goes on with the step."""
+
+
+def ends_work(cancel: BaseException) -> bool:
+    """Whether a caught `asyncio.CancelledError` ends the step's work, and not only this runner's part in it."""
+    return END_WORK in cancel.args
+
+
+class StepLog(Protocol):
+    """Takes what a step says, line by line. Bounded, masked, and never in the way: it neither waits nor fails."""
+
+    def __call__(self, stream: str, text: str, at: datetime | None = None) -> None:
+        """Keep one line of ``stream`` (`stdout` or `stderr`), said at ``at``, or now."""
+        ...
+
+
+def _unheard(stream: str, text: str, at: datetime | None = None) -> None:
+    """Nobody listens."""
+
+
+def _untold(text: str) -> None:
+    """Nobody is told."""
+
+
 @dataclass(frozen=True, slots=True)
 class StepContext:
     """What an attempt may know about itself.
 
     Attributes:
         idempotency_key: The same for all attempts of the step.
+        try_number: From 1; the same for attempts that went on with what a runner left behind, one more for each retry.
         resumed: True when the attempt was parked before and its time has come.
         timeout: Seconds this attempt may take, or None. The runner enforces it by cancelling ``execute``.
+        run_uid: Of the resource that stands for the run; "" without one.
+        log: Takes what the step says.
+        logged_until: Of a kind that outlives its runner: when the last line was said that the store has, or None.
+        note: Tells people what the step waits for, in one short sentence; "" when it does not wait any more.
     """
 
     key: StepKey
@@ -42,6 +74,11 @@ class StepContext:
     resumed: bool = False
     timeout: float | None = None
     traceparent: str = ""
+    try_number: int = 1
+    run_uid: str = ""
+    log: StepLog = _unheard
+    logged_until: datetime | None = None
+    note: Callable[[str], None] = _untold
 
 
 class Kind(Protocol):
@@ -50,6 +87,11 @@ class Kind(Protocol):
     One instance per runner. ``execute`` is cancelled on timeout, cancel and hand-back: it must clean up (kill process
     groups, close connections) and let `asyncio.CancelledError` through. It returns an outcome for what it expects to go
     wrong; an exception that escapes becomes an ``Internal`` error.
+
+    A kind whose work goes on without its runner, such as a Job in a cluster, has the class attribute
+    ``outlives_runner = True``. Its runner then leaves at once when it has to, and one that takes over finds the work by
+    ``idempotency_key`` and ``try_number``. Such a kind asks `ends_work` of the `asyncio.CancelledError` that it
+    catches: only then it ends the work, else it lets it be.
     """
 
     weight: ClassVar[Weight]
@@ -61,6 +103,11 @@ class Kind(Protocol):
     async def close(self) -> None:
         """Free what the kind holds; called once, when the runner stops."""
         ...
+
+
+def outlives_runner(kind: Kind | None) -> bool:
+    """Whether steps of the kind go on without the runner that began them."""
+    return bool(getattr(kind, "outlives_runner", False))
 
 
 SpecModels = Mapping[str, type[BaseModel]]

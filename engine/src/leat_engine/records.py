@@ -79,6 +79,7 @@ class RunRecord:
     Attributes:
         live: Steps that are ready, claimed or delayed.
         started_at: When it was accepted.
+        noted: Some step of it has waited for something: look at the notes of the running ones.
     """
 
     run_id: UUID
@@ -102,11 +103,16 @@ class RunRecord:
     skipped: int
     started_at: datetime
     finished_at: datetime | None
+    noted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class StepRecord:
-    """A step as people read it: its last attempt. ``attempt`` 0 means that it never became ready."""
+    """A step as people read it: its last attempt. ``attempt`` 0 means that it never became ready.
+
+    Attributes:
+        note: What it waits for while a runner has it, or None.
+    """
 
     key: StepKey
     state: State
@@ -117,6 +123,7 @@ class StepRecord:
     queued_at: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +140,48 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line that a step said. ``seq`` ascends within a run, in the order in which lines became readable.
+
+    Attributes:
+        step: The node of the plan.
+        stream: `stdout`, `stderr`, or `leat` for what the runner adds.
+    """
+
+    seq: int
+    at: datetime
+    scope: int
+    step: int
+    attempt: int
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewLine:
+    """A line on its way into the store, heard by ``runner``."""
+
+    runner: int
+    key: StepKey
+    attempt: int
+    at: datetime
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    """A run whose resource is behind the store. ``version`` goes back with `Store.reported`."""
+    """A run whose resource is behind the store. ``version`` goes back with `Store.reported`.
+
+    Attributes:
+        waiting: A running step that waits for something, and for what; with ``waiting_step`` 0 there is none.
+    """
 
     version: int
     run: RunRecord
     failures: tuple[StepRecord, ...] = field(default=())
+    waiting_step: int = 0
+    waiting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +202,7 @@ class Claim:
         broken_off: Earlier attempts that ended with their runner; lost: of these, with a dead one.
         resumed: It was parked before, and its time has come.
         live: Live steps of the run; done: steps of the run that are over.
+        uid: Of the resource that stands for the run.
     """
 
     key: StepKey
@@ -180,6 +224,7 @@ class Claim:
     stopping: Phase | None
     error: Mapping[str, Any] | None
     done: int
+    uid: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

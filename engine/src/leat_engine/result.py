@@ -64,7 +64,11 @@ class ErrorType(StrEnum):
     HTTP_STATUS = "HttpStatus"  # the answer's status is not an expected one
     CONNECTION = "Connection"  # no answer: DNS, TCP, TLS or a closed connection
     TIMEOUT = "Timeout"  # `timeout`, `deadline` or the run's `timeout` passed
-    EXIT_CODE = "ExitCode"  # a script ended with another code than 0
+    EXIT_CODE = "ExitCode"  # a script or container ended with another code than 0
+    OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
+    EVICTED = "Evicted"  # a container's pod was evicted, preempted or deleted, or its node was lost
+    NOT_STARTED = "NotStarted"  # a container's pod could not begin in time; the reason says why
+    KUBERNETES = "Kubernetes"  # the API server refuses a container's Job; the reason is its own
     EXPRESSION = "Expression"  # an expression could not be evaluated
     INVALID = "Invalid"  # evaluated fields are not what the kind takes
     TOO_LARGE = "TooLarge"  # an output or an answer is over its limit

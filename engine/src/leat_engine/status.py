@@ -85,7 +85,8 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
     redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs)
     phase = shown_phase(run)
     output, note = _output(run, redaction)
-    message = bounded(_message(run, phase, redaction) + note, MESSAGE_CHARS)
+    waiting = _waiting(report, phase, plan, redaction)
+    message = bounded(waiting or _message(run, phase, redaction) + note, MESSAGE_CHARS)
     generation = max(generation, run.generation)
     done = run.succeeded + run.failed + run.skipped
     begun = begun_at(run.run_id)
@@ -231,6 +232,14 @@ def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str
     if run.stopping is not None:
         return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
     return _LIVE_MESSAGES[phase]
+
+
+def _waiting(report: "Report", phase: Phase, plan: Plan | None, redaction: Redaction | None) -> str:
+    """What a running step of a running run waits for, or nothing."""
+    if phase is not Phase.RUNNING or report.run.stopping is not None or not report.waiting_step:
+        return ""
+    name = str(report.waiting_step) if plan is None else plan.steps[report.waiting_step].name
+    return f"step {name} is waiting: {_shown(report.waiting, redaction)}"
 
 
 def _output(run: "RunRecord", redaction: Redaction | None) -> tuple[Any, str]:

@@ -34,6 +34,7 @@ class RunView:
     workflow: str = ""
     priority: int = 0
     traceparent: str = ""
+    uid: str = ""
     complete: bool = False
     stopping: Phase | None = None
     interrupted: bool = False

@@ -30,21 +30,27 @@ class Pace:
 
     Attributes:
         not_before: Nothing but the end, a new spec or a notable phase is told earlier than this.
+        waiting: What a step was told to wait for.
+        news_not_before: What a step waits for is told no earlier than this.
     """
 
     not_before: float = 0.0
     interval: float = FIRST_INTERVAL
     phase: Phase | None = None
     generation: int = 0
+    waiting: str = ""
+    news_not_before: float = 0.0
 
-    def due(self, phase: Phase, generation: int, now: float) -> float:
-        """When to tell that the run is in ``phase`` and that ``generation`` of its spec was seen."""
+    def due(self, phase: Phase, generation: int, now: float, waiting: str = "") -> float:
+        """When to tell the run's ``phase``, that ``generation`` of its spec was seen, and what a step waits for."""
         if phase.done:
             return now
         if self.phase is not None:
             noted = phase is not self.phase and bool({phase, self.phase} & _NOTABLE)
             if noted or generation > self.generation:
                 return now
+            if waiting != self.waiting:
+                return max(now, min(self.not_before, self.news_not_before))
         return max(now, self.not_before)
 
     def stage(self, phase: Phase) -> Stage:
@@ -53,9 +59,11 @@ class Pace:
             return Stage.FINAL
         return Stage.FIRST if self.phase is None else Stage.PROGRESS
 
-    def told(self, phase: Phase, generation: int, now: float) -> None:
+    def told(self, phase: Phase, generation: int, now: float, waiting: str = "") -> None:
         """Remember what was told."""
         self.phase, self.generation = phase, generation
+        if waiting != self.waiting:
+            self.waiting, self.news_not_before = waiting, now + FIRST_INTERVAL
         self.not_before = now + self.interval
         self.interval = min(self.interval * 2, LONGEST_INTERVAL)
 

@@ -104,8 +104,10 @@ class Reporter:
         run = await self._store.run(run_id)
         if run is None or run.uid is None or (run.phase.done and self.settled(run.uid) and not again):
             return
-        failed = [step for step in await self._store.steps(run_id) if step.state is State.FAILED] if run.failed else []
-        self._take(Report(0, run, tuple(failed[:FAILURES])))
+        steps = await self._store.steps(run_id) if run.failed or run.noted else []
+        failed = [step for step in steps if step.state is State.FAILED]
+        waiting = next(((step.key.step, step.note) for step in steps if step.note), (0, ""))
+        self._take(Report(0, run, tuple(failed[:FAILURES]), *waiting))
         self._wake()
 
     def settled(self, uid: str) -> bool:
@@ -149,7 +151,7 @@ class Reporter:
         self._moved = now
         if run.phase.done:
             self._ending.add(run.run_id)
-        self._schedule(run.run_id, tracked, tracked.pace.due(shown_phase(run), tracked.generation, now))
+        self._schedule(run.run_id, tracked, _due(tracked, report, now))
 
     def _start_due(self, group: asyncio.TaskGroup) -> None:
         """Send what is due, no more at a time than the patcher does: the others may still be replaced."""
@@ -192,7 +194,7 @@ class Reporter:
         phase, now = shown_phase(sent.run), time.monotonic()
         if outcome is Patched.DONE:
             metrics.REPORTED.labels(tracked.pace.stage(phase)).inc()
-            tracked.pace.told(phase, max(tracked.generation, sent.run.generation), now)
+            tracked.pace.told(phase, max(tracked.generation, sent.run.generation), now, sent.waiting)
         if phase.done:
             self._settle(tracked.ref.uid)
             self._runs.pop(run_id, None)
@@ -201,7 +203,7 @@ class Reporter:
         elif outcome is Patched.GONE:
             self._inbox.put(Absent(tracked.ref, run_id))
         if tracked.latest is not None:
-            self._schedule(run_id, tracked, tracked.pace.due(shown_phase(tracked.latest.run), tracked.generation, now))
+            self._schedule(run_id, tracked, _due(tracked, tracked.latest, now))
 
     async def _plan(self, tracked: Tracked) -> Plan | None:
         if tracked.latest is None:
@@ -251,6 +253,10 @@ class Reporter:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._woken.wait()
+
+
+def _due(tracked: Tracked, report: Report, now: float) -> float:
+    return tracked.pace.due(shown_phase(report.run), tracked.generation, now, report.waiting)
 
 
 def _pending(run: NewRun) -> RunRecord:

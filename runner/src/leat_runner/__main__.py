@@ -16,7 +16,6 @@ from leat_engine.logs import configure
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.store import Store
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
-from leat_runner.kubernetes import Kubernetes
 from leat_runner.secrets import installed, mask_held
 from leat_runner.settings import RunnerSettings
 from leat_runner.work import Runner, RunnerOptions
@@ -32,7 +31,8 @@ async def serve(settings: RunnerSettings) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
-    kinds, secrets = load_kinds(KindSetup(KindSettings())), installed(Kubernetes())
+    setup = KindSetup(KindSettings())
+    kinds, secrets = load_kinds(setup), installed(setup.kubernetes)
     store = await _connected(settings.database_url.get_secret_value())
     queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
     await queue.start()

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,13 +17,15 @@ from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.expression import SECRETS, Held
 from leat_engine.job import ROOT_SCOPE, StepKey, effect_key
-from leat_engine.kind import Kind, StepContext
+from leat_engine.kind import END_WORK, Kind, StepContext, outlives_runner
 from leat_engine.plan import PlanStep
 from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
+from leat_runner.logs import AttemptLog
 from leat_runner.secrets import SecretError, SecretReader, holding, masked
+from leat_runner.voice import Mask, Voice
 
 MAX_LOST = 3
 """Runners that may die under a step before it counts as what kills them."""
@@ -37,6 +40,7 @@ class Attempt:
     Attributes:
         broken_off: Earlier attempts that ended with their runner, and are not held against the step.
         lost: Of these, attempts whose runner died: a few of them are.
+        logged_until: When the last line was said that the store has of work that outlived its runner.
     """
 
     view: RunView
@@ -46,6 +50,7 @@ class Attempt:
     broken_off: int = 0
     lost: int = 0
     resumed: bool = False
+    logged_until: datetime | None = None
 
     @property
     def key(self) -> StepKey:
@@ -53,19 +58,28 @@ class Attempt:
         return StepKey(self.view.run_id, ROOT_SCOPE, self.node.id)
 
 
-async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind], secrets: SecretReader) -> Ended | Late:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a runner carries attempts out with."""
+
+    kinds: Mapping[str, Kind]
+    secrets: SecretReader
+    voice: Voice
+
+
+async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
     """Do the step, once, and tell what to write. Results that its expressions read are in the view."""
     view, node = attempt.view, attempt.node
     if view.stopping is not None and node.id:
         return _ended(attempt, cancelled(view))
-    if attempt.lost >= MAX_LOST:
+    if attempt.lost >= MAX_LOST and not outlives_runner(means.kinds.get(node.kind)):
         message = f"{attempt.lost} runners died while they ran it; it is not tried again"
         return _ended(attempt, failed(StepError(ErrorType.RUNNER_LOST, message, retriable=False)))
     now = datetime.now(UTC)
     result = admit(view, node, {}, now)
     if result is not None:
         return _ended(attempt, result)
-    outcome = await _perform(attempt, kinds, secrets, now)
+    outcome = await _perform(attempt, means, now)
     match outcome:
         case Succeeded(output):
             return _ended(attempt, _bounded(output))
@@ -76,19 +90,19 @@ async def carry_out(attempt: Attempt, kinds: Mapping[str, Kind], secrets: Secret
             return _again_or_over(attempt, error)
 
 
-async def _perform(attempt: Attempt, kinds: Mapping[str, Kind], secrets: SecretReader, now: datetime) -> Outcome:
+async def _perform(attempt: Attempt, means: Means, now: datetime) -> Outcome:
     node = attempt.node
-    kind = kinds.get(node.kind)
+    kind = means.kinds.get(node.kind)
     if kind is None:
-        known = ", ".join(sorted(kinds))
+        known = ", ".join(sorted(means.kinds))
         message = f"this pool cannot run kind '{node.kind}'; it has: {known}"
         return Failed(StepError(ErrorType.NOT_FOUND, message, retriable=False))
     seconds, what = _limit(attempt, now)
-    trial = _Trial(attempt, kind, seconds, now)
+    trial = _Trial(attempt, kind, means.voice, seconds, now)
     try:
-        async with asyncio.timeout(seconds):
-            return await (trial.discreetly(secrets) if node.secrets else trial.plainly())
-    except TimeoutError:
+        with _within(seconds):
+            return await (trial.discreetly(means.secrets) if node.secrets else trial.plainly())
+    except _Late:
         return Failed(StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout"))
 
 
@@ -98,6 +112,7 @@ class _Trial:
 
     attempt: Attempt
     kind: Kind
+    voice: Voice
     seconds: float | None
     now: datetime
 
@@ -107,7 +122,7 @@ class _Trial:
             fields = self._evaluated(None)
         except ExpressionError as error:
             return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
-        return await self._execute(fields)
+        return await self._execute(fields, None)
 
     async def discreetly(self, secrets: SecretReader) -> Outcome:
         """The same with secrets: they are read first, and nothing of them comes out. The only place that masks."""
@@ -120,21 +135,25 @@ class _Trial:
             return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
         redactor = Redactor([*held.values.values(), *held.results])
         with holding(redactor):
-            return masked(await self._execute(fields), redactor)
+            return masked(await self._execute(fields, redactor.text), redactor)
 
     def _evaluated(self, held: Held | None) -> Any:
         view, node = self.attempt.view, self.attempt.node
         bound = {} if node.fields.constant else view.bindings(node.reads, {}, self.now)
         return node.fields.evaluate(bound if held is None else {**bound, SECRETS: held})
 
-    async def _execute(self, fields: Any) -> Outcome:
+    async def _execute(self, fields: Any, mask: Mask | None) -> Outcome:
+        attempt = self.attempt
+        said = self.voice.log(attempt.key, attempt.node.name, attempt.number, mask)
         try:
             model = self._checked(fields)
-            return model if isinstance(model, Failed) else await self.kind.execute(self._context(), model)
+            return model if isinstance(model, Failed) else await self.kind.execute(self._context(said, mask), model)
         except Exception as error:
             log.exception("step_defect")
             tail = traceback.format_exception_only(error)[-1].strip()
             return Failed(StepError(ErrorType.INTERNAL, tail))
+        finally:
+            await said.close()
 
     def _checked(self, fields: Any) -> BaseModel | Failed:
         node = self.attempt.node
@@ -143,7 +162,7 @@ class _Trial:
         except ValidationError as error:
             return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
 
-    def _context(self) -> StepContext:
+    def _context(self, said: AttemptLog, mask: Mask | None) -> StepContext:
         attempt, view = self.attempt, self.attempt.view
         return StepContext(
             key=attempt.key,
@@ -156,7 +175,42 @@ class _Trial:
             resumed=attempt.resumed,
             timeout=self.seconds,
             traceparent=view.traceparent,
+            try_number=attempt.number - attempt.broken_off,
+            run_uid=view.uid,
+            log=said,
+            logged_until=attempt.logged_until,
+            note=self.voice.note(attempt.key, attempt.number, mask),
         )
+
+
+class _Late(Exception):
+    """The attempt took longer than it may."""
+
+
+@contextmanager
+def _within(seconds: float | None) -> Iterator[None]:
+    """`asyncio.timeout`, with a cancel that tells the kind to end its work; raises `_Late`. None: there is no limit."""
+    if seconds is None:
+        yield
+        return
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  we run in one
+    before, passed = task.cancelling(), False
+
+    def cut() -> None:
+        nonlocal passed
+        passed = True
+        task.cancel(END_WORK)
+
+    timer = asyncio.get_running_loop().call_later(seconds, cut)
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if passed and task.uncancel() <= before:
+            raise _Late from error
+        raise
+    finally:
+        timer.cancel()
 
 
 def _limit(attempt: Attempt, now: datetime) -> tuple[float | None, str]:

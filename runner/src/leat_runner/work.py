@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -15,19 +15,20 @@ from leat_engine.commit import Committer, Ended, Late
 from leat_engine.decide import failed
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey
-from leat_engine.kind import Kind
+from leat_engine.kind import END_WORK, Kind, outlives_runner
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Queue
 from leat_engine.records import Delayed, Interrupted
 from leat_engine.result import ErrorType, Result, StepError
 from leat_engine.store import Store
 from leat_engine.view import UNLOADED, RunView
-from leat_runner.attempt import Attempt, cancelled, carry_out
+from leat_runner.attempt import Attempt, Means, cancelled, carry_out
 from leat_runner.claims import INLINE, Claims
 from leat_runner.desk import Desk, forever, persistently
 from leat_runner.secrets import SecretReader
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
+from leat_runner.voice import Voice
 
 WAKE_BATCH = 200
 NO_SECRETS = SecretReader([])
@@ -67,12 +68,13 @@ class Runner:
         secrets: SecretReader = NO_SECRETS,
     ) -> None:
         self.options = options
-        self._secrets = secrets
         self._store = store
         self._kinds = kinds
         self._desk = Desk(Slots(options.slots, options.cpu_slots), kinds)
         self._claims = Claims(self._desk, store, queue, options.pool, self._execute)
         self._timers = Timers(self._wake)
+        self._voice = Voice(store)
+        self._means = Means(kinds, secrets, self._voice)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
 
@@ -91,14 +93,21 @@ class Runner:
     async def start(self) -> None:
         """Register, and begin to take work. Needs Postgres, does not need the broker."""
         await self._enlist()
+        self._voice.start()
         loops = (self._claims.loop, self._heartbeat, self._timers.loop)
         self._loops = [asyncio.create_task(forever(loop)) for loop in loops]
 
     async def stop(self) -> None:
-        """Take nothing more, finish what runs within the grace period, hand the rest on."""
+        """Take nothing more, finish what runs within the grace period, hand the rest on.
+
+        What goes on without this runner is handed on at once.
+        """
         self._desk.draining = True
         await self._claims.pause()
         tasks = self._desk.tasks
+        for key, task in list(tasks.items()):
+            if outlives_runner(self._kinds.get(self._desk.views[key.run_id].plan.steps[key.step].kind)):
+                task.cancel()
         try:
             async with asyncio.timeout(self.options.grace):
                 while tasks:
@@ -109,6 +118,7 @@ class Runner:
             log.warning("drain_cut", runner=self.id, steps=len(tasks))
         await _ended([*self._loops, *tasks.values()])
         await self._committer.stop()
+        await self._voice.stop()
         try:
             await self._claims.publish(await self._store.retire(self.id))
         except StoreUnavailable as error:
@@ -116,13 +126,14 @@ class Runner:
         await self._claims.finish()
         for kind in self._kinds.values():
             await kind.close()
-        await self._secrets.close()
+        await self._means.secrets.close()
         log.info("runner_stopped", runner=self.id)
 
     async def _enlist(self) -> None:
         self._desk.runner = await self._store.register(self.options.name, self.options.pool, self.options.slots)
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
+        self._voice.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -146,7 +157,10 @@ class Runner:
             missing = view.missing(node, {})
             if missing or (node.id == END and not view.complete):
                 await self._learn(attempt, missing)
-            return await carry_out(attempt, self._kinds, self._secrets)
+            if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
+                until = await persistently("logged_until", lambda: self._store.logged_until(attempt.key))
+                attempt = replace(attempt, logged_until=until)
+            return await carry_out(attempt, self._means)
         except Exception as error:
             log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
@@ -240,7 +254,7 @@ class Runner:
         view.stopping, view.error, view.interrupted = interrupted.stopping, interrupted.error, True
         for key, task in self._desk.tasks.items():
             if key.run_id == interrupted.run_id and key.step != END:
-                task.cancel()
+                task.cancel(END_WORK)
 
     async def _wake(self) -> None:
         try:

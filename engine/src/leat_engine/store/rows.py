@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 
 from leat_engine.job import Job, StepKey, dumps, traceparent_of
-from leat_engine.records import AttemptRecord, Claim, NewRun, Revision, RunRecord, StepRecord
+from leat_engine.records import AttemptRecord, Claim, LogLine, NewRun, Revision, RunRecord, StepRecord
 from leat_engine.result import Phase, State
 from leat_engine.store.writes import Outcome, Written
 
@@ -102,6 +102,7 @@ def claim_of(row: asyncpg.Record) -> Claim:
         stopping=None if row["stopping"] is None else Phase(row["stopping"]),
         error=json_of(row["error"]),
         done=row["done"],
+        uid=row["uid"],
     )
 
 
@@ -130,6 +131,7 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         skipped=row["skipped"],
         started_at=row["created_at"],
         finished_at=row["finished_at"],
+        noted=row["noted"],
     )
 
 
@@ -145,6 +147,7 @@ def step_of(row: asyncpg.Record) -> StepRecord:
         queued_at=row["queued_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        note=row["note"] if row["state"] == State.CLAIMED else None,
     )
 
 
@@ -159,6 +162,11 @@ def attempt_of(row: asyncpg.Record) -> AttemptRecord:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
+
+
+def line_of(row: asyncpg.Record) -> LogLine:
+    """A row of `log`."""
+    return LogLine(row["seq"], row["at"], row["scope"], row["step_id"], row["attempt"], row["stream"], row["text"])
 
 
 def revision_of(row: asyncpg.Record) -> Revision:

@@ -11,7 +11,7 @@ from leat_engine.store.access import connecting
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 
-PARTITIONED = {"run": 85, "step": 70, "attempt": 100}
+PARTITIONED = {"run": 85, "step": 70, "attempt": 100, "log": 100}
 """Tables split by month on the UUIDv7, with their fillfactor: room for the updates that keep a row on its page."""
 
 MONTHS_AHEAD = 1
@@ -78,15 +78,17 @@ async def check(connection: Connection) -> None:
 async def add_months(connection: Connection, now: datetime) -> None:
     """Make sure that the partitions of this month and the next ones exist, and one for what is outside all months.
 
-    A month that has rows there already stays there: Postgres makes no partition for rows that are elsewhere.
+    A month that has rows there already stays there: Postgres makes no partition for rows that are elsewhere. A table
+    that came with an upgrade gets the months that the others have.
     """
+    months = {*months_from(now, MONTHS_AHEAD + 1), *(_month(name) for name in await _months(connection))}
     for table, fillfactor in PARTITIONED.items():
         key = "id" if table == "run" else "run_id"
         await connection.execute(
             f"create table if not exists leat.{table}_other partition of leat.{table} default"
             f" with (fillfactor = {fillfactor})"
         )
-        for month in months_from(now, MONTHS_AHEAD + 1):
+        for month in sorted(months):
             low, high = month, following(month)
             early = f"select from leat.{table}_other where {key} >= '{bound(low)}' and {key} < '{bound(high)}'"
             if await connection.fetchval(f"select exists ({early})"):
@@ -105,13 +107,14 @@ async def drop_months(connection: Connection, before: datetime) -> list[str]:
     """
     dropped = []
     for name in await _months(connection):
-        if following(datetime.strptime(name, MONTH).replace(tzinfo=UTC)) > before:
+        if following(_month(name)) > before:
             continue
         async with connection.transaction():
             await connection.execute("set local lock_timeout = '2s'")
             alive = f"select exists (select from leat.run_{name} where finished_at is null)"  # noqa: S608  our own names
             if not await connection.fetchval(alive):
-                await connection.execute(f"drop table {', '.join(f'leat.{table}_{name}' for table in PARTITIONED)}")
+                parts = ", ".join(f"leat.{table}_{name}" for table in PARTITIONED)
+                await connection.execute(f"drop table if exists {parts}")
                 dropped.append(name)
     return dropped
 
@@ -122,6 +125,10 @@ async def _months(connection: Connection) -> list[str]:
         " where i.inhparent = 'leat.run'::regclass and c.relname <> 'run_other'"
     )
     return sorted(row["name"].removeprefix("run_") for row in rows)
+
+
+def _month(name: str) -> datetime:
+    return datetime.strptime(name, MONTH).replace(tzinfo=UTC)
 
 
 def months_from(now: datetime, count: int) -> list[datetime]:

@@ -18,6 +18,8 @@ from leat_engine.records import (
     Dead,
     Delayed,
     Interrupted,
+    LogLine,
+    NewLine,
     NewRun,
     Report,
     Revision,
@@ -36,6 +38,7 @@ from leat_engine.store.rows import (
     job_of,
     json_of,
     key_columns,
+    line_of,
     revision_of,
     root_jobs,
     run_of,
@@ -188,11 +191,64 @@ class Store:
         if troubled:
             for row in await self._fetch("failures", troubled, FAILURES_SHOWN):
                 failures.setdefault(row["run_id"], []).append(step_of(row))
-        return [Report(row["version"], run_of(row), tuple(failures.get(row["id"], ()))) for row in rows]
+        return [
+            Report(
+                row["version"],
+                run_of(row),
+                tuple(failures.get(row["id"], ())),
+                row["waiting_step"] or 0,
+                row["waiting"] or "",
+            )
+            for row in rows
+        ]
 
     async def reported(self, done: Sequence[tuple[UUID, int]]) -> None:
         """The resources of these runs have caught up with these versions of their reports."""
         await self._fetch("reported", [run_id for run_id, _ in done], [version for _, version in done])
+
+    # -- what steps say -------------------------------------------------------------------------------------------
+
+    async def note(self, runner: int, key: StepKey, attempt: int, text: str | None) -> bool:
+        """Tell what a step waits for, or None when it does not any more; False when the step is not the runner's."""
+        rows = await self._fetch("note", runner, key.run_id, key.scope, key.step, attempt, text)
+        return bool(rows[0]["said"])
+
+    async def write_logs(self, lines: Sequence[NewLine]) -> None:
+        """Keep lines that steps said, in this order; those of runners that were declared dead are left out.
+
+        Texts hold no NUL.
+        """
+        await self._fetch(
+            "write_logs",
+            [line.key.run_id for line in lines],
+            [line.key.scope for line in lines],
+            [line.key.step for line in lines],
+            [line.attempt for line in lines],
+            [line.at for line in lines],
+            [line.stream for line in lines],
+            [line.text for line in lines],
+            [line.runner for line in lines],
+        )
+
+    async def logs(
+        self,
+        run_id: UUID,
+        *,
+        step: int | None = None,
+        attempt: int | None = None,
+        after: int | None = None,
+        limit: int = 1000,
+    ) -> list[LogLine]:
+        """What the steps of a run said, behind the line with the ``seq`` ``after``.
+
+        Who goes on behind the last line of an answer misses none.
+        """
+        return [line_of(row) for row in await self._fetch("logs", run_id, step, attempt, after or 0, limit)]
+
+    async def logged_until(self, key: StepKey) -> datetime | None:
+        """When the last line was said that the store has of a step, or None."""
+        at: datetime | None = (await self._fetch("logged_until", key.run_id, key.scope, key.step))[0]["at"]
+        return at
 
     # -- runners --------------------------------------------------------------------------------------------------
 

@@ -1,18 +1,13 @@
-"""An output of a process, drained with bounded memory: lines go to the log, the tail is kept for the error."""
+"""An output of a process, drained with bounded memory: lines go to the step's log, the tail is kept for the error."""
 
 import asyncio
 import os
 
-import structlog
-
-log = structlog.get_logger(__name__)
+from leat_engine.kind import StepLog
+from leat_runner.lines import Lines
 
 TAIL = 4096
 """Bytes kept from the end."""
-
-MAX_LINE = 2048
-MAX_LINES = 1000
-"""What one output may put into the log; the rest is counted."""
 
 
 class Output(asyncio.Protocol):
@@ -26,20 +21,20 @@ class Output(asyncio.Protocol):
         closed: Done when nobody can write any more.
     """
 
-    def __init__(self, stream: str, fd: int) -> None:
+    def __init__(self, stream: str, log: StepLog, fd: int) -> None:
         self._stream = stream
+        self._log = log
         self._tail = b""
-        self._line = b""
-        self._lines = 0
+        self._lines = Lines()
         self._transport: asyncio.BaseTransport | None = None
         self.fd = fd
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @classmethod
-    async def open(cls, stream: str) -> "Output":
+    async def open(cls, stream: str, log: StepLog) -> "Output":
         """Make the pipe and begin to read; not to be cancelled. ``stream`` is the name in the log."""
         reading, writing = os.pipe()
-        output = cls(stream, writing)
+        output = cls(stream, log, writing)
         await asyncio.get_running_loop().connect_read_pipe(lambda: output, os.fdopen(reading, "rb", 0))
         return output
 
@@ -64,25 +59,12 @@ class Output(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what was written."""
         self._tail = (self._tail + data[-TAIL:])[-TAIL:]
-        if self._lines >= MAX_LINES:
-            self._lines += data.count(b"\n")
-            return
-        *lines, rest = (self._line + data).split(b"\n")
-        for line in lines:
-            self._write(line)
-        # A line without an end must not grow for ever.
-        self._line = rest[:MAX_LINE]
+        for line in self._lines.feed(data):
+            self._log(self._stream, line)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
         """Nobody holds the writing end any more, or the reader left."""
-        if self._line:
-            self._write(self._line)
-        if self._lines > MAX_LINES:
-            log.warning("script.output_dropped", stream=self._stream, lines=self._lines - MAX_LINES)
+        for line in self._lines.end():
+            self._log(self._stream, line)
         if not self.closed.done():
             self.closed.set_result(None)
-
-    def _write(self, line: bytes) -> None:
-        self._lines += 1
-        if self._lines <= MAX_LINES:
-            log.info("script.output", stream=self._stream, line=line[:MAX_LINE].decode(errors="replace"))

@@ -129,8 +129,8 @@ async def _start(step: StepContext, fields: Script, workspace: Workspace) -> Run
     workspace.fill(fields.run, fields.stdin)
     outputs: list[Output] = []
     try:
-        outputs.append(await Output.open("stdout"))
-        outputs.append(await Output.open("stderr"))
+        outputs.append(await Output.open("stdout", step.log))
+        outputs.append(await Output.open("stderr", step.log))
         # stdin is a file and not a pipe, so that a script which never reads it blocks nobody.
         with workspace.stdin.open("rb") as stdin:
             process = await asyncio.create_subprocess_exec(

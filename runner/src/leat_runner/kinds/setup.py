@@ -1,12 +1,14 @@
 """What kinds are given when the runner starts: the settings that belong to them, and the clock."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from leat_runner.kubernetes import Kubernetes
 
 Clock = Callable[[], datetime]
 """Says what time it is, aware, in UTC. An argument, so that tests and simulations own the time."""
@@ -28,6 +30,10 @@ class KindSettings(BaseSettings):
     http_private_networks: bool = Field(
         default=True, description="Whether http steps may reach private, loopback, link-local and metadata addresses."
     )
+    image: str = Field(
+        default="",
+        description="Image of this runner's pod; container steps with `outputFrom: file` read the output in it.",
+    )
     script_grace: float = Field(
         default=5.0, gt=0, description="Seconds a cancelled script has between SIGTERM and SIGKILL."
     )
@@ -44,3 +50,4 @@ class KindSetup:
 
     settings: KindSettings
     clock: Clock = utc_now
+    kubernetes: Kubernetes = field(default_factory=Kubernetes)

@@ -13,7 +13,7 @@ with me as materialized (
   delete from leat.ready d using wanted w
   where d.run_id = w.run_id and d.scope = w.scope and d.step_id = w.step_id
 ), won as (
-  update leat.step s set state = 2, runner = $1,
+  update leat.step s set state = 2, runner = $1, note = null,
     started_at = case when s.parked_until is null then now() else s.started_at end  -- a parked attempt goes on
   from wanted w
   where s.run_id = w.run_id and s.scope = w.scope and s.id = w.step_id and s.attempt = w.attempt and s.state = 1
@@ -21,6 +21,6 @@ with me as materialized (
 ), held as (
   insert into leat.hold (run_id, runner) select distinct run_id, $1::int from won on conflict do nothing
 )
-select w.*, r.namespace, r.name, r.workflow, r.revision, r.inputs, r.priority, r.traceparent, r.live, r.stopping, r.error,
+select w.*, r.namespace, r.name, r.workflow, r.revision, r.inputs, r.priority, r.traceparent, r.live, r.stopping, r.error, r.uid,
   r.succeeded + r.failed + r.skipped as done
 from won w join leat.run r on r.id = w.run_id;

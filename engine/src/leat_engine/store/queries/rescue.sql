@@ -4,7 +4,7 @@ with h as (
   delete from leat.hold where (run_id, runner) in (select run_id, runner from leat.hold where runner = $1 order by run_id limit $3)
   returning run_id
 ), r as materialized (
-  select r.id, r.priority, r.suspended and r.stopping is null as suspended from leat.run r join h on h.run_id = r.id order by r.id for no key update of r
+  select r.id, r.priority, r.suspended and r.stopping is null as suspended, r.noted and r.uid is not null as told from leat.run r join h on h.run_id = r.id order by r.id for no key update of r
 ), claimed as materialized (
   select s.run_id, s.scope, s.id, s.attempt, s.queued_at, s.started_at
   from r join leat.step s on s.run_id = r.id and s.state = 2 and s.runner = $1
@@ -21,6 +21,9 @@ with h as (
   select a.run_id, a.scope, a.id, a.attempt, w.pool, r.priority, r.suspended
   from again a join r on r.id = a.run_id, (select pool from leat.runner where id = $1) w
   returning run_id, scope, step_id, attempt, pool, priority, suspended
+), behind as (                       -- what a step waited for is not known any more
+  insert into leat.report (run_id) select id from r where told
+  on conflict (run_id) do update set version = nextval('leat.report_version')
 )
 select (select count(*) from h) as runs, d.run_id, d.scope, d.step_id, d.attempt, d.pool, d.priority
 from (select 1) one left join rdy d on not d.suspended;

@@ -1,0 +1,361 @@
+"""The container kind on a real API server. There are no controllers and no nodes: the test does what they would."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from tests.support.cut import a_wire
+from tests.support.pods import a_cluster, granted
+from tests.support.queue import until
+from tests.support.steps import a_setup, a_step
+
+from leat_engine.job import StepKey
+from leat_engine.kind import END_WORK
+from leat_engine.result import Failed, Succeeded
+from leat_engine.spec.container import Container
+from leat_runner.kinds import container as kind_module
+from leat_runner.kinds.container import ContainerKind
+from leat_runner.kinds.setup import KindSetup
+from leat_runner.kubernetes import Kubernetes
+
+
+@pytest.fixture
+def cluster(kubeconfig, namespace):
+    with a_cluster(kubeconfig, namespace) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def runner_kubeconfig(cluster, kubeconfig, tmp_path):
+    """A kubeconfig with the rights that the documentation tells to give, and no others."""
+    return granted(cluster, kubeconfig, tmp_path)
+
+
+@dataclass
+class Told:
+    """What a step told."""
+
+    lines: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Try:
+    """An attempt that goes on."""
+
+    task: "asyncio.Task[object]"
+    told: Told
+
+    async def noted(self, text):
+        await until(lambda: any(text in note for note in self.told.notes), 20, lambda: str(self.told.notes))
+
+    async def outcome(self):
+        async with asyncio.timeout(20):
+            return await self.task
+
+    async def cancelled(self, *message):
+        self.task.cancel(*message)
+        with pytest.raises(asyncio.CancelledError):
+            await self.task
+
+
+class Steps:
+    """Attempts of one step."""
+
+    def __init__(self, kind, namespace):
+        self.kind = kind
+        run = uuid4()
+        self._step = {"key": StepKey(run, 0, 1), "idempotency_key": f"{run}/0/1", "namespace": namespace, "timeout": 60}
+
+    def begin(self, kind=None, fields=None, attempt=1, try_number=1, run_uid=""):
+        told = Told()
+        step = a_step(
+            **self._step,
+            attempt=attempt,
+            try_number=try_number,
+            run_uid=run_uid,
+            log=lambda stream, text, at=None: told.lines.append(f"{stream} {text} {at or ''}".strip()),
+            note=told.notes.append,
+        )
+        model = Container.model_validate({"image": "busybox:1", **(fields or {})})
+        return Try(asyncio.create_task((kind or self.kind).execute(step, model)), told)
+
+
+@asynccontextmanager
+async def a_kind(kubeconfig):
+    setup = a_setup(image="leat-runner:1")
+    kind = ContainerKind(KindSetup(setup.settings, setup.clock, Kubernetes({"KUBECONFIG": str(kubeconfig)})))
+    try:
+        yield kind
+    finally:
+        await kind.close()
+
+
+@pytest.fixture
+async def step(runner_kubeconfig, namespace):
+    async with a_kind(runner_kubeconfig) as kind:
+        yield Steps(kind, namespace)
+
+
+async def the_job(cluster):
+    await until(lambda: len(cluster.jobs()) == 1, 20)
+    return cluster.jobs()[0]
+
+
+async def a_running_pod(cluster):
+    cluster.pod(await the_job(cluster))
+    cluster.becomes({"running": {"startedAt": "2026-03-01T12:00:00Z"}})
+
+
+async def a_pod_that_was_seen(cluster, one):
+    cluster.pod(await the_job(cluster))
+    cluster.becomes({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}, "Pending")
+    await one.noted("ImagePullBackOff")
+
+
+async def test_a_job_that_succeeds_gives_its_message_as_output(cluster, step):
+    one = step.begin()
+    await a_running_pod(cluster)
+    cluster.ends(0, '{"total": 3}')
+    assert await one.outcome() == Succeeded({"total": 3})
+    assert len(cluster.jobs()) == 1  # kept for a while, for people
+
+
+async def test_the_api_server_takes_every_field(cluster, step):
+    one = step.begin(
+        run_uid="8d1f2a54-0000-4000-8000-000000000000",
+        fields={
+            "command": ["sh", "-c", "true"],
+            "env": [
+                {"name": "A", "value": [1]},
+                {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k", "optional": True}}},
+                {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": 1}}},
+            ],
+            "envFrom": [{"secretRef": {"name": "s", "optional": True}}],
+            "resources": {"requests": {"cpu": 0.5}, "limits": {"cpu": 1, "memory": "1Gi"}},
+            "volumes": [
+                {"name": "a", "persistentVolumeClaim": {"claimName": "c"}},
+                {"name": "b", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+                {"name": "c", "secret": {"secretName": "s", "defaultMode": 256}},
+                {"name": "d", "projected": {"sources": [{"configMap": {"name": "m"}}]}},
+            ],
+            "volumeMounts": [{"name": "a", "mountPath": "/a", "subPath": "x"}],
+            "tolerations": [{"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 5}],
+            "securityContext": {"runAsUser": 1000, "fsGroup": 1000, "readOnlyRootFilesystem": True},
+            "outputFrom": "file",
+        },
+    )
+    job = await the_job(cluster)
+    assert job["metadata"]["ownerReferences"][0]["kind"] == "WorkflowRun"
+    await one.cancelled(END_WORK)
+
+
+async def test_a_job_that_the_api_server_refuses_fails_in_its_words(step):
+    outcome = await step.begin(fields={"resources": {"limits": {"memory": "much"}}}).outcome()
+    assert isinstance(outcome, Failed)
+    assert outcome.error.type == "Kubernetes"
+    assert not outcome.error.retriable
+    assert "quantities must match" in outcome.error.message
+
+
+async def test_a_step_that_is_cancelled_or_out_of_time_deletes_its_job(cluster, step):
+    one = step.begin()
+    await a_running_pod(cluster)
+    await one.cancelled(END_WORK)
+    assert cluster.jobs() == []
+
+
+async def test_a_runner_that_leaves_lets_the_job_be_and_another_one_goes_on_with_it(cluster, step, runner_kubeconfig):
+    one = step.begin()
+    job = await the_job(cluster)
+    await one.cancelled()
+    async with a_kind(runner_kubeconfig) as heir:
+        other = step.begin(heir, attempt=2, try_number=1)
+        await a_running_pod(cluster)
+        assert [each["metadata"]["uid"] for each in cluster.jobs()] == [job["metadata"]["uid"]]
+        cluster.ends(0, "done")
+        assert await other.outcome() == Succeeded("done")
+
+
+async def test_two_runners_that_follow_one_job_for_a_moment_do_not_disturb_each_other(cluster, step, runner_kubeconfig):
+    fenced = step.begin()
+    await a_running_pod(cluster)
+    async with a_kind(runner_kubeconfig) as heir:
+        owner = step.begin(heir, attempt=2, try_number=1)
+        await until(lambda: not owner.task.done() and len(cluster.jobs()) == 1, 5)
+        await fenced.cancelled()
+        cluster.ends(0, "done")
+        assert await owner.outcome() == Succeeded("done")
+
+
+async def test_a_job_that_ended_while_no_runner_looked_is_not_run_again(cluster, step):
+    one = step.begin()
+    await a_running_pod(cluster)
+    await one.cancelled()
+    cluster.ends(0, "done")
+    assert await step.begin(attempt=2, try_number=1).outcome() == Succeeded("done")
+    assert len(cluster.jobs()) == 1
+
+
+async def test_a_retry_makes_another_job(cluster, step):
+    one = step.begin()
+    await a_running_pod(cluster)
+    cluster.ends(3, reason="Error")
+    outcome = await one.outcome()
+    assert (outcome.error.type, outcome.error.details["exitCode"]) == ("ExitCode", 3)
+    again = step.begin(attempt=2, try_number=2)
+    await until(lambda: len(cluster.jobs()) == 2, 20)
+    await again.cancelled(END_WORK)
+    assert len(cluster.jobs()) == 1
+
+
+async def test_a_pod_that_waits_says_for_what_and_takes_it_back_when_it_runs(cluster, step):
+    one = step.begin()
+    cluster.pod(await the_job(cluster))
+    cluster.becomes({"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}, "Pending")
+    await one.noted("ImagePullBackOff: no such image")
+    cluster.becomes({"running": {"startedAt": "2026-03-01T12:00:00Z"}})
+    await until(lambda: one.told.notes[-1] == "", 20)
+    cluster.ends(0)
+    assert await one.outcome() == Succeeded()
+
+
+async def test_a_pod_that_no_node_takes_says_so(cluster, step):
+    one = step.begin()
+    cluster.pod(await the_job(cluster))
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
+    (pod,) = cluster.pods()
+    status = {"status": {"phase": "Pending", "conditions": [condition]}}
+    cluster._core.patch_namespaced_pod_status(pod["metadata"]["name"], cluster.namespace, status)
+    await one.noted("Unschedulable: 0/3 nodes")
+    await one.cancelled(END_WORK)
+
+
+async def test_a_job_without_a_pod_says_what_its_controller_says(cluster, step):
+    one = step.begin()
+    cluster.warns(await the_job(cluster), "FailedCreate", "pods is forbidden: exceeded quota: small")
+    await one.noted("FailedCreate: pods is forbidden: exceeded quota: small")
+    await one.cancelled(END_WORK)
+
+
+async def test_a_pod_that_does_not_begin_in_time_fails_with_its_reason_and_leaves_no_job(cluster, step):
+    one = step.begin(fields={"pendingTimeout": "1s"})
+    cluster.pod(await the_job(cluster))
+    cluster.becomes({"waiting": {"reason": "ErrImagePull", "message": "no such image"}}, "Pending")
+    error = (await one.outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("NotStarted", "ErrImagePull", True)
+    assert cluster.jobs() == []
+
+
+async def test_a_name_that_is_no_image_is_not_waited_for(cluster, step):
+    one = step.begin()
+    cluster.pod(await the_job(cluster))
+    cluster.becomes({"waiting": {"reason": "InvalidImageName", "message": "UPPER"}}, "Pending")
+    error = (await one.outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("NotStarted", "InvalidImageName", False)
+
+
+async def test_an_evicted_pod_is_worth_another_try(cluster, step):
+    one = step.begin()
+    await a_running_pod(cluster)
+    disrupted = {"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI", "message": "drain"}
+    ended = {"terminated": {"exitCode": 143, "reason": "Error"}}
+    cluster.becomes(ended, "Failed", conditions=[disrupted])
+    error = (await one.outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("Evicted", "EvictionByEvictionAPI", True)
+
+
+async def test_a_pod_that_somebody_deletes_is_worth_another_try(cluster, step):
+    one = step.begin()
+    await a_pod_that_was_seen(cluster, one)
+    cluster.remove_pod()
+    error = (await one.outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("Evicted", "PodDeleted", True)
+
+
+async def test_a_job_that_somebody_deletes_is_worth_another_try(cluster, step):
+    one = step.begin()
+    await a_pod_that_was_seen(cluster, one)
+    cluster.remove_job()
+    cluster.remove_pod()
+    error = (await one.outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("Evicted", "JobDeleted", True)
+
+
+async def test_the_clusters_own_deadline_is_a_timeout(cluster, step):
+    one = step.begin()
+    await a_pod_that_was_seen(cluster, one)
+    over = {"status": "True", "reason": "DeadlineExceeded", "message": "Job was active longer than specified deadline"}
+    cluster.job_becomes(
+        startTime="2026-03-01T12:00:00Z",
+        conditions=[{"type": "FailureTarget", **over}, {"type": "Failed", **over}],
+        failed=1,
+    )
+    cluster.remove_pod()
+    error = (await one.outcome()).error
+    assert (error.type, error.reason) == ("Timeout", "DeadlineExceeded")
+
+
+async def test_a_runner_without_a_cluster_says_what_it_lacks():
+    kind = ContainerKind(KindSetup(a_setup().settings, a_setup().clock, Kubernetes({})))
+    outcome = await kind.execute(a_step(), Container(image="busybox"))
+    assert (outcome.error.type, outcome.error.reason, outcome.error.retriable) == ("Kubernetes", "NoCluster", False)
+
+
+async def test_a_runner_without_rights_says_who_can_give_them(operator_kubeconfig, namespace):
+    async with a_kind(operator_kubeconfig) as kind:  # the operator may not make Jobs
+        error = (await Steps(kind, namespace).begin().outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("Kubernetes", "Forbidden", False)
+    assert "docs/how-to/containers.md" in error.message
+
+
+@pytest.fixture
+def known(runner_kubeconfig):
+    """The kubeconfig as data."""
+    return yaml.safe_load(Path(runner_kubeconfig).read_text())
+
+
+@pytest.fixture
+async def wired(known, tmp_path):
+    """A kind behind a wire that can be cut, and the wire."""
+    cluster = known["clusters"][0]["cluster"]
+    async with a_wire(int(cluster["server"].rpartition(":")[2])) as wire:
+        cluster["server"] = f"https://127.0.0.1:{wire.port}"
+        behind = tmp_path / "wired.kubeconfig"
+        behind.write_text(yaml.safe_dump(known))
+        async with a_kind(behind) as kind:
+            yield kind, wire
+
+
+async def test_an_api_server_that_is_away_is_waited_for_and_the_step_does_not_fail(cluster, wired, namespace):
+    kind, wire = wired
+    steps = Steps(kind, namespace)
+    await wire.cut()
+    one = steps.begin()
+    await one.noted("ApiServerAway")
+    await wire.mend()
+    await a_running_pod(cluster)
+    await until(lambda: one.told.notes[-1] == "", 20)
+    await wire.cut()
+    cluster.ends(0, "done while nobody looked")
+    await wire.mend()
+    assert await one.outcome() == Succeeded("done while nobody looked")
+    assert len(cluster.jobs()) == 1
+
+
+async def test_a_job_is_deleted_when_the_api_server_is_back_and_the_cancel_does_not_wait(
+    cluster, wired, namespace, monkeypatch
+):
+    monkeypatch.setattr(kind_module, "END_SECONDS", 0.1)
+    kind, wire = wired
+    one = Steps(kind, namespace).begin()
+    await a_running_pod(cluster)
+    await wire.cut()
+    await one.cancelled(END_WORK)
+    assert len(cluster.jobs()) == 1
+    await wire.mend()
+    await until(lambda: cluster.jobs() == [], 20)
