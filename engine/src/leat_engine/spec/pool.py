@@ -40,8 +40,8 @@ class Scaling(Model):
     """What the number of runners follows, between `min` and `max`."""
 
     metric: Literal["queue", "cpu", "external"] = "queue"
-    """`queue`: jobs that wait and jobs that are held, asked by KEDA; where KEDA is not installed, the CPU instead. `cpu`:
-    the runners' CPU. `external`: a metric that is named."""
+    """`queue`: jobs that wait and jobs that are held, asked by KEDA; where KEDA is not installed, the CPU instead.
+    `cpu`: the runners' CPU. `external`: a metric that is named."""
     queue_length: Annotated[int, Field(ge=1, le=1_000_000)] = 50
     """Waiting jobs per runner."""
     cpu_utilization: Annotated[int, Field(ge=1, le=1000)] = 70
@@ -88,8 +88,8 @@ class RunnerPoolSpec(Model):
     affinity: Object | None = None
     """Affinity, as in a pod."""
     topology_spread: Objects | None = None
-    """Topology spread constraints, as in a pod; without a `labelSelector`, the pool's. Spread over nodes and zones where
-    that can be, unless stated."""
+    """Topology spread constraints, as in a pod; without a `labelSelector`, the pool's. Spread over nodes and zones
+    where that can be, unless stated."""
     service_account_name: Text | None = None
     """Service account of the runners. Without one they get no token of the cluster."""
     volumes: Objects = Field(default_factory=list)
@@ -97,7 +97,7 @@ class RunnerPoolSpec(Model):
     volume_mounts: Objects = Field(default_factory=list)
     """Where the runner sees them, as in a container. `/tmp` is an empty directory unless something is mounted there."""
     termination_grace_period_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
-    """Time that a runner which has to go has to finish its steps. What is not finished by then begins anew elsewhere."""
+    """Time that a runner which is to go has for its steps. What is not finished by then begins anew elsewhere."""
     pod_labels: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
     """Further labels of the pods."""
     pod_annotations: Annotated[dict[str, str], Field(max_length=64)] = Field(default_factory=dict)
@@ -130,8 +130,10 @@ class RunnerPoolStatus(Model):
 
 
 class RunnerPool(Model):
-    """A pool of runners with one queue: `pool: NAME` of a workflow or a step names it. It belongs to the installation: the
-    operator makes runners of the pools in its own namespace only."""
+    """A pool of runners with one queue: `pool: NAME` of a workflow or a step names it.
+
+    It belongs to the installation: the operator makes runners of the pools in its own namespace only.
+    """
 
     api_version: Literal["leat.dev/v1alpha1"]
     kind: Literal["RunnerPool"]
