@@ -21,15 +21,20 @@ class Drift:
     def differs(self, key: Hashable, body: Body, shown: Body) -> bool:
         """Whether ``body`` has to be applied to what is ``shown`` now."""
         known = self._applied.get(key)
-        return known is None or known[0] != body or known[1] != projected(shown, body)
+        return known is None or known[0] != body or known[1] != _seen(shown, body)
 
     def applied(self, key: Hashable, body: Body, answer: Body) -> None:
         """Remember what the API server answered."""
-        self._applied[key] = body, projected(answer, body)
+        self._applied[key] = body, _seen(answer, body)
 
     def forget(self, key: Hashable) -> None:
         """Apply it again, whatever is shown."""
         self._applied.pop(key, None)
+
+
+def _seen(shown: Body, asked: Body) -> Any:
+    """What is shown without what an object in a list does not have."""
+    return projected(shown, {key: value for key, value in asked.items() if key not in {"apiVersion", "kind"}})
 
 
 def projected(shown: Any, asked: Any) -> Any:

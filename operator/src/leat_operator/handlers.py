@@ -18,8 +18,9 @@ from leat_operator.objects import POOLS, RUNS, UNFINISHED, WORKFLOWS, Ref, Resou
 
 
 def handlers(inbox: Inbox, pools: Inbox) -> kopf.OperatorRegistry:
-    """What kopf calls; RunnerPools have an inbox of their own. Its errors are logged and swallowed there, so nothing here
-    may fail.
+    """What kopf calls. Its errors are logged and swallowed there, so nothing here may fail.
+
+    ``pools``: the inbox of RunnerPools.
     """
     registry = kopf.OperatorRegistry()
 

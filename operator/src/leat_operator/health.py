@@ -1,7 +1,7 @@
 """The status of a RunnerPool: what the cluster and the store say of it. Pure.
 
-Conditions read as kstatus reads them: a pool whose pods are being replaced is InProgress, one that the API server refuses
-or whose pods do not start is Failed. That a scaler changes the number of runners changes no condition.
+Conditions read as kstatus reads them: a pool whose pods are being replaced is InProgress, one that the API server
+refuses or whose pods do not start is Failed. That a scaler changes the number of runners changes no condition.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """The pods of a pool. Pure.
 
-They satisfy the pod security standard `restricted`. What a user writes keeps its shape; what the operator sets cannot be
-overridden, and saying so is better than winning silently.
+They satisfy the pod security standard `restricted`. What a user writes keeps its shape; what the operator sets cannot
+be overridden, and saying so is better than winning silently.
 """
 
 from collections.abc import Iterator

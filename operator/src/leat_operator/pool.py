@@ -1,7 +1,7 @@
 """What there is to be for a RunnerPool: a Deployment and, unless its number is fixed, a scaler. Pure.
 
-No PodDisruptionBudget: a pod that is evicted finishes its steps like any other that has to go, its replacement starts at
-once, and a budget for a pool of one would keep nodes from ever being drained.
+No PodDisruptionBudget: a pod that is evicted finishes its steps like any other that has to go, its replacement starts
+at once, and a budget for a pool of one would keep nodes from ever being drained.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """The room of the pools: what RunnerPools ask for is made, and what became of it is told.
 
 Look, compare, act, tell, again and again: each round begins with what the cluster and the store say, so that there is
-nothing to be remembered and nothing to be missed. Events only make the next round come sooner. Nothing here is in the way
-of a run: runners go on without it, and KEDA scales them by itself.
+nothing to be remembered and nothing to be missed. Events only make the next round come sooner. Nothing here is in the
+way of a run: runners go on without it, and KEDA scales them by itself.
 """
 
 import asyncio

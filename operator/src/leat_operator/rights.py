@@ -19,7 +19,7 @@ from leat_operator.objects import (
 
 
 def needed(namespaces: Sequence[str], installation: str) -> list[Right]:
-    """The rights for watching ``namespaces`` (all when empty), with Lease and pools in the namespace ``installation``."""
+    """The rights for watching ``namespaces`` (all when empty), with Lease and pools in the one of the installation."""
     rights = [Right(verb, LEASES, installation) for verb in ("get", "create", "update")]
     for resource in (DEPLOYMENTS, AUTOSCALERS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS):
         # The API server asks for `create` as well when an object is applied that is not there.

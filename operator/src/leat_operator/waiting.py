@@ -18,7 +18,7 @@ _LONGEST_LOOK = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
-    """A resource that waits for its Workflow or, with reasons, for its pool. ``workflow``: "" when it brings its own."""
+    """What waits for its Workflow or, with reasons, for its pool. ``workflow``: "" when it brings its own."""
 
     body: Mapping[str, Any]
     workflow: str
