@@ -1,8 +1,5 @@
 """The runner process: ``python -m leat_runner``. Settings come from the environment, see `leat_runner.settings`."""
 
-import leat_runner.early  # noqa: F401 (before all that takes time)
-
-# isort: split
 import asyncio
 import ctypes
 import gc
