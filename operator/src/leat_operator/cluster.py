@@ -173,7 +173,7 @@ class Cluster:
 
         Args:
             resource: Of which ``body`` is one.
-            body: With apiVersion, kind, and metadata that has a name and a namespace.
+            body: With apiVersion, kind, and metadata that has a name, and a namespace if it is in one.
             force: Whether to take fields from others.
             manager: Who owns the fields.
 
@@ -183,7 +183,7 @@ class Cluster:
         """
         API_WRITES.labels(resource.plural, "apply").inc()
         metadata = body["metadata"]
-        path = resource.path(metadata["namespace"], metadata["name"])
+        path = resource.path(metadata.get("namespace"), metadata["name"])
         query = {"fieldManager": manager, "force": str(force).lower()}
         return await self._request("PATCH", path, body, query=query, content_type=APPLY_PATCH)
 
