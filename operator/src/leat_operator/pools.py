@@ -14,11 +14,11 @@ from typing import Any
 
 import structlog
 
-from leat_engine.errors import Rejected, StoreUnavailable
+from leat_engine.errors import LeatError, Rejected, StoreUnavailable
 from leat_engine.status import MESSAGE_CHARS, bounded, reasons_message
 from leat_engine.store import Store
 from leat_operator.admit import generation
-from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, Expired, Forbidden, NotFound, Refused
+from leat_operator.cluster import Cluster, Conflict, NotFound, Refused
 from leat_operator.drift import Drift
 from leat_operator.eviction import Costs
 from leat_operator.health import Health, Load, Verdict, numbers, pool_status, verdict
@@ -91,7 +91,7 @@ class Pools:
             await self._await_news(wait)
             try:
                 wait = SETTLED if await self.round() else UNSETTLED
-            except (StoreUnavailable, ClusterUnavailable, Expired, Forbidden) as error:
+            except LeatError as error:  # whatever it is, runners go on without us, and the next round may do better
                 log.warning("pools not looked at", error=str(error))
                 wait = UNSETTLED
 
@@ -191,6 +191,11 @@ class Pools:
             found = Verdict(Health.INVALID, reasons_message(rejected.reasons))
         except (Refused, Conflict) as refused:  # it may be taken later: quotas and other objects change
             found = Verdict(Health.INVALID, bounded(str(refused), MESSAGE_CHARS))
+        except LeatError:
+            raise
+        except Exception as error:  # a defect that one pool meets must not stop the others
+            log.exception("pool not made", pool=metadata["name"])
+            found = Verdict(Health.INVALID, f"cannot be made: {type(error).__name__}; see the operator's log")
         await self._tell(body, found, numbers(body, desired, seen.deployment(metadata["name"]), load))
         return found.health
 
