@@ -59,9 +59,7 @@ def burst(installation):
 
 
 @pytest.mark.usefixtures("burst")
-def test_a_pool_grows_from_zero_with_its_queue_and_goes_back_without_killing_a_step(
-    installation, ledger, record_property
-):
+def test_a_pool_grows_from_zero_with_its_queue_and_goes_back_without_killing_a_step(installation, ledger):
     assert reason(settled(installation)) == "AtRest"
     assert running(installation) == []
     installation.apply(with_pool(ledger.workflow("wave", SECONDS)), with_pool(ledger.workflow("long", LONG)))
@@ -69,22 +67,22 @@ def test_a_pool_grows_from_zero_with_its_queue_and_goes_back_without_killing_a_s
     began = time.monotonic()
     installation.create(*(a_run(name, "wave") for name in sorted(wave)), a_run("long-0", "long"))
 
-    def since():
-        return round(time.monotonic() - began, 1)
+    def figure(what):
+        print(f"{what}: {time.monotonic() - began:.1f} s")  # noqa: T201 (pytest -s shows them)
 
     eventually(lambda: any(path.startswith("wave") for path in ledger.entries()), "the first step runs", 120, every=0.5)
-    record_property("queue filled to first step running, seconds", since())
+    figure("queue filled to first step running")
     eventually(lambda: len(running(installation)) >= 3, "there are several runners", 120, every=0.5)
-    record_property("queue filled to three runners, seconds", since())
+    figure("queue filled to three runners")
     ended = installation.ended(wave, 300)
-    record_property("the wave is over, seconds", since())
+    figure("the wave is over")
     assert [run["status"] for run in ended if run["status"]["phase"] != "Succeeded"] == []
     eventually(lambda: len(installation.pods(SELECTOR)) == 1, "all but the busy one are gone", 180, every=0.5)
-    record_property("back to the runner that holds a long step, seconds", since())
+    figure("back to the runner that holds a long step")
     assert installation.ended(long, 300)[0]["status"]["phase"] == "Succeeded"
-    record_property("the long run is over, seconds", since())
+    figure("the long run is over")
     eventually(lambda: not running(installation), "the pool is at rest", 180, every=0.5)
-    record_property("back to zero, seconds", since())
+    figure("back to zero")
     effects = {f"{name}-{effect}" for name in wave | long for effect in ("first", "last")}
     assert {path: times for path, times in ledger.entries().items() if path in effects} == dict.fromkeys(effects, 1)
     status = eventually(
