@@ -8,6 +8,7 @@ import yaml
 from pydantic import BaseModel
 
 from leat_engine.spec.kinds import load_models, verbatim_fields
+from leat_engine.spec.pool import NAME_CHARS, RunnerPool
 from leat_engine.spec.run import WorkflowRun
 from leat_engine.spec.workflow import Workflow
 
@@ -60,6 +61,19 @@ RESOURCES = (
         ),
         selectable=(".status.phase",),
     ),
+    Resource(
+        RunnerPool,
+        "runnerpools",
+        "rpool",
+        (
+            ("Ready", "integer", ".status.ready", 0),
+            ("Desired", "integer", ".status.desired", 0),
+            ("Busy", "integer", ".status.busy", 0),
+            ("Backlog", "integer", ".status.backlog", 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),
+        ),
+    ),
 )
 
 UNCHANGEABLE = "the spec of a run cannot change, but for suspend, cancel, priority and ttlSecondsAfterFinished"
@@ -78,6 +92,22 @@ RULES: Mapping[str, list[Schema]] = {
         },
     ],
     "WorkflowRef": [{"rule": "self == oldSelf", "message": UNCHANGEABLE}],
+    "RunnerPool": [
+        {
+            "rule": "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')"
+            f" && self.metadata.name.size() <= {NAME_CHARS}",
+            "message": f"the name of a pool has at most {NAME_CHARS} lower case letters, digits and `-`",
+        }
+    ],
+    "Replicas": [
+        {"rule": "self.min <= self.max", "message": "expected `min` to be at most `max`, which is 10 unless stated"}
+    ],
+    "Scaling": [
+        {
+            "rule": "(self.metric == 'external') == has(self.external)",
+            "message": "expected `external` with `metric: external`, and only with it",
+        }
+    ],
 }
 """CEL rules by model. Fields of unknown type (`inputs`, a step's kind) are out of their reach."""
 
@@ -135,7 +165,13 @@ def _resource_schema(resource: Resource) -> Schema:
     properties["apiVersion"] = {"type": "string", "description": "leat.dev/v1alpha1"}
     properties["kind"] = {"type": "string", "description": resource.kind}
     properties["metadata"] = {"type": "object"}
-    return {"type": "object", "description": document["description"], "required": ["spec"], "properties": properties}
+    schema: Schema = {"type": "object", **_description(document)}
+    if "spec" in document["required"]:
+        schema["required"] = ["spec"]
+    schema["properties"] = properties
+    if resource.kind in RULES:
+        schema["x-kubernetes-validations"] = RULES[resource.kind]
+    return schema
 
 
 class Structural:

@@ -24,15 +24,9 @@ def document(model: type[BaseModel]) -> Schema:
     schema = model.model_json_schema(by_alias=True)
     definitions: Schema = schema["$defs"]
     definitions["Metadata"] = {"type": "object", "description": "Kubernetes object metadata."}
-    _accept_names(definitions)
-    for name, kind in sorted(load_models().items()):
-        fields = kind.model_json_schema(by_alias=True, ref_template=f"#/$defs/{name}.{{model}}")
-        definitions |= {f"{name}.{key}": value for key, value in fields.pop("$defs", {}).items()}
-        literal = verbatim_fields(kind)
-        for key, field in fields.get("properties", {}).items():
-            if key not in literal:
-                fields["properties"][key] = _or_expression(field)
-        definitions["Step"]["properties"][name] = fields
+    if "Step" in definitions:
+        _accept_names(definitions)
+        _add_kinds(definitions)
     schema["properties"].pop("status")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_used(schema)}
 
@@ -41,6 +35,18 @@ def _accept_names(definitions: Schema) -> None:
     """A need may be written as the step's name alone."""
     items = definitions["Step"]["properties"]["needs"]["items"]
     definitions["Step"]["properties"]["needs"]["items"] = {"anyOf": [{"type": "string"}, items]}
+
+
+def _add_kinds(definitions: Schema) -> None:
+    """The fields of a step's kinds, each of which may be an expression instead."""
+    for name, kind in sorted(load_models().items()):
+        fields = kind.model_json_schema(by_alias=True, ref_template=f"#/$defs/{name}.{{model}}")
+        definitions |= {f"{name}.{key}": value for key, value in fields.pop("$defs", {}).items()}
+        literal = verbatim_fields(kind)
+        for key, field in fields.get("properties", {}).items():
+            if key not in literal:
+                fields["properties"][key] = _or_expression(field)
+        definitions["Step"]["properties"][name] = fields
 
 
 def _or_expression(field: Schema) -> Schema:

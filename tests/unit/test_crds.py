@@ -80,6 +80,7 @@ def test_any_field_of_a_kind_may_be_an_expression():
     [
         ("workflows", "wfl", ["Ready", "Revision", "Age", "Message"]),
         ("workflowruns", "wfr", ["Workflow", "Phase", "Progress", "ETA", "Age", "Message"]),
+        ("runnerpools", "rpool", ["Ready", "Desired", "Busy", "Backlog", "Age", "Message"]),
     ],
 )
 def test_what_kubectl_shows(name, short, columns):

@@ -9,22 +9,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leat_engine.errors import Rejected
+from leat_engine.errors import Reason, Rejected
 from leat_engine.job import run_id_of
-from leat_engine.records import RunRecord
+from leat_engine.records import Announced, RunRecord
 from leat_engine.result import Phase
 from leat_engine.spec.kinds import load_models
+from leat_engine.status import unable_status, waiting_status
 from leat_operator.accept import is_of_the_values
-from leat_operator.admit import Admitted, Lacking, admit
+from leat_operator.admit import Admitted, Lacking, Unable, admit
+from leat_operator.announced import current
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Inbox, Present
 from leat_operator.objects import RUNS, WORKFLOWS, Ref
 from leat_operator.sweep import compare
-from leat_operator.waiting import WaitingRoom
+from leat_operator.waiting import Waiter, WaitingRoom
 from leat_operator.workflows import wanted_status
 
 CREATED = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GREET = {"name": "greet", "transform": "hello"}
+ADD = {"name": "sum", "function": {"name": "add", "with": {"values": "${ [1] }"}}}
+NO_ADD = Reason("spec.steps[0].function.name", "pool 'default' cannot run it")
 
 
 def resource(kind, name, spec, *, uid=None, generation=1):
@@ -146,37 +150,93 @@ def test_ready_keeps_its_time_over_a_change_and_takes_a_new_one_when_it_turns(ca
     assert broken["conditions"][0]["lastTransitionTime"] == "2026-03-01T13:00:00Z"
 
 
+def wait(room, body, *reasons):
+    status = unable_status(reasons, 1, CREATED) if reasons else waiting_status("hello", 1, CREATED)
+    return room.enter(Ref.of(RUNS, body), Waiter(body, "hello", reasons), status)
+
+
 def test_runs_that_wait_for_a_workflow_leave_when_it_comes():
     room = WaitingRoom(60)
-    assert room.enter(Ref.of(RUNS, run("a")), "hello", run("a"))
-    assert not room.enter(Ref.of(RUNS, run("a")), "hello", run("a"))
-    room.enter(Ref.of(RUNS, run("b")), "hello", run("b"))
+    assert wait(room, run("a"))
+    assert not wait(room, run("a"))
+    wait(room, run("b"))
     room.forget(Ref.of(RUNS, run("b")))
     assert room.leave("shop", "hello") == [run("a")]
     assert room.leave("shop", "hello") == []
 
 
+def test_runs_that_wait_for_a_pool_leave_when_it_changes_or_their_workflow_does():
+    room = WaitingRoom(60)
+    wait(room, run("a"), NO_ADD)
+    wait(room, run("b"))
+    assert room.leave_unable() == [run("a")]
+    wait(room, run("a"), NO_ADD)
+    assert sorted(body["metadata"]["name"] for body in room.leave("shop", "hello")) == ["a", "b"]
+
+
+def test_a_run_that_waits_for_a_pool_is_told_again_when_the_reasons_differ():
+    room = WaitingRoom(60)
+    assert wait(room, run("a"), NO_ADD)
+    assert not wait(room, run("a"), NO_ADD)
+    assert wait(room, run("a"), NO_ADD, Reason("spec.steps[1].http", "pool 'default' cannot run it"))
+
+
 def test_waiting_ends_after_the_grace():
     room = WaitingRoom(60)
-    room.enter(Ref.of(RUNS, run()), "hello", run())
+    wait(room, run())
     assert room.next_end(CREATED) == 60
     assert list(room.ended(CREATED + timedelta(seconds=59))) == []
-    assert list(room.ended(CREATED + timedelta(seconds=60))) == [run()]
+    assert list(room.ended(CREATED + timedelta(seconds=60))) == [Waiter(run(), "hello")]
     assert room.leave("shop", "hello") == []
 
 
 def test_a_run_that_was_told_before_a_restart_is_not_told_again():
-    status = {"observedGeneration": 1, "conditions": [{"type": "Succeeded", "reason": "WorkflowNotFound"}]}
-    body = {**run(), "status": status}
-    assert not WaitingRoom(60).enter(Ref.of(RUNS, body), "hello", body)
+    assert not wait(WaitingRoom(60), {**run(), "status": waiting_status("hello", 1, CREATED)})
+    assert wait(WaitingRoom(60), {**run(), "status": waiting_status("hello", 1, CREATED)}, NO_ADD)
 
 
 def test_a_waiting_run_whose_spec_was_changed_is_told_again():
     room, changed = WaitingRoom(60), run(suspend=True)
     changed["metadata"]["generation"] = 2
-    assert room.enter(Ref.of(RUNS, run()), "hello", run())
-    assert room.enter(Ref.of(RUNS, changed), "hello", changed)
-    assert not room.enter(Ref.of(RUNS, changed), "hello", changed)
+    assert wait(room, run())
+    assert wait(room, changed)
+    assert not wait(room, changed)
+
+
+def pool(*functions, kinds=("function", "http")):
+    return {"default": Announced("default", "", frozenset(kinds), frozenset(functions), 10, CREATED)}
+
+
+def test_a_workflow_that_its_pool_cannot_run_is_valid_and_not_ready(catalog):
+    listed = catalog.put(workflow("hello", ADD))
+    assert catalog.announce(pool("subtract")) == [listed]
+    status = wanted_status(listed, {}, CREATED, catalog.incapable(listed.compiled))
+    assert status["conditions"][0]["status"] == "False"
+    assert status["conditions"][0]["reason"] == "PoolCannotRun"
+    assert "spec.steps[0].function.name: pool 'default' cannot run it" in status["conditions"][0]["message"]
+    assert status["revision"] == listed.compiled.revision.id
+    assert catalog.announce(pool("add")) == [listed]
+    assert catalog.announce(pool("add", "subtract")) == []
+    assert not catalog.incapable(listed.compiled)
+
+
+def test_a_run_that_its_pool_cannot_run_is_not_admitted(catalog):
+    catalog.announce(pool("subtract"))
+    catalog.put(workflow("hello", ADD))
+    answer = admit(run(), catalog)
+    assert isinstance(answer, Unable)
+    assert [reason.path for reason in answer.reasons] == ["spec.steps[0].function.name"]
+    inline = admit(run(workflow=None, inline={"steps": [{**ADD, "name": "other"}]}), catalog)
+    assert isinstance(inline, Unable)
+    assert [reason.path for reason in inline.reasons] == ["spec.inline.steps[0].function.name"]
+    catalog.announce({})
+    assert isinstance(admit(run(), catalog), Admitted)
+
+
+def test_what_runners_of_an_older_spec_announced_does_not_hold():
+    old = pool("add")
+    assert current(old, {"default": "another"}) == {}
+    assert current(old, {"default": ""}) == current(old, {"gpu": "abc"}) == current(old, {}) == old
 
 
 async def test_what_many_threads_put_into_the_inbox_comes_out_once_and_in_their_order():

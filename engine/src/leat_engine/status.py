@@ -24,6 +24,9 @@ FAILURES = 20
 MESSAGE_CHARS = 1024
 FAILURE_CHARS = 512
 
+POOL_CANNOT_RUN = "PoolCannotRun"
+"""Reason of a condition: a pool announced what it can do, and a step needs something else."""
+
 Status = dict[str, Any]
 
 _LIVE_MESSAGES = {
@@ -151,30 +154,43 @@ def waiting_status(workflow: str, generation: int, since: datetime) -> Status:
     }
 
 
+def unable_status(reasons: Sequence[Reason], generation: int, since: datetime) -> Status:
+    """The status of a run whose pool cannot run it (yet): its runners may be about to be replaced by others."""
+    message = f"Waits for its pool: {reasons_message(reasons)}"
+    verdict = Verdict("Unknown", stalled=False, reason=POOL_CANNOT_RUN, message=message, since=since, begun=since)
+    return {
+        "observedGeneration": generation,
+        "phase": Phase.PENDING.label,
+        "conditions": verdict.conditions(generation),
+        "message": message,
+    }
+
+
 def workflow_status(revision: str | None, reasons: Sequence[Reason], generation: int, at: datetime) -> Status:
     """The status of a Workflow: ``Ready``, or not with every reason and field path.
 
     Args:
         revision: The id of the compiled revision, None when the spec is rejected.
-        reasons: Why it is rejected.
+        reasons: Why it is rejected; with a revision, why its pool cannot run it.
         generation: The generation that was compiled.
         at: When the condition took its status; the caller keeps it while the status stays.
     """
-    ready = revision is not None
+    ready = revision is not None and not reasons
+    reason = "Compiled" if ready else "Rejected" if revision is None else POOL_CANNOT_RUN
     status: Status = {
         "observedGeneration": generation,
         "conditions": [
             {
                 "type": "Ready",
                 "status": str(ready),
-                "reason": "Compiled" if ready else "Rejected",
+                "reason": reason,
                 "message": "Runs can start" if ready else reasons_message(reasons),
                 "lastTransitionTime": _time(at),
                 "observedGeneration": generation,
             },
         ],
     }
-    if ready:
+    if revision is not None:
         status["revision"] = revision
     return status
 

@@ -34,7 +34,15 @@ class Lacking:
     workflow: str
 
 
-def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking:
+@dataclass(frozen=True, slots=True)
+class Unable:
+    """A pool cannot run the run's Workflow ("" when it brings its own), and why. Its next runners may."""
+
+    workflow: str
+    reasons: tuple[Reason, ...]
+
+
+def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking | Unable:
     """Decide about a WorkflowRun.
 
     Raises:
@@ -44,7 +52,8 @@ def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking:
     name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
     if document.spec.inline is not None:
         compiled = catalog.compile(document.spec.inline, namespace, name, "spec.inline")
-        return _admitted(body, document, compiled, name)
+        reasons = catalog.incapable(compiled)
+        return Unable("", reasons) if reasons else _admitted(body, document, compiled, name)
     workflow = document.spec.workflow.name if document.spec.workflow else ""
     if not _NAME.fullmatch(workflow):
         expected = "expected a name of lower case letters, digits, `-` and `.`"
@@ -56,7 +65,8 @@ def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking:
         raise Rejected(
             Reason("spec.workflow.name", f"Workflow {workflow} is invalid: {reason}") for reason in listed.reasons
         )
-    return _admitted(body, document, listed.compiled, workflow)
+    reasons = catalog.incapable(listed.compiled)
+    return Unable(workflow, reasons) if reasons else _admitted(body, document, listed.compiled, workflow)
 
 
 def _admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled, workflow: str) -> Admitted:

@@ -7,10 +7,11 @@ from typing import Any
 
 import structlog
 
+from leat_engine.capability import incapable
 from leat_engine.errors import Reason, Rejected
 from leat_engine.kind import SpecModels
 from leat_engine.plan import Plan, compile_plan, revision_id
-from leat_engine.records import Revision
+from leat_engine.records import Announced, Revision
 from leat_engine.spec import WorkflowSpec, parse_spec, parse_workflow
 from leat_operator.objects import WORKFLOWS, Ref
 
@@ -46,6 +47,7 @@ class Catalog:
         self._models = models
         self._listed: dict[tuple[str, str], Listed] = {}
         self._plans: OrderedDict[str, Compiled] = OrderedDict()
+        self._pools: Mapping[str, Announced] = {}
 
     def put(self, body: Mapping[str, Any]) -> Listed:
         """Take a Workflow as the API server shows it. An invalid one is listed with its reasons."""
@@ -64,6 +66,16 @@ class Catalog:
             listed = Listed(ref, generation, None, (reason,))
         self._listed[ref.namespace, ref.name] = listed
         return listed
+
+    def announce(self, pools: Mapping[str, Announced]) -> list[Listed]:
+        """Judge by what pools can do from now on. Returns the Workflows that are judged otherwise than before."""
+        before = {key: self.incapable(listed.compiled) for key, listed in self._listed.items()}
+        self._pools = pools
+        return [listed for key, listed in self._listed.items() if self.incapable(listed.compiled) != before[key]]
+
+    def incapable(self, compiled: Compiled | None) -> tuple[Reason, ...]:
+        """Why the pools that are known cannot run what was compiled; nothing when they can, or are not known."""
+        return () if compiled is None else incapable(compiled.plan, self._pools)
 
     def get(self, namespace: str, name: str) -> Listed | None:
         """The Workflow of this name, if there is one."""

@@ -17,6 +17,11 @@ from leat_operator.metrics import API_ERRORS, API_WRITES
 from leat_operator.objects import ACCESS_REVIEWS, Ref, Resource, Right
 
 JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+MANAGER = "leat-operator"
+"""Who owns the fields that are applied, as `metadata.managedFields` names it."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
@@ -113,15 +118,16 @@ class Cluster:
         return found is not None and found["metadata"]["uid"] == ref.uid
 
     async def pages(
-        self, resource: Resource, namespace: str | None, selector: str = "", limit: int = 500
+        self, resource: Resource, namespace: str | None, selector: str = "", limit: int = 500, labels: str = ""
     ) -> AsyncIterator[list[dict[str, Any]]]:
-        """All objects of one namespace, or of all (None), ``limit`` at a time.
+        """All objects of one namespace, or of all (None), ``limit`` at a time. ``selector`` is one of fields.
 
         Raises:
             Expired: Reading took too long; what was given is not all.
             NotFound: The API server does not serve this resource.
         """
-        query = {"limit": str(limit), **({"fieldSelector": selector} if selector else {})}
+        query = {"limit": str(limit), "fieldSelector": selector, "labelSelector": labels}
+        query = {name: value for name, value in query.items() if value}
         while True:
             page = await self._request("GET", resource.path(namespace), query=query)
             yield page["items"]
@@ -159,6 +165,46 @@ class Cluster:
         API_WRITES.labels(resource.plural, "update").inc()
         metadata = body["metadata"]
         return await self._request("PUT", resource.path(metadata["namespace"], metadata["name"]), body)
+
+    async def apply(
+        self, resource: Resource, body: Mapping[str, Any], *, force: bool, manager: str = MANAGER
+    ) -> dict[str, Any]:
+        """Make the fields of ``body`` the object's, by server-side apply; what was applied before and is missing goes.
+
+        Args:
+            resource: Of which ``body`` is one.
+            body: With apiVersion, kind, and metadata that has a name, and a namespace if it is in one.
+            force: Whether to take fields from others.
+            manager: Who owns the fields.
+
+        Raises:
+            Conflict: Others own some of the fields. The message names them.
+            Refused: The API server does not take such an object.
+        """
+        API_WRITES.labels(resource.plural, "apply").inc()
+        metadata = body["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        return await self._request("PATCH", path, body, query=query, content_type=APPLY_PATCH)
+
+    async def annotate(self, resource: Resource, namespace: str, name: str, annotations: Mapping[str, str]) -> None:
+        """Set some annotations of an object.
+
+        Raises:
+            NotFound: The object is gone.
+        """
+        API_WRITES.labels(resource.plural, "patch").inc()
+        patch = {"metadata": {"annotations": annotations}}
+        await self._request("PATCH", resource.path(namespace, name), patch, content_type=MERGE_PATCH)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete this very object, if it is still there."""
+        API_WRITES.labels(resource.plural, "delete").inc()
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            await self._request("DELETE", resource.path(namespace, name), body)
+        except (NotFound, Conflict):  # gone, or another one has its name
+            return
 
     async def may(self, right: Right, name: str = "") -> bool:
         """Whether the operator's identity has the right, on the object of this name if it is given."""

@@ -14,11 +14,14 @@ import kopf
 from leat_operator.admit import run_id
 from leat_operator.cluster import login
 from leat_operator.inbox import Absent, Inbox, Present
-from leat_operator.objects import RUNS, UNFINISHED, WORKFLOWS, Ref, Resource
+from leat_operator.objects import POOLS, RUNS, UNFINISHED, WORKFLOWS, Ref, Resource
 
 
-def handlers(inbox: Inbox) -> kopf.OperatorRegistry:
-    """What kopf calls. Its errors are logged and swallowed there, so nothing here may fail."""
+def handlers(inbox: Inbox, pools: Inbox) -> kopf.OperatorRegistry:
+    """What kopf calls. Its errors are logged and swallowed there, so nothing here may fail.
+
+    ``pools``: the inbox of RunnerPools.
+    """
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -32,6 +35,11 @@ def handlers(inbox: Inbox) -> kopf.OperatorRegistry:
     @kopf.on.event(*RUNS, registry=registry)
     async def run(event: Any, **_: Any) -> None:
         hand_over(RUNS, event)
+
+    @kopf.on.event(*POOLS, registry=registry)
+    async def pool(event: Any, **_: Any) -> None:
+        if event["type"] != "DELETED":  # the garbage collector cleans up
+            pools.put(Present(POOLS, event["object"]))
 
     def hand_over(resource: Resource, event: Any) -> None:
         body = event["object"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from leat_engine.records import Announced
 from leat_operator.objects import Ref, Resource
 
 
@@ -30,7 +31,14 @@ class Absent:
     run_id: UUID | None = None
 
 
-Notice = Present | Absent
+@dataclass(frozen=True, slots=True)
+class News:
+    """What the pools that are known can do has changed."""
+
+    pools: Mapping[str, Announced]
+
+
+Notice = Present | Absent | News
 
 
 class Inbox:

@@ -12,19 +12,19 @@ from typing import Any
 import structlog
 
 from leat_engine.errors import Reason, Rejected
-from leat_engine.records import RunRecord
-from leat_engine.status import cancelled_status, rejected_status, waiting_status
+from leat_engine.records import Announced, RunRecord
+from leat_engine.status import cancelled_status, rejected_status, unable_status, waiting_status
 from leat_operator import metrics
 from leat_operator.accept import Acceptor
-from leat_operator.admit import Admitted, Lacking, admit, created_at, generation, run_id, withdrawn
+from leat_operator.admit import Admitted, Lacking, Unable, admit, created_at, generation, run_id, withdrawn
 from leat_operator.catalog import Catalog
-from leat_operator.inbox import Absent, Inbox, Notice, Present
+from leat_operator.inbox import Absent, Inbox, News, Notice, Present
 from leat_operator.insist import insist
 from leat_operator.notes import Notes
 from leat_operator.objects import RUNS, WORKFLOWS, Ref
-from leat_operator.waiting import WaitingRoom
+from leat_operator.waiting import Waiter, WaitingRoom
 from leat_operator.wishes import Crossings, Errands, Known, Wishes
-from leat_operator.workflows import tell_workflow
+from leat_operator.workflows import retell_workflow, tell_workflow
 
 log = structlog.get_logger(__name__)
 
@@ -73,15 +73,16 @@ class Intake:
                     await self._workflow(body, batch)
                 case Present(_, body):
                     await self._run(body, batch)
+                case News(pools):
+                    await self._judge(pools, batch)
                 case Absent(ref) if ref.resource == WORKFLOWS:
                     self._catalog.remove(ref)
                 case Absent(ref):
                     self._forget(ref, batch)
                     batch.absent.append(notice)
-        for body in self._waiting.ended(datetime.now(UTC)):
-            workflow = body["spec"]["workflow"]["name"]
-            reason = Reason("spec.workflow.name", _never_came(workflow, self._waiting.grace))
-            self._refuse(Ref.of(RUNS, body), generation(body["metadata"]), [reason])
+        for waiter in self._waiting.ended(datetime.now(UTC)):
+            reasons = waiter.reasons or [_never_came(waiter.workflow, self._waiting.grace)]
+            self._refuse(Ref.of(RUNS, waiter.body), generation(waiter.body["metadata"]), reasons)
         await self._accept(list(batch.admitted.values()))
         for body in batch.changed:
             await self._change(body)
@@ -116,8 +117,16 @@ class Intake:
 
     async def _workflow(self, body: Mapping[str, Any], batch: Batch) -> None:
         listed = self._catalog.put(body)
-        self._errands.start(tell_workflow(self._to.patcher, listed, body))
+        incapable = self._catalog.incapable(listed.compiled)
+        self._errands.start(tell_workflow(self._to.patcher, listed, body, incapable))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
+            await self._run(waiting, batch)
+
+    async def _judge(self, pools: Mapping[str, Announced], batch: Batch) -> None:
+        """Tell Workflows what pools that have changed make of them, and let runs in that waited for it."""
+        for listed in self._catalog.announce(pools):
+            self._errands.start(retell_workflow(self._to.cluster, self._to.patcher, self._catalog, listed.ref))
+        for waiting in self._waiting.leave_unable():
             await self._run(waiting, batch)
 
     async def _run(self, body: Mapping[str, Any], batch: Batch) -> None:
@@ -143,15 +152,23 @@ class Intake:
                 batch.absent.append(Absent(ref, run_id(body["metadata"])))
         elif isinstance(answer, Rejected):
             self._refuse(ref, generation(body["metadata"]), answer.reasons)
-        elif isinstance(answer, Lacking):
-            if self._waiting.enter(ref, answer.workflow, body):
-                since = created_at(body["metadata"])
-                self._notes.tell(ref, waiting_status(answer.workflow, generation(body["metadata"]), since))
+        elif isinstance(answer, Lacking | Unable):
+            self._wait(ref, body, answer)
         else:
             self._forget(ref, batch)
             self._withdraw(ref, body, why or "")
 
-    def _admit(self, ref: Ref, body: Mapping[str, Any]) -> Admitted | Lacking | Rejected:
+    def _wait(self, ref: Ref, body: Mapping[str, Any], answer: Lacking | Unable) -> None:
+        since, observed = created_at(body["metadata"]), generation(body["metadata"])
+        if isinstance(answer, Unable):
+            waiter = Waiter(body, answer.workflow, answer.reasons)
+            status = unable_status(answer.reasons, observed, since)
+        else:
+            waiter, status = Waiter(body, answer.workflow), waiting_status(answer.workflow, observed, since)
+        if self._waiting.enter(ref, waiter, status):
+            self._notes.tell(ref, status)
+
+    def _admit(self, ref: Ref, body: Mapping[str, Any]) -> Admitted | Lacking | Unable | Rejected:
         try:
             return admit(body, self._catalog)
         except Rejected as rejected:
@@ -227,5 +244,6 @@ class Intake:
         log.info("run cancelled before it began", uid=ref.uid, namespace=ref.namespace, name=ref.name, reason=why)
 
 
-def _never_came(workflow: str, grace: float) -> str:
-    return f"there is no Workflow {workflow} after {grace:g} s; create it, then a new WorkflowRun"
+def _never_came(workflow: str, grace: float) -> Reason:
+    message = f"there is no Workflow {workflow} after {grace:g} s; create it, then a new WorkflowRun"
+    return Reason("spec.workflow.name", message)

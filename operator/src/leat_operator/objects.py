@@ -18,7 +18,7 @@ class Resource(NamedTuple):
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
         """The URL path of the collection, the object or its subresource."""
-        parts = ["", "apis", self.group, self.version]
+        parts = ["", "apis", self.group, self.version] if self.group else ["", "api", self.version]
         if namespace is not None:
             parts += ["namespaces", namespace]
         parts += [self.plural, *filter(None, (name, subresource))]
@@ -27,6 +27,12 @@ class Resource(NamedTuple):
 
 WORKFLOWS = Resource("leat.dev", "v1alpha1", "workflows")
 RUNS = Resource("leat.dev", "v1alpha1", "workflowruns")
+POOLS = Resource("leat.dev", "v1alpha1", "runnerpools")
+DEPLOYMENTS = Resource("apps", "v1", "deployments")
+PODS = Resource("", "v1", "pods")
+AUTOSCALERS = Resource("autoscaling", "v2", "horizontalpodautoscalers")
+SCALED_OBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects")
+TRIGGER_AUTHENTICATIONS = Resource("keda.sh", "v1alpha1", "triggerauthentications")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
 
@@ -59,4 +65,4 @@ class Right:
     def __str__(self) -> str:
         where = "all namespaces" if self.namespace is None else f"namespace {self.namespace}"
         what = "/".join(filter(None, (self.resource.plural, self.subresource)))
-        return f"{self.verb} {what}.{self.resource.group} in {where}"
+        return f"{self.verb} {'.'.join(filter(None, (what, self.resource.group)))} in {where}"

@@ -4,6 +4,7 @@ import asyncio
 import socket
 import uuid
 from contextlib import AsyncExitStack
+from urllib.parse import unquote, urlsplit
 
 import structlog
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -13,6 +14,7 @@ from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
 from leat_operator import metrics, rights
+from leat_operator.announced import Announcements
 from leat_operator.catalog import Catalog
 from leat_operator.cluster import Cluster, ClusterUnavailable, Forbidden, RetryAfter
 from leat_operator.inbox import Inbox, Present
@@ -20,6 +22,8 @@ from leat_operator.intake import Intake
 from leat_operator.lease import Elector, Timing
 from leat_operator.objects import WORKFLOWS
 from leat_operator.patch import Patcher
+from leat_operator.pods import Installation
+from leat_operator.pools import Pools
 from leat_operator.probes import Probes
 from leat_operator.report import Reporter
 from leat_operator.settings import Settings
@@ -84,14 +88,19 @@ class Operator:
         )
         namespaces = settings.watch_namespaces
         sweep = Sweep(store, cluster, intake, reporter, inbox, settings.sweep_interval, namespaces)
-        watch = Watch(inbox, namespaces)
+        news = Inbox()
+        watch = Watch(inbox, news, namespaces)
+        pools = Pools(cluster, store, patcher, news, _installation(settings))
+        announcements = Announcements(store, inbox, pools.revisions)
         metrics.ACTIVE.set(1)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(elector.keep())
+                await _PATIENT(pools.learn)()
+                await _PATIENT(announcements.once)()
                 await self._list_workflows(cluster, inbox)
-                for part in (intake.run(), reporter.run(), sweep.run(), watch.run()):
-                    group.create_task(part)
+                for part in (intake, reporter, sweep, watch, pools, announcements):
+                    group.create_task(part.run())
         finally:
             metrics.ACTIVE.set(0)
             await asyncio.to_thread(watch.join, 3.0)
@@ -103,3 +112,9 @@ class Operator:
             async for page in cluster.pages(WORKFLOWS, namespace):
                 for body in page:
                     inbox.put(Present(WORKFLOWS, body))
+
+
+def _installation(settings: Settings) -> Installation:
+    # The URL of the management API names no virtual host, that of the broker does.
+    vhost = unquote(urlsplit(settings.amqp_url.get_secret_value()).path.removeprefix("/")) or "/"
+    return Installation(settings.namespace, settings.runner_image, settings.runner_secret, vhost)

@@ -4,14 +4,30 @@ from collections.abc import Sequence
 
 from leat_engine.errors import Reason, Rejected
 from leat_operator.cluster import Cluster, NotFound
-from leat_operator.objects import LEASES, RUNS, WORKFLOWS, Right
+from leat_operator.objects import (
+    AUTOSCALERS,
+    DEPLOYMENTS,
+    LEASES,
+    PODS,
+    POOLS,
+    RUNS,
+    SCALED_OBJECTS,
+    TRIGGER_AUTHENTICATIONS,
+    WORKFLOWS,
+    Right,
+)
 
 
 def needed(namespaces: Sequence[str], installation: str) -> list[Right]:
-    """The rights for watching ``namespaces`` (all when empty), with the Lease in the namespace ``installation``."""
+    """The rights for watching ``namespaces`` (all when empty), with Lease and pools in the one of the installation."""
     rights = [Right(verb, LEASES, installation) for verb in ("get", "create", "update")]
+    for resource in (DEPLOYMENTS, AUTOSCALERS, SCALED_OBJECTS, TRIGGER_AUTHENTICATIONS):
+        # The API server asks for `create` as well when an object is applied that is not there.
+        rights += [Right(verb, resource, installation) for verb in ("list", "create", "patch", "delete")]
+    rights += [Right(verb, PODS, installation) for verb in ("list", "patch")]
+    rights += [Right("list", POOLS, installation), Right("patch", POOLS, installation, "status")]
     for namespace in namespaces or (None,):
-        for resource in (WORKFLOWS, RUNS):
+        for resource in (WORKFLOWS, RUNS, POOLS):
             rights += [Right(verb, resource, namespace) for verb in ("get", "list", "watch")]
             rights.append(Right("patch", resource, namespace, "status"))
     return rights
@@ -31,7 +47,7 @@ async def check(cluster: Cluster, rights: Sequence[Right], lease: str) -> None:
     ]
     if missing:
         raise Rejected(missing)
-    for resource in (WORKFLOWS, RUNS):
+    for resource in (WORKFLOWS, RUNS, POOLS):
         namespace = next((right.namespace for right in rights if right.resource == resource), None)
         try:
             await anext(cluster.pages(resource, namespace, limit=1))

@@ -36,6 +36,12 @@ class Settings(BaseSettings):
     )
     sweep_interval: float = Field(default=60.0, gt=0, description="Seconds between comparisons of cluster and store")
 
+    runner_image: str | None = Field(default=None, description="Image of the pools that name none")
+    runner_secret: str = Field(
+        default="leat-runner",
+        description="Secret with database-url, amqp-url and amqp-management-url, which pools' pods and KEDA read",
+    )
+
     @field_validator("watch_namespaces", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Room to be written."""
+"""The hands that face the work: a process that takes jobs of one pool, claims, executes and commits their steps."""

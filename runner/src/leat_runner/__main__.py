@@ -5,9 +5,11 @@ import ctypes
 import gc
 import signal
 import sys
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
+from typing import TypeVar
 
 import uvloop
-from prometheus_client import start_http_server
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
 from leat_engine.caretakers import CaretakerOptions, Caretakers
@@ -15,7 +17,8 @@ from leat_engine.errors import LeatError, StoreUnavailable
 from leat_engine.logs import configure
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.store import Store
-from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.kinds import KindSettings, KindSetup, ability_of, load_kinds
+from leat_runner.probes import Probes
 from leat_runner.secrets import installed, mask_held
 from leat_runner.settings import RunnerSettings
 from leat_runner.work import Runner, RunnerOptions
@@ -23,6 +26,7 @@ from leat_runner.work import Runner, RunnerOptions
 PR_SET_DUMPABLE = 4
 CONNECTIONS = 6
 """One commits, one claims, the others load, beat and care. More do not help: statements are batched."""
+T = TypeVar("T")
 
 
 async def serve(settings: RunnerSettings) -> None:
@@ -32,26 +36,51 @@ async def serve(settings: RunnerSettings) -> None:
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
     setup = KindSetup(KindSettings())
-    kinds, secrets = load_kinds(setup), installed(setup.kubernetes)
-    store = await _connected(settings.database_url.get_secret_value())
-    queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
-    await queue.start()
-    options = RunnerOptions(
-        settings.name, settings.pool, settings.slots, settings.cpu_slots, settings.heartbeat, settings.grace
-    )
-    runner = Runner(store, queue, kinds, options, secrets)
-    caretakers = Caretakers(store, queue, CaretakerOptions(settings.heartbeat / 4, silent_for=3 * settings.heartbeat))
-    if settings.metrics_port is not None:
-        start_http_server(settings.metrics_port, settings.metrics_host)
-    gc.collect()
-    gc.freeze()  # what is there now stays: no collection has to look at it again, which shows in the slowest steps
-    await runner.start()
-    caretakers.start()
-    await stop.wait()
-    await caretakers.stop()
-    await runner.stop()
-    await queue.close()
-    await store.close()
+    kinds = load_kinds(setup)
+    runners: list[Runner] = []
+    async with AsyncExitStack() as stack:
+        if settings.metrics_port is not None:
+            unready = lambda: runners[0].unready if runners else "connecting to Postgres"  # noqa: E731
+            await stack.enter_async_context(Probes(settings.metrics_host, settings.metrics_port, unready))
+        store = await _unless(stop, _connected(settings.database_url.get_secret_value()))
+        if store is None:
+            return
+        stack.push_async_callback(store.close)
+        queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
+        stack.push_async_callback(queue.close)
+        await queue.start()
+        options = RunnerOptions(
+            settings.name,
+            settings.pool,
+            settings.slots,
+            settings.cpu_slots,
+            settings.heartbeat,
+            settings.grace,
+            ability_of(kinds, settings.pool_revision),
+        )
+        runner = Runner(store, queue, kinds, options, installed(setup.kubernetes))
+        caretakers = Caretakers(
+            store, queue, CaretakerOptions(settings.heartbeat / 4, silent_for=3 * settings.heartbeat)
+        )
+        gc.collect()
+        gc.freeze()  # what is there now stays: no collection has to look at it again, which shows in the slowest steps
+        await runner.start()
+        runners.append(runner)
+        caretakers.start()
+        await stop.wait()
+        await caretakers.stop()
+        await runner.stop()
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
+    """What the work gives, or None as soon as the process has to go."""
+    task, stopped = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    return None
 
 
 async def _connected(dsn: str) -> Store:

@@ -63,6 +63,9 @@ class Claims:
                 if not self._consuming:
                     await self._queue.consume(self._pool, slots.capacity, self._deliver)
                     self._consuming = True
+                    if self._desk.draining:  # it began while the consumer was set up: what came is for others
+                        await self.pause()
+                        return
                 if self._queue.connected:
                     await self._stirred(1.0)
                 else:
@@ -168,9 +171,13 @@ class Claims:
         """
         async with self._desk.writing:
             # A dead runner owns nothing, whatever the store still says; its heartbeat will fence it.
-            if await persistently("recover", lambda: self._store.heartbeat(self._desk.runner, self._desk.slots.used)):
+            if await persistently("recover", self._heartbeat):
                 await self._adopt(await persistently("recover", lambda: self._store.mine(self._desk.runner)))
             self._desk.doubt = False
+
+    async def _heartbeat(self) -> bool:
+        desk = self._desk
+        return await self._store.heartbeat(desk.runner, desk.slots.used, desk.held_seconds, draining=desk.draining)
 
     async def _adopt(self, claims: Sequence[Claim]) -> None:
         """Begin claimed steps, with what they need to know of their runs; hand back what does not fit."""

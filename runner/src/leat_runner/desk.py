@@ -1,6 +1,7 @@
 """What a runner holds right now: its id, its runs, its running attempts and its slots."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from uuid import UUID
@@ -30,6 +31,8 @@ class Desk:
         self.kinds = kinds
         self.views: dict[UUID, RunView] = {}
         self.tasks: dict[StepKey, asyncio.Task[Any]] = {}
+        self.begun: dict[StepKey, float] = {}
+        """When each of them began, on the clock of `time.monotonic`; the oldest first, as dictionaries keep order."""
         self.draining = False
         self.doubt = False
         """Set when an answer was lost or refused: the store may know of claims that are not on this desk."""
@@ -37,6 +40,12 @@ class Desk:
         """Held by the committer while an answer of the store is on its way."""
         self.freed = asyncio.Event()
         """Set when there is a reason to look again: a slot is free, or a job came."""
+
+    @property
+    def held_seconds(self) -> float | None:
+        """For how long the oldest running step has been held; None when nothing runs."""
+        oldest = next(iter(self.begun.values()), None)
+        return None if oldest is None else time.monotonic() - oldest
 
     def knows(self, key: StepKey) -> bool:
         """Whether the step is executed here, or ended here and is not committed yet."""
@@ -59,6 +68,7 @@ class Desk:
         """Forget everything: it belongs to others."""
         self.views.clear()
         self.tasks.clear()
+        self.begun.clear()
         self.slots.used = 0
         self.doubt = False
 

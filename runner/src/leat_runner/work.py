@@ -1,6 +1,7 @@
 """The runner: claim, execute, let the committer write, and go on in process with what follows."""
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from leat_engine.job import END, ROOT_SCOPE, Job, StepKey
 from leat_engine.kind import END_WORK, Kind, outlives_runner
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Queue
-from leat_engine.records import Delayed, Interrupted
+from leat_engine.records import Ability, Delayed, Interrupted
 from leat_engine.result import ErrorType, Result, StepError
 from leat_engine.store import Store
 from leat_engine.view import UNLOADED, RunView
@@ -34,7 +35,8 @@ WAKE_BATCH = 200
 NO_SECRETS = SecretReader([])
 
 log = structlog.get_logger()
-BUSY = Gauge("leat_runner_busy", "Slots in use")
+BUSY = Gauge("leat_runner_busy", "Slots in use", ["pool"])
+SLOTS = Gauge("leat_runner_slots", "Slots of the runner", ["pool"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class RunnerOptions:
         cpu_slots: CPU steps at once; they share the capacity with the others.
         heartbeat: Between two signs of life; a runner silent for three of them is dead.
         grace: Time to finish at a stop; what runs longer is handed on.
+        ability: What the pool is announced to be able to do; None announces nothing.
     """
 
     name: str
@@ -54,6 +57,7 @@ class RunnerOptions:
     cpu_slots: int = 2
     heartbeat: float = 2.0
     grace: float = 25.0
+    ability: Ability | None = None
 
 
 class Runner:
@@ -77,6 +81,9 @@ class Runner:
         self._means = Means(kinds, secrets, self._voice)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
+        self._heard = float("-inf")
+        self._busy = BUSY.labels(options.pool)
+        SLOTS.labels(options.pool).set(options.slots)
 
     @property
     def id(self) -> int:
@@ -87,6 +94,16 @@ class Runner:
     def busy(self) -> int:
         """Slots in use."""
         return self._desk.slots.used
+
+    @property
+    def unready(self) -> str:
+        """Why this runner can take no steps, or "". The broker being away is no reason: it polls."""
+        if self._desk.draining:
+            return "draining: it goes when its steps are done"
+        silent = time.monotonic() - self._heard
+        if silent == float("inf"):
+            return "not registered yet: Postgres has not answered"
+        return f"no sign of Postgres for {silent:.0f} s" if silent > 3 * self.options.heartbeat else ""
 
     # -- life -----------------------------------------------------------------------------------------------------
 
@@ -130,7 +147,9 @@ class Runner:
         log.info("runner_stopped", runner=self.id)
 
     async def _enlist(self) -> None:
-        self._desk.runner = await self._store.register(self.options.name, self.options.pool, self.options.slots)
+        options = self.options
+        self._desk.runner = await self._store.register(options.name, options.pool, options.slots, options.ability)
+        self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
         self._voice.runner = self.id
@@ -149,6 +168,7 @@ class Runner:
     def _execute(self, attempt: Attempt) -> None:
         task = asyncio.create_task(self._attempt(attempt))
         self._desk.tasks[attempt.key] = task
+        self._desk.begun[attempt.key] = time.monotonic()
         task.add_done_callback(partial(self._put, attempt))
 
     async def _attempt(self, attempt: Attempt) -> Ended | Late:
@@ -169,6 +189,7 @@ class Runner:
     def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late]") -> None:
         """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""
         self._desk.tasks.pop(attempt.key, None)
+        self._desk.begun.pop(attempt.key, None)
         view = attempt.view
         if not task.cancelled():
             self._committer.put(task.result())
@@ -235,9 +256,11 @@ class Runner:
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(self.options.heartbeat)
-            BUSY.set(self.busy)
+            self._busy.set(self.busy)
+            desk = self._desk
             try:
-                alive = await self._store.heartbeat(self.id, self.busy)
+                alive = await self._store.heartbeat(self.id, self.busy, desk.held_seconds, draining=desk.draining)
+                self._heard = time.monotonic()
                 interrupts = await self._store.interrupted(self.id) if alive else []
             except StoreUnavailable as error:
                 log.warning("heartbeat_missed", runner=self.id, reason=str(error))

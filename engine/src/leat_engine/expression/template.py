@@ -100,6 +100,16 @@ class Template:
         """
         return self.node.evaluate(bindings)
 
+    def member(self, name: str) -> Any:
+        """The member of an object that holds no expression, known before any value is; else None."""
+        match self.node:
+            case _Constant(value) if isinstance(value, Mapping):
+                return value.get(name)
+            case _Object(members):
+                return next((node.value for key, node in members if key == name and isinstance(node, _Constant)), None)
+            case _:
+                return None
+
 
 def compile_template(
     value: Any, path: str, names: Names, verbatim: frozenset[str] = frozenset(), outlets: Outlets = NOWHERE

@@ -6,17 +6,21 @@ Whatever needs more than one field to know (names, cycles, expressions, the kind
 """
 
 from leat_engine.spec.duration import parse_duration
-from leat_engine.spec.parse import parse_run, parse_spec, parse_workflow
+from leat_engine.spec.parse import parse_pool, parse_run, parse_spec, parse_workflow
+from leat_engine.spec.pool import RunnerPool, RunnerPoolSpec
 from leat_engine.spec.run import WorkflowRun, WorkflowRunSpec
 from leat_engine.spec.workflow import Step, Workflow, WorkflowSpec
 
 __all__ = [
+    "RunnerPool",
+    "RunnerPoolSpec",
     "Step",
     "Workflow",
     "WorkflowRun",
     "WorkflowRunSpec",
     "WorkflowSpec",
     "parse_duration",
+    "parse_pool",
     "parse_run",
     "parse_spec",
     "parse_workflow",

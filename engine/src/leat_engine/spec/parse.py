@@ -8,6 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from leat_engine.errors import Reason, Rejected
+from leat_engine.spec.pool import RunnerPool
 from leat_engine.spec.run import WorkflowRun
 from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
@@ -39,6 +40,15 @@ def parse_run(document: Mapping[str, Any]) -> WorkflowRun:
         Rejected: With every field that is wrong.
     """
     return _parse(WorkflowRun, document, "")
+
+
+def parse_pool(document: Mapping[str, Any]) -> RunnerPool:
+    """Read a `RunnerPool` resource.
+
+    Raises:
+        Rejected: With every field that is wrong.
+    """
+    return _parse(RunnerPool, document, "")
 
 
 def parse_spec(spec: Mapping[str, Any], path: str = "spec") -> WorkflowSpec:

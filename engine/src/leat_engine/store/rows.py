@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 
 from leat_engine.job import Job, StepKey, dumps, traceparent_of
-from leat_engine.records import AttemptRecord, Claim, LogLine, NewRun, Revision, RunRecord, StepRecord
+from leat_engine.records import Announced, AttemptRecord, Claim, LogLine, NewRun, Revision, RunRecord, StepRecord
 from leat_engine.result import Phase, State
 from leat_engine.store.writes import Outcome, Written
 
@@ -172,3 +172,9 @@ def line_of(row: asyncpg.Record) -> LogLine:
 def revision_of(row: asyncpg.Record) -> Revision:
     """A row of `revision`."""
     return Revision(row["id"], row["namespace"], row["workflow"], json_of(row["spec"]))
+
+
+def announced_of(row: asyncpg.Record) -> Announced:
+    """A row of `pool`."""
+    kinds, functions = frozenset(row["kinds"]), frozenset(row["functions"])
+    return Announced(row["name"], row["revision"], kinds, functions, row["slots"], row["announced_at"])

@@ -12,13 +12,17 @@ from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey, dumps
 from leat_engine.records import (
+    Ability,
     Accepted,
+    Announced,
     AttemptRecord,
+    Backlog,
     Claim,
     Dead,
     Delayed,
     Interrupted,
     LogLine,
+    Member,
     NewLine,
     NewRun,
     Report,
@@ -33,6 +37,7 @@ from leat_engine.store.access import connecting, reaching
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
     accept_columns,
+    announced_of,
     attempt_of,
     claim_of,
     job_of,
@@ -252,13 +257,16 @@ class Store:
 
     # -- runners --------------------------------------------------------------------------------------------------
 
-    async def register(self, name: str, pool: str, slots: int) -> int:
-        """A new runner; its id."""
-        return int((await self._fetch("register", name, pool, slots))[0]["id"])
+    async def register(self, name: str, pool: str, slots: int, ability: Ability | None = None) -> int:
+        """A new runner; its id. ``ability``: what its pool is known to be able to do from now on."""
+        told = (None, None, None) if ability is None else (ability.revision, ability.kinds, ability.functions)
+        return int((await self._fetch("register", name, pool, slots, *told))[0]["id"])
 
-    async def heartbeat(self, runner: int, busy: int) -> bool:
-        """Tell that the runner is here; False when it was declared dead."""
-        return bool(await self._fetch("heartbeat", runner, busy))
+    async def heartbeat(
+        self, runner: int, busy: int, held_seconds: float | None = None, *, draining: bool = False
+    ) -> bool:
+        """Tell that the runner is here, and since when it holds its oldest step; False when it was declared dead."""
+        return bool(await self._fetch("heartbeat", runner, busy, held_seconds, draining))
 
     async def interrupted(self, runner: int) -> list[Interrupted]:
         """Runs whose running steps the runner has to interrupt; told until they are over."""
@@ -348,6 +356,24 @@ class Store:
         """The ends of all steps of a scope, without outputs: state and error by node."""
         rows = await self._fetch("survey", run_id, scope)
         return {row["id"]: (State(row["state"]), json_of(row["error"])) for row in rows}
+
+    # -- pools ----------------------------------------------------------------------------------------------------
+
+    async def announced(self) -> dict[str, Announced]:
+        """What pools said last that they can do, by name."""
+        return {row["name"]: announced_of(row) for row in await self._fetch("announced")}
+
+    async def members(self) -> list[Member]:
+        """Runners that are alive."""
+        return [Member(**row) for row in await self._fetch("members")]
+
+    async def backlog(self) -> dict[str, Backlog]:
+        """What waits for a slot, by pool."""
+        return {row["pool"]: Backlog(row["waiting"], row["oldest_seconds"]) for row in await self._fetch("backlog")}
+
+    async def needed(self, pool: str, slots: int) -> int:
+        """Runners, of so many slots each, that the pool needs for what is held; what `scaling` lets a scaler ask."""
+        return int((await self._fetch("needed", pool, slots))[0]["needed"])
 
     # -- caretakers -----------------------------------------------------------------------------------------------
 

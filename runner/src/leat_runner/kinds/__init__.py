@@ -7,14 +7,16 @@ escapes is a defect. Cancelling ``execute`` leaves no process, connection or fil
 `transform` and `fail` are missing on purpose: they have no effects, so the engine decides them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from leat_engine.errors import LeatError
 from leat_engine.kind import Kind
+from leat_engine.records import Ability
+from leat_runner.kinds.function import FunctionKind
 from leat_runner.kinds.setup import Clock, KindSettings, KindSetup
 
-__all__ = ["Clock", "KindSettings", "KindSetup", "KindUnusable", "load_kinds"]
+__all__ = ["Clock", "KindSettings", "KindSetup", "KindUnusable", "ability_of", "load_kinds"]
 
 GROUP = "leat.kinds"
 """The entry point group. A value is called with a `KindSetup` and returns a `Kind`; usually it is the class itself."""
@@ -38,6 +40,13 @@ def load_kinds(setup: KindSetup) -> dict[str, Kind]:
                 f"kind '{entry.name}' is brought by {_source(known)} and by {_source(entry)}; uninstall one of them"
             )
     return {name: _build(found[name], setup) for name in sorted(found)}
+
+
+def ability_of(kinds: Mapping[str, Kind], revision: str) -> Ability:
+    """What a runner with these kinds announces of its pool."""
+    function = kinds.get("function")
+    names = function.names if isinstance(function, FunctionKind) else ()
+    return Ability(tuple(sorted(kinds)), names, revision)
 
 
 def _build(entry: EntryPoint, setup: KindSetup) -> Kind:

@@ -36,6 +36,11 @@ class FunctionKind:
         self._sources = setup.settings.functions
         self._functions = load_functions(self._sources)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The functions that can be called."""
+        return tuple(sorted(self._functions))
+
     async def execute(self, step: StepContext, fields: Function) -> Outcome:
         """Call the function once. What it returns, as JSON, is the output."""
         function = self._functions.get(fields.name)
