@@ -1,9 +1,10 @@
 """What leaves an attempt that had a secret, whatever its kind does with it."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 from uuid import uuid4
 
 import pytest
@@ -13,12 +14,15 @@ from pydantic import BaseModel, TypeAdapter, field_validator
 from leat_engine.commit import Ended, Late
 from leat_engine.kind import Kind, StepContext, Weight
 from leat_engine.plan import compile_plan
+from leat_engine.records import NewLine
 from leat_engine.result import ErrorType, Failed, Outcome, State, StepError, Succeeded
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import Outward, load_models
+from leat_engine.store import Store
 from leat_engine.view import RunView
-from leat_runner.attempt import Attempt, carry_out
+from leat_runner.attempt import Attempt, Means, carry_out
 from leat_runner.secrets import Given, SecretReader, mask_held
+from leat_runner.voice import Voice
 
 VALUE = "gehe1m-und-lang-genug"
 
@@ -30,8 +34,10 @@ class Careless:
     act: Any
     weight: ClassVar[Weight] = Weight.IO
 
-    async def execute(self, _step: StepContext, fields: BaseModel) -> Outcome:
-        result: Outcome = await self.act(fields.model_dump()["env"]["T"])
+    async def execute(self, step: StepContext, fields: BaseModel) -> Outcome:
+        value = fields.model_dump()["env"]["T"]
+        step.log("stdout", f"the token is {value}")
+        result: Outcome = await self.act(value)
         return result
 
     async def close(self) -> None:
@@ -58,9 +64,31 @@ def attempt_of(models: Any = None, **step: Any) -> Attempt:
     return Attempt(view, plan.steps[1], 1, datetime.now(UTC))
 
 
-async def result_of(act: Any, reader: SecretReader | None = None, **step: Any) -> Ended | Late:
+class Listener(Voice):
+    """Hears lines, of which the store would be the next to know."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        super().__init__(cast("Store", self))
+        self.start()
+
+    async def write_logs(self, lines: Sequence[NewLine]) -> None:
+        self.lines += [line.text for line in lines]
+
+
+def means(act: Any, reader: SecretReader | None = None) -> Means:
     kinds: dict[str, Kind] = {"script": Careless(act)}
-    return await carry_out(attempt_of(**step), kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]))
+    return Means(kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]), Listener())
+
+
+async def result_of(act: Any, reader: SecretReader | None = None, **step: Any) -> Ended | Late:
+    return await carry_out(attempt_of(**step), means(act, reader))
+
+
+async def test_what_a_step_says_is_masked_before_it_is_kept():
+    given = means(_giving)
+    await carry_out(attempt_of(), given)
+    assert cast("Listener", given.voice).lines == ["the token is ***"]
 
 
 async def _broken(value: str) -> Outcome:
@@ -102,9 +130,8 @@ async def test_no_outcome_of_a_kind_and_no_line_of_its_defect_holds_the_value(ac
 async def test_no_field_that_breaks_its_model_tells_the_value(capsys):
     processors = [structlog.processors.format_exc_info, mask_held, structlog.processors.JSONRenderer()]
     structlog.configure(processors=processors, cache_logger_on_first_use=False)
-    reader = SecretReader([Given({"pay": {"token": VALUE}}, "x")])
     try:
-        ended = await carry_out(attempt_of({"script": Choosy}), {"script": Careless(_giving)}, reader)
+        ended = await carry_out(attempt_of({"script": Choosy}), means(_giving))
     finally:
         structlog.reset_defaults()
     assert isinstance(ended, Ended)

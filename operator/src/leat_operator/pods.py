@@ -103,6 +103,7 @@ _OWN = {
     "LEAT_POOL": "",
     REVISION: "",
     "LEAT_NAMESPACE": "",
+    "LEAT_IMAGE": "; write spec.image",
     "LEAT_SLOTS": "; write spec.slots",
     "LEAT_CPU_SLOTS": "; write spec.cpuSlots",
     "LEAT_FUNCTIONS": "; write spec.functions",
@@ -148,7 +149,7 @@ def _container(name: str, spec: RunnerPoolSpec, installation: Installation, imag
     container: Body = {
         "name": "runner",
         "image": image,
-        "env": [*_environment(name, spec, installation), *spec.env],
+        "env": [*_environment(name, spec, installation, image), *spec.env],
         "ports": [{"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"}],
         "resources": spec.resources or _REQUESTS,
         "securityContext": {
@@ -168,8 +169,9 @@ def _container(name: str, spec: RunnerPoolSpec, installation: Installation, imag
     return container
 
 
-def _environment(name: str, spec: RunnerPoolSpec, installation: Installation) -> list[Body]:
+def _environment(name: str, spec: RunnerPoolSpec, installation: Installation, image: str) -> list[Body]:
     values = {
+        "LEAT_IMAGE": image,  # container steps read their output files in it
         "LEAT_POOL": name,
         "LEAT_NAMESPACE": installation.namespace,
         "LEAT_SLOTS": str(spec.slots),
