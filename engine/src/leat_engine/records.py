@@ -133,6 +133,48 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownStep:
+    """A step with the name of its runner, and its output if that is small.
+
+    Attributes:
+        runner: None when nobody has it, or nobody knows the runner any more.
+        output_bytes: Of the output's JSON, also when it is left out.
+    """
+
+    record: StepRecord
+    runner: str | None
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAttempt:
+    """An attempt that was followed by another one, with the name of its runner."""
+
+    record: AttemptRecord
+    runner: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A runner that is alive."""
+
+    name: str
+    pool: str
+    slots: int
+    busy: int
+    heartbeat_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Ready attempts of a pool that nobody has claimed. ``oldest``: seconds since the first was last published."""
+
+    pool: str
+    waiting: int
+    oldest: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A run whose resource is behind the store. ``version`` goes back with `Store.reported`."""
 

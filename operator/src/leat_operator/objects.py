@@ -18,7 +18,7 @@ class Resource(NamedTuple):
 
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
         """The URL path of the collection, the object or its subresource."""
-        parts = ["", "apis", self.group, self.version]
+        parts = ["", "apis", self.group, self.version] if self.group else ["", "api", self.version]
         if namespace is not None:
             parts += ["namespaces", namespace]
         parts += [self.plural, *filter(None, (name, subresource))]
@@ -29,6 +29,11 @@ WORKFLOWS = Resource("leat.dev", "v1alpha1", "workflows")
 RUNS = Resource("leat.dev", "v1alpha1", "workflowruns")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+CALLER_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
+SECRETS = Resource("", "v1", "secrets")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+VALIDATING_WEBHOOKS = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")
+API_SERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +54,16 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """A verb on a resource, in one namespace or (None) in all of them."""
+    """A verb on a resource, in one namespace or (None) in all of them; with ``name``, on the object of this name."""
 
     verb: str
     resource: Resource
     namespace: str | None = None
     subresource: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
         where = "all namespaces" if self.namespace is None else f"namespace {self.namespace}"
         what = "/".join(filter(None, (self.resource.plural, self.subresource)))
-        return f"{self.verb} {what}.{self.resource.group} in {where}"
+        what = ".".join(filter(None, (what, self.resource.group)))
+        return f"{self.verb} {what} {self.name + ' ' if self.name else ''}in {where}"

@@ -8,7 +8,7 @@ import asyncpg
 import orjson
 
 from leat_engine.job import Job, StepKey, dumps, traceparent_of
-from leat_engine.records import AttemptRecord, Claim, NewRun, Revision, RunRecord, StepRecord
+from leat_engine.records import AttemptRecord, Claim, NewRun, Revision, RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.result import Phase, State
 from leat_engine.store.writes import Outcome, Written
 
@@ -159,6 +159,16 @@ def attempt_of(row: asyncpg.Record) -> AttemptRecord:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
     )
+
+
+def shown_step_of(row: asyncpg.Record) -> ShownStep:
+    """A row of `show_steps.sql`."""
+    return ShownStep(step_of(row), row["runner_name"], row["output_bytes"] or 0)
+
+
+def shown_attempt_of(row: asyncpg.Record) -> ShownAttempt:
+    """A row of `show_attempts.sql`."""
+    return ShownAttempt(attempt_of(row), row["runner_name"])
 
 
 def revision_of(row: asyncpg.Record) -> Revision:
