@@ -1,37 +1,38 @@
 """Operators that serve, and what the API server must know to ask them."""
 
+import http.client
 import json
+import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes import client, config
 from tests.support.operator import Process, eventually, started
 
 from leat_stack import Endpoints
 from leat_stack.daemons import free_ports
 
 MANIFESTS = Path(__file__).parents[2] / "config" / "serve"
-SYSTEM = "leat-system"
+SYSTEM, SECRET = "leat-system", "leat-operator-tls"
+READ = "/apis/read.leat.dev/v1alpha1"
 
 Body = dict[str, Any]
 
 
 @dataclass
 class Kubectl:
-    """kubectl as somebody: ``user`` is impersonated by an administrator."""
+    """kubectl as an administrator, or as ``user``, whom the administrator impersonates."""
 
     endpoints: Endpoints
     user: str = ""
 
     def __call__(self, *arguments: str, given: str = "") -> "subprocess.CompletedProcess[str]":
         argv = [self.endpoints.kubectl, "--kubeconfig", self.endpoints.kubeconfig, *arguments]
-        if self.user:
-            argv += ["--as", self.user]
+        argv += ["--as", self.user] if self.user else []
         return subprocess.run(argv, check=False, capture_output=True, text=True, input=given or None)
 
     def done(self, *arguments: str, given: str = "") -> str:
@@ -42,14 +43,18 @@ class Kubectl:
 
     def read(self, path: str) -> Body:
         """An answer of the read API."""
-        answer: Body = json.loads(self.done("get", "--raw", f"/apis/read.leat.dev/v1alpha1/{path}"))
+        answer: Body = json.loads(self.done("get", "--raw", f"{READ}/{path}"))
         return answer
 
-    def apply(self, *bodies: Body, check: bool = True, flags: tuple[str, ...] = ()) -> str:
-        """Apply documents; what kubectl said."""
-        answer = self("apply", *flags, "-f", "-", given=yaml.safe_dump_all(bodies))
-        assert not check or answer.returncode == 0, answer.stderr
-        return answer.stdout + answer.stderr
+    def get(self, *what: str) -> Body:
+        """An object."""
+        answer: Body = json.loads(self.done("get", *what, "-o", "json"))
+        return answer
+
+    def apply(self, namespace: str, *bodies: Body, dry: bool = False) -> "subprocess.CompletedProcess[str]":
+        """Apply documents."""
+        flags = ("--dry-run=server",) if dry else ()
+        return self("apply", *flags, "-n", namespace, "-f", "-", given=yaml.safe_dump_all(bodies))
 
 
 @dataclass
@@ -59,21 +64,46 @@ class Server:
     process: Process
     port: int
 
+    def call(
+        self,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        body: bytes | None = None,
+        identity: tuple[str, str] | None = None,
+    ) -> tuple[int, Body]:
+        """Call it directly, not by the API server. ``identity``: files of a client's certificate and key."""
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if identity is not None:
+            context.load_cert_chain(*identity)
+        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
+        try:
+            connection.request("GET" if body is None else "POST", path, body, dict(headers or {}))
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    @property
+    def certificate(self) -> str:
+        """The certificate that it shows, as PEM."""
+        return ssl.get_server_certificate(("127.0.0.1", self.port))
+
 
 @contextmanager
-def serving(environment: dict[str, str], folder: Path, **settings: object) -> Iterator[Server]:
-    """A serving operator, listening. Settings are ``LEAT_*`` variables by their names in lower case."""
+def serving(environment: Mapping[str, str], folder: Path, **settings: object) -> Iterator[Server]:
+    """A serving operator. Settings are ``LEAT_*`` variables by their names in lower case."""
     (port,) = free_ports(1)
     own = {f"LEAT_{name.upper()}": str(value) for name, value in settings.items()}
-    defaults = {"LEAT_SERVE_PORT": str(port), "LEAT_SERVE_HOST": "127.0.0.1", "LEAT_SERVE_REFRESH": "0.3"}
-    with started("leat_operator", {**environment, **defaults, **own}, folder) as process:
-        eventually(lambda: process.ready, "the operator is ready", 40)
+    usual = {"LEAT_SERVE_PORT": str(port), "LEAT_SERVE_HOST": "127.0.0.1", "LEAT_SERVE_REFRESH": "0.3"}
+    with started("leat_operator", {**environment, **usual, **own}, folder) as process:
         yield Server(process, port)
 
 
 @contextmanager
-def asked(endpoints: Endpoints, port: int) -> Iterator[None]:
-    """Let the API server ask whoever listens on this port of the machine. A Service by name stands for one with pods."""
+def asked(endpoints: Endpoints, port: int) -> Iterator[Kubectl]:
+    """Let the API server ask whoever listens on this port of the machine: the Service is a name, not pods."""
     kubectl = Kubectl(endpoints)
     service = {
         "apiVersion": "v1",
@@ -92,18 +122,24 @@ def asked(endpoints: Endpoints, port: int) -> Iterator[None]:
     given = yaml.safe_dump_all(documents)
     kubectl.done("apply", "--server-side", "--force-conflicts", "-f", "-", given=given)
     try:
-        yield
+        yield kubectl
     finally:
         kubectl.done("delete", "--ignore-not-found", "-f", "-", given=given)
 
 
-def available(endpoints: Endpoints) -> bool:
+def available(kubectl: Kubectl) -> bool:
     """Whether the API server reaches the read API."""
-    answer = Kubectl(endpoints)("get", "apiservice", "v1alpha1.read.leat.dev", "-o", "json")
-    conditions = json.loads(answer.stdout).get("status", {}).get("conditions", []) if answer.stdout else []
+    conditions = kubectl.get("apiservice", "v1alpha1.read.leat.dev").get("status", {}).get("conditions", [])
     return any(each["type"] == "Available" and each["status"] == "True" for each in conditions)
 
 
-def core(endpoints: Endpoints) -> Any:
-    """The client of Secrets and ConfigMaps."""
-    return client.CoreV1Api(config.new_client_from_config(endpoints.kubeconfig))
+def trusting(kubectl: Kubectl) -> bool:
+    """Whether the API server was given a bundle for the webhook."""
+    hooks = kubectl.get("validatingwebhookconfiguration", "leat")["webhooks"]
+    return all(hook["clientConfig"].get("caBundle") for hook in hooks)
+
+
+def until_ready(server: Server, kubectl: Kubectl) -> None:
+    """Wait until the API server can ask."""
+    eventually(lambda: server.process.ready, "the operator is ready", 40)
+    eventually(lambda: trusting(kubectl) and available(kubectl), "the API server reaches it", 40)

@@ -53,22 +53,30 @@ def failure(code: int, message: str, details: Mapping[str, Any] | None = None) -
 _GROUP_VERSION = {"groupVersion": API_VERSION, "version": VERSION}
 _GROUP = {"name": GROUP, "versions": [_GROUP_VERSION], "preferredVersion": _GROUP_VERSION}
 
-GROUP_LIST = {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_GROUP]}
-API_GROUP = {"kind": "APIGroup", "apiVersion": "v1", **_GROUP}
-
 
 def _resource(name: str, kind: str, verbs: Sequence[str], *, namespaced: bool) -> dict[str, Any]:
     singular = "" if "/" in name else name.removesuffix("s")
     return {"name": name, "singularName": singular, "namespaced": namespaced, "kind": kind, "verbs": list(verbs)}
 
 
-RESOURCE_LIST = {
-    "kind": "APIResourceList",
-    "apiVersion": "v1",
-    "groupVersion": API_VERSION,
-    "resources": [
-        _resource("pools", "PoolLoad", ["list"], namespaced=False),
-        _resource("workflowruns/steps", "RunSteps", ["get"], namespaced=True),
-        _resource("workflowruns/log", "RunLog", ["get"], namespaced=True),
-    ],
+_RESOURCES = [
+    _resource("pools", "PoolLoad", ["list"], namespaced=False),
+    _resource("workflowruns/steps", "RunSteps", ["get"], namespaced=True),
+    _resource("workflowruns/log", "RunLog", ["get"], namespaced=True),
+]
+_INFO = {"title": "Leat, for people who read", "version": VERSION}
+
+DOCUMENTS: Mapping[str, Mapping[str, Any]] = {
+    "/apis": {"kind": "APIGroupList", "apiVersion": "v1", "groups": [_GROUP]},
+    f"/apis/{GROUP}": {"kind": "APIGroup", "apiVersion": "v1", **_GROUP},
+    f"/apis/{API_VERSION}": {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": API_VERSION,
+        "resources": _RESOURCES,
+    },
+    # The API server asks for these again and again until it gets some.
+    "/openapi/v2": {"swagger": "2.0", "info": _INFO, "paths": {}},
+    "/openapi/v3": {"paths": {}},
 }
+"""What is found by those who look for what there is."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from leat_engine.records import RunRecord
 from leat_engine.store import Store
@@ -12,7 +13,7 @@ from leat_operator.admit import run_id
 from leat_operator.cluster import Cluster
 from leat_operator.objects import RUNS, Resource, Right
 from leat_operator.serving.access import Access
-from leat_operator.serving.answers import API_GROUP, API_VERSION, GROUP, GROUP_LIST, RESOURCE_LIST, VERSION, Answer
+from leat_operator.serving.answers import API_VERSION, DOCUMENTS, GROUP, VERSION, Answer
 from leat_operator.serving.caller import Caller, FrontProxy
 from leat_operator.serving.compiler import Compiler
 from leat_operator.serving.views import ATTEMPTS, OUTPUT_BYTES, PAGE_STEPS, Page, pool_loads, run_steps
@@ -38,24 +39,17 @@ class ReadApi:
         base = f"/apis/{API_VERSION}"
         run = base + "/namespaces/{namespace}/workflowruns/{name}"
         return [
-            web.get("/apis", self._groups),
-            web.get(f"/apis/{GROUP}", self._group),
-            web.get(base, self._resources),
+            *(web.get(path, self._document(document)) for path, document in DOCUMENTS.items()),
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
         ]
 
-    async def _groups(self, request: web.Request) -> web.Response:
-        self._caller(request)
-        return _json(GROUP_LIST)
+    def _document(self, document: Any) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            self._caller(request)
+            return _json(document)
 
-    async def _group(self, request: web.Request) -> web.Response:
-        self._caller(request)
-        return _json(API_GROUP)
-
-    async def _resources(self, request: web.Request) -> web.Response:
-        self._caller(request)
-        return _json(RESOURCE_LIST)
+        return answer
 
     async def _pools(self, request: web.Request) -> web.Response:
         await self._access.require(self._caller(request), Right("list", POOLS_READ))
