@@ -210,7 +210,7 @@ def test_what_is_no_review_is_said_to_be_none(served, body):
 
 def test_a_review_has_a_bound(served):
     server, _ = served
-    assert server.call("/validate", body=b" " * (9 * MIB))[0] == 413
+    assert server.call("/validate", body=b" " * (5 * MIB))[0] == 413
 
 
 def test_files_that_change_are_shown_without_a_restart(environment, tmp_path):

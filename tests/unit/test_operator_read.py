@@ -178,7 +178,7 @@ def test_a_page_ends_where_it_is_large_enough():
 
 def test_a_pool_is_the_sum_of_its_runners_and_of_what_waits():
     members = [Member("a", "default", 10, 3, AT), Member("b", "default", 10, 4, AT)]
-    answer = pool_loads(members, [Backlog("default", 5, 1.5), Backlog("empty", 2, 9.0)])
+    answer = pool_loads(members, {"default": Backlog(5, 1.5), "empty": Backlog(2, 9.0)})
     default, empty = answer["items"]
     assert (default["runners"], default["slots"], default["busy"], default["backlog"]) == (2, 20, 7, 5)
     assert [member["name"] for member in default["members"]] == ["a", "b"]

@@ -167,11 +167,10 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Ready attempts of a pool that nobody has claimed. ``oldest``: seconds since the first was last published."""
+    """Attempts that wait for a slot, and for how long the first one does."""
 
-    pool: str
     waiting: int
-    oldest: float
+    oldest_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

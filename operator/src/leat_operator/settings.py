@@ -56,12 +56,10 @@ class Settings(BaseSettings):
         default="leat-operator-tls", description="Secret of the installation's namespace for certificates of our own"
     )
     webhook: str = Field(
-        default="leat",
-        description="ValidatingWebhookConfiguration that is given the caBundle of our own certificates; empty: none",
+        default="leat", description="ValidatingWebhookConfiguration of the installation; empty: no webhook is served"
     )
     read_api: str = Field(
-        default="v1alpha1.read.leat.dev",
-        description="APIService that is given the caBundle of our own certificates; empty: none",
+        default="v1alpha1.read.leat.dev", description="APIService of the read API; empty: it is not served"
     )
 
     @field_validator("watch_namespaces", "serve_names", mode="before")

@@ -196,14 +196,13 @@ class Store:
         rows = await self._fetch("show_attempts", run_id, nodes.start, nodes.stop - 1, most)
         return [shown_attempt_of(row) for row in rows]
 
-    async def members(self, limit: int) -> list[Member]:
-        """Runners that are alive, by pool and name."""
-        rows = await self._fetch("members", limit)
-        return [Member(r["name"], r["pool"], r["slots"], r["busy"], r["heartbeat_at"]) for r in rows]
+    async def members(self) -> list[Member]:
+        """Runners that are alive."""
+        return [Member(**row) for row in await self._fetch("members")]
 
-    async def backlogs(self) -> list[Backlog]:
-        """What waits for a runner, by pool."""
-        return [Backlog(row["pool"], row["waiting"], row["oldest"]) for row in await self._fetch("backlogs")]
+    async def backlog(self) -> dict[str, Backlog]:
+        """What waits for a slot, by pool."""
+        return {row["pool"]: Backlog(row["waiting"], row["oldest_seconds"]) for row in await self._fetch("backlog")}
 
     # -- reports --------------------------------------------------------------------------------------------------
 

@@ -20,7 +20,6 @@ from leat_operator.serving.views import ATTEMPTS, OUTPUT_BYTES, PAGE_STEPS, Page
 
 RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
 POOLS_READ = Resource(GROUP, VERSION, "pools")
-MEMBERS = 5_000
 
 
 class ReadApi:
@@ -53,7 +52,7 @@ class ReadApi:
 
     async def _pools(self, request: web.Request) -> web.Response:
         await self._access.require(self._caller(request), Right("list", POOLS_READ))
-        return _json(pool_loads(await self._store.members(MEMBERS), await self._store.backlogs()))
+        return _json(pool_loads(await self._store.members(), await self._store.backlog()))
 
     async def _steps(self, request: web.Request) -> web.Response:
         run = await self._run(request, "steps")

@@ -12,7 +12,8 @@ from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
 from leat_operator.cluster import Cluster, RetryAfter
 from leat_operator.objects import API_SERVICES, CALLER_REVIEWS, CONFIG_MAPS, SECRETS, VALIDATING_WEBHOOKS, Right
-from leat_operator.serving.bounds import BODY_BYTES, Bounds
+from leat_operator.serving.bounds import BODY_BYTES, VALIDATE, Bounds, bounding
+from leat_operator.serving.caller import FrontProxy
 from leat_operator.serving.compiler import Compiler
 from leat_operator.serving.identity import AUTHENTICATION, Files, Shared, Source, front_proxy, names_of, publish
 from leat_operator.serving.read import ReadApi
@@ -58,12 +59,14 @@ class Serving:
             store = await _PATIENT(Store.connect)(settings.database_url.get_secret_value(), size=CONNECTIONS)
             stack.push_async_callback(store.close)
             compiler = stack.enter_context(Compiler(load_models()))
-            read_api = ReadApi(self._cluster, store, compiler, settings.watch_namespaces)
-            webhook = Webhook(self._cluster, compiler, settings.watch_namespaces)
-            app = web.Application(client_max_size=BODY_BYTES, middlewares=[Bounds().middleware()])
+            app = web.Application(client_max_size=BODY_BYTES, middlewares=[bounding(_webhook_bounds(), _read_bounds())])
             app.router.add_get("/healthz", _healthy)
-            app.router.add_post("/validate", webhook.validate)
-            app.router.add_routes(read_api.routes())
+            read_api = ReadApi(self._cluster, store, compiler, settings.watch_namespaces)
+            if settings.webhook:
+                webhook = Webhook(self._cluster, compiler, settings.watch_namespaces)
+                app.router.add_post(VALIDATE, webhook.validate)
+            if settings.read_api:
+                app.router.add_routes(read_api.routes())
             self._port = await stack.enter_async_context(Port(app, settings.serve_host, settings.serve_port))
             while True:
                 await self._look(self._port, read_api)
@@ -76,11 +79,19 @@ class Serving:
             certificate = await self._source.certificate()
             if certificate.bundle:  # first: what is not trusted yet is not shown
                 await publish(self._cluster, certificate.bundle, settings.webhook, settings.read_api)
-            proxy = await front_proxy(self._cluster)
+            proxy = await front_proxy(self._cluster) if settings.read_api else FrontProxy()
             await port.show(Identity(certificate.chain, certificate.key, proxy.authority))
             read_api.front_proxy = proxy
         except (LeatError, ValueError) as error:  # what was shown goes on being shown
             log.warning("certificate not looked after", error=str(error), listening=port.listening)
+
+
+def _webhook_bounds() -> Bounds:
+    return Bounds(at_once=4, waiting=64, seconds=2.5)  # the API server waits for 3 s, then goes on without an answer
+
+
+def _read_bounds() -> Bounds:
+    return Bounds(at_once=16, waiting=128, seconds=10.0)
 
 
 async def _healthy(_: web.Request) -> web.Response:
@@ -91,8 +102,10 @@ def needed(settings: Settings) -> list[Right]:
     """The rights for serving; none when nothing is served."""
     if not settings.serve_port:
         return []
-    namespace, name = AUTHENTICATION
-    rights = [Right("create", CALLER_REVIEWS), Right("get", CONFIG_MAPS, namespace, name=name)]
+    rights: list[Right] = []
+    if settings.read_api:
+        namespace, name = AUTHENTICATION
+        rights += [Right("create", CALLER_REVIEWS), Right("get", CONFIG_MAPS, namespace, name=name)]
     if settings.tls_dir is None:
         rights.append(Right("create", SECRETS, settings.namespace))
         rights += [Right(verb, SECRETS, settings.namespace, name=settings.tls_secret) for verb in ("get", "update")]

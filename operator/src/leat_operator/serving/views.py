@@ -20,6 +20,9 @@ MESSAGE_CHARS = 1024
 ATTEMPTS = 20
 PAGE_STEPS = 500
 PAGE_BYTES = MIB
+MEMBERS = 500
+"""Runners of a pool that are named; more of them are counted."""
+
 NOT_BEGUN = "Pending"
 
 Json = dict[str, Any]
@@ -62,13 +65,12 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     }
 
 
-def pool_loads(members: Iterable[Member], backlogs: Iterable[Backlog]) -> Json:
+def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog]) -> Json:
     """`PoolLoadList`: every pool that has a runner or work."""
-    waiting = {backlog.pool: backlog for backlog in backlogs}
     of_pool: dict[str, list[Member]] = defaultdict(list)
     for member in members:
         of_pool[member.pool].append(member)
-    items = [_load(pool, of_pool[pool], waiting.get(pool)) for pool in sorted({*of_pool, *waiting})]
+    items = [_load(pool, of_pool[pool], backlog.get(pool)) for pool in sorted({*of_pool, *backlog})]
     return {"kind": "PoolLoadList", "apiVersion": API_VERSION, "metadata": {}, "items": items}
 
 
@@ -146,17 +148,14 @@ def _load(pool: str, members: Sequence[Member], backlog: Backlog | None) -> Json
         "slots": sum(member.slots for member in members),
         "busy": sum(member.busy for member in members),
         "backlog": backlog.waiting if backlog else 0,
-        "oldestReadySeconds": round(backlog.oldest, 3) if backlog else None,
-        "members": [
-            {
-                "name": member.name,
-                "busy": member.busy,
-                "slots": member.slots,
-                "heartbeatAt": moment(member.heartbeat_at),
-            }
-            for member in members
-        ],
+        "oldestReadySeconds": round(backlog.oldest_seconds, 3) if backlog else None,
+        "members": [_member(member) for member in sorted(members, key=lambda each: each.name)[:MEMBERS]],
     }
+
+
+def _member(member: Member) -> Json:
+    beat = moment(member.heartbeat_at)
+    return {"name": member.name, "busy": member.busy, "slots": member.slots, "heartbeatAt": beat}
 
 
 def moment(at: datetime | None) -> str | None:
