@@ -129,6 +129,23 @@ class Cluster:
                 return
             query["continue"] = token
 
+    async def patch(
+        self, resource: Resource, namespace: str | None, name: str, operations: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Change fields of an object by JSON patch, as their manager ``leat-operator``.
+
+        Raises:
+            NotFound: There is no such object.
+        """
+        API_WRITES.labels(resource.plural, "patch").inc()
+        query = {"fieldManager": "leat-operator"}
+        await self._request("PATCH", resource.path(namespace, name), operations, query=query, content_type=JSON_PATCH)
+
+    async def review(self, spec: Mapping[str, Any]) -> bool:
+        """Whether somebody else has a right: what a SubjectAccessReview of this spec says."""
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        return bool((await self._request("POST", CALLER_REVIEWS.path(None), body))["status"]["allowed"])
+
     async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> None:
         """Make ``status`` the object's whole status. A merge patch would keep what is left out, and drop every null.
 
@@ -159,23 +176,6 @@ class Cluster:
         API_WRITES.labels(resource.plural, "update").inc()
         metadata = body["metadata"]
         return await self._request("PUT", resource.path(metadata["namespace"], metadata["name"]), body)
-
-    async def patch(
-        self, resource: Resource, namespace: str | None, name: str, operations: Sequence[Mapping[str, Any]]
-    ) -> None:
-        """Change fields of an object by JSON patch, as their manager ``leat-operator``.
-
-        Raises:
-            NotFound: There is no such object.
-        """
-        API_WRITES.labels(resource.plural, "patch").inc()
-        query = {"fieldManager": "leat-operator"}
-        await self._request("PATCH", resource.path(namespace, name), operations, query=query, content_type=JSON_PATCH)
-
-    async def review(self, spec: Mapping[str, Any]) -> bool:
-        """Whether somebody else has a right: what a SubjectAccessReview of this spec says."""
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
-        return bool((await self._request("POST", CALLER_REVIEWS.path(None), body))["status"]["allowed"])
 
     async def may(self, right: Right, name: str = "") -> bool:
         """Whether the operator's identity has the right, on the object of this name if it is given."""

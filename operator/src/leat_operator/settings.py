@@ -25,18 +25,6 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field(default="0.0.0.0", description="Address that the metrics port listens on")  # noqa: S104
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG to ERROR")
-    status_writes_per_second: float = Field(
-        default=200.0, gt=0, description="Most status patches a second; more wait, and are coalesced meanwhile"
-    )
-    status_writes_in_flight: int = Field(default=32, ge=1, description="Most status patches at the same time")
-    workflow_grace: float = Field(
-        default=300.0, ge=0, description="Seconds that a run waits for a Workflow that is not there before it fails"
-    )
-    lease_duration: int = Field(
-        default=15, ge=1, description="Whole seconds after which another replica takes over from one that is silent"
-    )
-    sweep_interval: float = Field(default=60.0, gt=0, description="Seconds between comparisons of cluster and store")
-
     serve_port: int = Field(
         default=0, ge=0, le=65535, description="HTTPS, of the validating webhook and the read API; 0: neither is served"
     )
@@ -61,6 +49,17 @@ class Settings(BaseSettings):
     read_api: str = Field(
         default="v1alpha1.read.leat.dev", description="APIService of the read API; empty: it is not served"
     )
+    status_writes_per_second: float = Field(
+        default=200.0, gt=0, description="Most status patches a second; more wait, and are coalesced meanwhile"
+    )
+    status_writes_in_flight: int = Field(default=32, ge=1, description="Most status patches at the same time")
+    workflow_grace: float = Field(
+        default=300.0, ge=0, description="Seconds that a run waits for a Workflow that is not there before it fails"
+    )
+    lease_duration: int = Field(
+        default=15, ge=1, description="Whole seconds after which another replica takes over from one that is silent"
+    )
+    sweep_interval: float = Field(default=60.0, gt=0, description="Seconds between comparisons of cluster and store")
 
     @field_validator("watch_namespaces", "serve_names", mode="before")
     @classmethod
