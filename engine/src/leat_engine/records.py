@@ -170,6 +170,28 @@ class NewLine:
 
 
 @dataclass(frozen=True, slots=True)
+class ShownStep:
+    """A step with the name of its runner, and its output if that is small.
+
+    Attributes:
+        runner: None when nobody has it, or nobody knows the runner any more.
+        output_bytes: Of the output's JSON, also when it is left out.
+    """
+
+    record: StepRecord
+    runner: str | None
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShownAttempt:
+    """An attempt that was followed by another one, with the name of its runner."""
+
+    record: AttemptRecord
+    runner: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """A run whose resource is behind the store. ``version`` goes back with `Store.reported`.
 

@@ -1,7 +1,7 @@
 """The API server, as far as the operator needs it. Besides kopf, only this module talks to it."""
 
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +14,7 @@ from yarl import URL
 
 from leat_engine.errors import LeatError
 from leat_operator.metrics import API_ERRORS, API_WRITES
-from leat_operator.objects import ACCESS_REVIEWS, Ref, Resource, Right
+from leat_operator.objects import ACCESS_REVIEWS, CALLER_REVIEWS, Ref, Resource, Right
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -105,8 +105,8 @@ class Cluster:
     ) -> None:
         await self._session.close()
 
-    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
-        """The object, or None."""
+    async def get(self, resource: Resource, namespace: str | None, name: str) -> dict[str, Any] | None:
+        """The object, or None. ``namespace`` is None for one that belongs to the whole cluster."""
         try:
             return await self._request("GET", resource.path(namespace, name))
         except NotFound:
@@ -134,6 +134,23 @@ class Cluster:
             if not (token := page["metadata"].get("continue")):
                 return
             query["continue"] = token
+
+    async def patch(
+        self, resource: Resource, namespace: str | None, name: str, operations: Sequence[Mapping[str, Any]]
+    ) -> None:
+        """Change fields of an object by JSON patch, as their manager ``leat-operator``.
+
+        Raises:
+            NotFound: There is no such object.
+        """
+        API_WRITES.labels(resource.plural, "patch").inc()
+        query = {"fieldManager": "leat-operator"}
+        await self._request("PATCH", resource.path(namespace, name), operations, query=query, content_type=JSON_PATCH)
+
+    async def review(self, spec: Mapping[str, Any]) -> bool:
+        """Whether somebody else has a right: what a SubjectAccessReview of this spec says."""
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
+        return bool((await self._request("POST", CALLER_REVIEWS.path(None), body))["status"]["allowed"])
 
     async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> None:
         """Make ``status`` the object's whole status. A merge patch would keep what is left out, and drop every null.
@@ -214,7 +231,7 @@ class Cluster:
             "resource": right.resource.plural,
             "subresource": right.subresource,
             "namespace": right.namespace or "",
-            "name": name,
+            "name": name or right.name,
         }
         review = {
             "apiVersion": "authorization.k8s.io/v1",

@@ -21,3 +21,6 @@ REPORTED = Counter("leat_operator_reports_total", "Status patches of runs, by wh
 UNREPORTED = Gauge("leat_operator_reports_waiting", "Runs whose status is behind the store")
 CANCELLED = Counter("leat_operator_runs_deleted_total", "Runs cancelled because their resource was deleted")
 ACTIVE = Gauge("leat_operator_active", "1 while this replica holds the Lease")
+SERVED = Counter(
+    "leat_operator_requests_total", "Requests to the webhook and the read API, by route and status", ["route", "code"]
+)

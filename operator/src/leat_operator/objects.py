@@ -35,6 +35,11 @@ SCALED_OBJECTS = Resource("keda.sh", "v1alpha1", "scaledobjects")
 TRIGGER_AUTHENTICATIONS = Resource("keda.sh", "v1alpha1", "triggerauthentications")
 LEASES = Resource("coordination.k8s.io", "v1", "leases")
 ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+CALLER_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
+SECRETS = Resource("", "v1", "secrets")
+CONFIG_MAPS = Resource("", "v1", "configmaps")
+VALIDATING_WEBHOOKS = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")
+API_SERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +60,16 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Right:
-    """A verb on a resource, in one namespace or (None) in all of them."""
+    """A verb on a resource, in one namespace or (None) in all of them; with ``name``, on the object of this name."""
 
     verb: str
     resource: Resource
     namespace: str | None = None
     subresource: str = ""
+    name: str = ""
 
     def __str__(self) -> str:
         where = "all namespaces" if self.namespace is None else f"namespace {self.namespace}"
         what = "/".join(filter(None, (self.resource.plural, self.subresource)))
-        return f"{self.verb} {'.'.join(filter(None, (what, self.resource.group)))} in {where}"
+        what = ".".join(filter(None, (what, self.resource.group)))
+        return f"{self.verb} {what} {self.name + ' ' if self.name else ''}in {where}"

@@ -26,6 +26,8 @@ from leat_operator.pods import Installation
 from leat_operator.pools import Pools
 from leat_operator.probes import Probes
 from leat_operator.report import Reporter
+from leat_operator.serving import serve
+from leat_operator.serving.serve import Serving
 from leat_operator.settings import Settings
 from leat_operator.sweep import Sweep
 from leat_operator.watch import Watch
@@ -52,6 +54,7 @@ class Operator:
         self._settings = settings
         self._identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._ready = False
+        self._serving: Serving | None = None
 
     async def run(self) -> None:
         """Serve until cancelled.
@@ -63,21 +66,28 @@ class Operator:
         """
         settings = self._settings
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(Probes(settings.metrics_host, settings.metrics_port, lambda: self._ready))
+            await stack.enter_async_context(Probes(settings.metrics_host, settings.metrics_port, self._is_ready))
             cluster = await stack.enter_async_context(Cluster())
-            needed = rights.needed(settings.watch_namespaces, settings.namespace)
+            needed = rights.needed(settings.watch_namespaces, settings.namespace) + serve.needed(settings)
             await _HOPEFUL(_PATIENT(rights.check))(cluster, needed, LEASE)
             store = await _PATIENT(Store.connect)(settings.database_url.get_secret_value())
             stack.push_async_callback(store.close)
             queue = RabbitQueue(settings.amqp_url.get_secret_value(), settings.namespace)
             stack.push_async_callback(queue.close)
             await queue.start()
+            if settings.serve_port:
+                self._serving = Serving(settings, cluster)
+                serving = await stack.enter_async_context(asyncio.TaskGroup())
+                stack.callback(serving.create_task(self._serving.run()).cancel)
             self._ready = True
             timing = Timing.of(settings.lease_duration)
             elector = Elector(cluster, settings.namespace, LEASE, self._identity, timing)
             await elector.acquire()
             stack.push_async_callback(elector.release)
             await self._serve(cluster, store, queue, elector)
+
+    def _is_ready(self) -> bool:
+        return self._ready and (self._serving is None or self._serving.ready)
 
     async def _serve(self, cluster: Cluster, store: Store, queue: RabbitQueue, elector: Elector) -> None:
         settings, inbox, catalog = self._settings, Inbox(), Catalog(load_models())

@@ -1,5 +1,6 @@
 """What an installation decides. Every setting is an environment variable: LEAT_ and the field's name in capitals."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -24,6 +25,30 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field(default="0.0.0.0", description="Address that the metrics port listens on")  # noqa: S104
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="DEBUG to ERROR")
+    serve_port: int = Field(
+        default=0, ge=0, le=65535, description="HTTPS, of the validating webhook and the read API; 0: neither is served"
+    )
+    serve_host: str = Field(default="0.0.0.0", description="Address that the HTTPS port listens on")  # noqa: S104
+    serve_refresh: float = Field(
+        default=60.0, gt=0, description="Seconds between looks at the certificates of the HTTPS port"
+    )
+    service: str = Field(default="leat-operator", description="Service that the API server reaches the HTTPS port by")
+    serve_names: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Further DNS names and addresses of the HTTPS port, separated by commas"
+    )
+    tls_dir: Path | None = Field(
+        default=None,
+        description="Folder with tls.crt and tls.key, such as a Secret of cert-manager; unset: certificates of our own",
+    )
+    tls_secret: str = Field(
+        default="leat-operator-tls", description="Secret of the installation's namespace for certificates of our own"
+    )
+    webhook: str = Field(
+        default="leat", description="ValidatingWebhookConfiguration of the installation; empty: no webhook is served"
+    )
+    read_api: str = Field(
+        default="v1alpha1.read.leat.dev", description="APIService of the read API; empty: it is not served"
+    )
     status_writes_per_second: float = Field(
         default=200.0, gt=0, description="Most status patches a second; more wait, and are coalesced meanwhile"
     )
@@ -42,7 +67,7 @@ class Settings(BaseSettings):
         description="Secret with database-url, amqp-url and amqp-management-url, which pools' pods and KEDA read",
     )
 
-    @field_validator("watch_namespaces", mode="before")
+    @field_validator("watch_namespaces", "serve_names", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value

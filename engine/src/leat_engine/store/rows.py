@@ -8,7 +8,18 @@ import asyncpg
 import orjson
 
 from leat_engine.job import Job, StepKey, dumps, traceparent_of
-from leat_engine.records import Announced, AttemptRecord, Claim, LogLine, NewRun, Revision, RunRecord, StepRecord
+from leat_engine.records import (
+    Announced,
+    AttemptRecord,
+    Claim,
+    LogLine,
+    NewRun,
+    Revision,
+    RunRecord,
+    ShownAttempt,
+    ShownStep,
+    StepRecord,
+)
 from leat_engine.result import Phase, State
 from leat_engine.store.writes import Outcome, Written
 
@@ -167,6 +178,16 @@ def attempt_of(row: asyncpg.Record) -> AttemptRecord:
 def line_of(row: asyncpg.Record) -> LogLine:
     """A row of `log`."""
     return LogLine(row["seq"], row["at"], row["scope"], row["step_id"], row["attempt"], row["stream"], row["text"])
+
+
+def shown_step_of(row: asyncpg.Record) -> ShownStep:
+    """A row of `show_steps.sql`."""
+    return ShownStep(step_of(row), row["runner_name"], row["output_bytes"] or 0)
+
+
+def shown_attempt_of(row: asyncpg.Record) -> ShownAttempt:
+    """A row of `show_attempts.sql`."""
+    return ShownAttempt(attempt_of(row), row["runner_name"])
 
 
 def revision_of(row: asyncpg.Record) -> Revision:

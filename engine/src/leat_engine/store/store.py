@@ -28,6 +28,8 @@ from leat_engine.records import (
     Report,
     Revision,
     RunRecord,
+    ShownAttempt,
+    ShownStep,
     StepRecord,
     Stop,
 )
@@ -47,6 +49,8 @@ from leat_engine.store.rows import (
     revision_of,
     root_jobs,
     run_of,
+    shown_attempt_of,
+    shown_step_of,
     step_of,
     written_of,
 )
@@ -185,6 +189,18 @@ class Store:
     async def attempts(self, run_id: UUID) -> list[AttemptRecord]:
         """Attempts of a run that were followed by another one."""
         return [attempt_of(row) for row in await self._fetch("attempts", run_id)]
+
+    # -- for people who read ---------------------------------------------------------------------------------------
+
+    async def show_steps(self, run_id: UUID, nodes: range, output_bytes: int) -> list[ShownStep]:
+        """Steps of a run's own scope that have begun to exist, of these nodes; outputs up to so many bytes of JSON."""
+        rows = await self._fetch("show_steps", run_id, nodes.start, nodes.stop - 1, output_bytes)
+        return [shown_step_of(row) for row in rows]
+
+    async def show_attempts(self, run_id: UUID, nodes: range, most: int) -> list[ShownAttempt]:
+        """The ``most`` last attempts of each of these nodes that were followed by another one."""
+        rows = await self._fetch("show_attempts", run_id, nodes.start, nodes.stop - 1, most)
+        return [shown_attempt_of(row) for row in rows]
 
     # -- reports --------------------------------------------------------------------------------------------------
 

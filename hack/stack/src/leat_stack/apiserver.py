@@ -18,7 +18,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from leat_stack import binaries
+from leat_stack import binaries, front_proxy
 from leat_stack.daemons import Daemons, Program, free_ports
 from leat_stack.endpoints import Endpoints
 from leat_stack.errors import StackError
@@ -57,6 +57,7 @@ def start(home: Path, daemons: Daemons) -> Endpoints:
     root = home / "kubernetes"
     programs = binaries.find(os.environ)
     cluster = _cluster(root)
+    front_proxy.prepare(root)
     endpoints = Endpoints(
         kubeconfig=str(root / "admin.kubeconfig"),
         operator_kubeconfig=str(root / "operator.kubeconfig"),
@@ -115,6 +116,7 @@ def apiserver_program(programs: Path, root: Path, cluster: Cluster) -> Program:
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--service-account-signing-key-file={root / 'accounts.key'}",
         f"--service-account-key-file={root / 'accounts.key'}",
+        *front_proxy.flags(root),
     ])  # fmt: skip
 
 

@@ -1,0 +1,103 @@
+"""The read API: steps of runs and the load of pools, for those whose Kubernetes rights say so."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from leat_engine.records import RunRecord
+from leat_engine.store import Store
+from leat_operator.admit import run_id
+from leat_operator.cluster import Cluster
+from leat_operator.objects import RUNS, Resource, Right
+from leat_operator.serving.access import Access
+from leat_operator.serving.answers import API_VERSION, DOCUMENTS, GROUP, VERSION, Answer
+from leat_operator.serving.caller import Caller, FrontProxy
+from leat_operator.serving.compiler import Compiler
+from leat_operator.serving.views import ATTEMPTS, OUTPUT_BYTES, PAGE_STEPS, Page, pool_loads, run_steps
+
+RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
+POOLS_READ = Resource(GROUP, VERSION, "pools")
+
+
+class ReadApi:
+    """Answers what comes through the API server. ``namespaces``: those that are served, all when empty."""
+
+    def __init__(self, cluster: Cluster, store: Store, compiler: Compiler, namespaces: Sequence[str]) -> None:
+        self.front_proxy = FrontProxy()
+        self._cluster = cluster
+        self._store = store
+        self._compiler = compiler
+        self._namespaces = frozenset(namespaces)
+        self._access = Access(cluster)
+
+    def routes(self) -> list[web.RouteDef]:
+        """What is answered, and where."""
+        base = f"/apis/{API_VERSION}"
+        run = base + "/namespaces/{namespace}/workflowruns/{name}"
+        return [
+            *(web.get(path, self._document(document)) for path, document in DOCUMENTS.items()),
+            web.get(f"{base}/pools", self._pools),
+            web.get(f"{run}/steps", self._steps),
+        ]
+
+    def _document(self, document: Any) -> Handler:
+        async def answer(request: web.Request) -> web.Response:
+            self._caller(request)
+            return _json(document)
+
+        return answer
+
+    async def _pools(self, request: web.Request) -> web.Response:
+        await self._access.require(self._caller(request), Right("list", POOLS_READ))
+        return _json(pool_loads(await self._store.members(), await self._store.backlog()))
+
+    async def _steps(self, request: web.Request) -> web.Response:
+        run = await self._run(request, "steps")
+        plan = await self._compiler.plan(run.revision, self._store)
+        after = _number(request, "continue", 0, len(plan.steps))
+        count = _number(request, "limit", PAGE_STEPS, PAGE_STEPS) or PAGE_STEPS
+        nodes = range(after + 1, min(after + 1 + count, len(plan.steps)))
+        steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
+        attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
+        return _json(run_steps(run, plan, Page(nodes, steps, attempts)))
+
+    async def _run(self, request: web.Request, subresource: str) -> RunRecord:
+        """The run that a request asks about, if the caller may read that of it."""
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        right = Right("get", RUNS_READ, namespace, subresource, name)
+        await self._access.require(self._caller(request), right)
+        if self._namespaces and namespace not in self._namespaces:
+            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
+        body = await self._cluster.get(RUNS, namespace, name)
+        if body is None:  # it was deleted; the store may still know its run
+            run = await self._store.find_run(namespace, name)
+        else:
+            run = await self._store.run(run_id(body["metadata"]))
+        if run is None:
+            there = "has not begun, or can never begin: see its status" if body else "is not there, and was not kept"
+            raise Answer(404, f"WorkflowRun {name} {there}")
+        return run
+
+    def _caller(self, request: web.Request) -> Caller:
+        certificate = request.transport.get_extra_info("peercert") if request.transport else None
+        caller = self.front_proxy.caller(certificate, request.headers)
+        if caller is None:
+            raise Answer(401, "expected the API server, with its front proxy certificate: ask through it")
+        return caller
+
+
+def _number(request: web.Request, name: str, otherwise: int, most: int) -> int:
+    """A number in the query, cut at ``most``."""
+    text = request.query.get(name, "")
+    if not text:
+        return otherwise
+    if not (text.isascii() and text.isdigit() and len(text) < 16):
+        raise Answer(400, f"{name}: found {text[:40]!r}, expected a whole number from 0")
+    return min(int(text), most)
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=orjson.dumps(value), content_type="application/json")

@@ -1,0 +1,163 @@
+"""What people read of a run and of pools, as JSON. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from leat_engine.limits import KIB, MIB
+from leat_engine.plan import Plan, PlanStep
+from leat_engine.records import Backlog, Member, Report, RunRecord, ShownAttempt, ShownStep
+from leat_engine.redaction import Redaction
+from leat_engine.status import bounded, run_status, shown_phase
+from leat_operator.serving.answers import API_VERSION
+
+OUTPUT_BYTES = 4 * KIB
+MESSAGE_CHARS = 1024
+ATTEMPTS = 20
+PAGE_STEPS = 500
+PAGE_BYTES = MIB
+MEMBERS = 500
+"""Runners of a pool that are named; more of them are counted."""
+
+NOT_BEGUN = "Pending"
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a run's steps: those of the nodes in ``nodes``, as far as they have begun to exist."""
+
+    nodes: range
+    steps: Sequence[ShownStep]
+    attempts: Sequence[ShownAttempt]
+
+
+def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
+    """`RunSteps`: the run, and the steps of a page in the order of the spec."""
+    redaction = Redaction.of(plan.sensitive, run.inputs)
+    begun = {shown.record.key.step: shown for shown in page.steps}
+    earlier: dict[int, list[ShownAttempt]] = defaultdict(list)
+    for attempt in page.attempts:
+        earlier[attempt.record.key.step].append(attempt)
+    steps: list[Json] = []
+    size, last = 0, page.nodes.stop - 1
+    for node in page.nodes:
+        step = _step(plan, plan.steps[node], begun.get(node), earlier[node], redaction)
+        size += len(orjson.dumps(step))
+        if steps and size > PAGE_BYTES:
+            last = node - 1
+            break
+        steps.append(step)
+    metadata: Json = {"name": run.name, "namespace": run.namespace}
+    if last < len(plan.steps) - 1:
+        metadata["continue"] = str(last)
+    return {
+        "kind": "RunSteps",
+        "apiVersion": API_VERSION,
+        "metadata": metadata,
+        "run": _run(run, plan),
+        "steps": steps,
+    }
+
+
+def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog]) -> Json:
+    """`PoolLoadList`: every pool that has a runner or work."""
+    of_pool: dict[str, list[Member]] = defaultdict(list)
+    for member in members:
+        of_pool[member.pool].append(member)
+    items = [_load(pool, of_pool[pool], backlog.get(pool)) for pool in sorted({*of_pool, *backlog})]
+    return {"kind": "PoolLoadList", "apiVersion": API_VERSION, "metadata": {}, "items": items}
+
+
+def _run(run: RunRecord, plan: Plan) -> Json:
+    status = run_status(Report(0, run), plan)
+    return {
+        "id": str(run.run_id),
+        "workflow": run.workflow,
+        "revision": run.revision,
+        "phase": shown_phase(run).label,
+        "suspended": run.suspended,
+        "progress": status["progress"],
+        "startedAt": moment(run.started_at),
+        "finishedAt": moment(run.finished_at),
+        "message": status["message"],
+    }
+
+
+def _step(
+    plan: Plan, node: PlanStep, shown: ShownStep | None, earlier: Sequence[ShownAttempt], redaction: Redaction
+) -> Json:
+    planned = {
+        "name": node.name,
+        "kind": node.kind,
+        "pool": node.pool,
+        "needs": [plan.steps[edge.step].name for edge in node.needs],
+    }
+    if shown is None:
+        nothing = dict.fromkeys(("queuedAt", "startedAt", "finishedAt", "runner", "error", "output"))
+        return {**planned, "state": NOT_BEGUN, "attempt": 0, **nothing, "attempts": []}
+    record = shown.record
+    return {
+        **planned,
+        "state": record.state.label,
+        "attempt": record.attempt,
+        "queuedAt": moment(record.queued_at),
+        "startedAt": moment(record.started_at),
+        "finishedAt": moment(record.finished_at),
+        "runner": shown.runner,
+        "error": _error(record.error, redaction),
+        "output": _output(shown, redaction),
+        "attempts": [_attempt(attempt, redaction) for attempt in earlier],
+    }
+
+
+def _attempt(attempt: ShownAttempt, redaction: Redaction) -> Json:
+    return {
+        "attempt": attempt.record.attempt,
+        "runner": attempt.runner,
+        "error": _error(attempt.record.error, redaction),
+        "queuedAt": moment(attempt.record.queued_at),
+        "startedAt": moment(attempt.record.started_at),
+        "finishedAt": moment(attempt.record.finished_at),
+    }
+
+
+def _output(shown: ShownStep, redaction: Redaction) -> Any:
+    if shown.output_bytes > OUTPUT_BYTES:
+        return {"truncated": True, "bytes": shown.output_bytes}
+    return redaction.value(shown.record.output)
+
+
+def _error(error: Mapping[str, Any] | None, redaction: Redaction) -> Json | None:
+    if error is None:
+        return None
+    texts = {name: redaction.text(str(error.get(name) or "")) for name in ("type", "reason", "message")}
+    return {name: bounded(text, MESSAGE_CHARS) for name, text in texts.items()}
+
+
+def _load(pool: str, members: Sequence[Member], backlog: Backlog | None) -> Json:
+    return {
+        "metadata": {"name": pool},
+        "name": pool,
+        "runners": len(members),
+        "slots": sum(member.slots for member in members),
+        "busy": sum(member.busy for member in members),
+        "backlog": backlog.waiting if backlog else 0,
+        "oldestReadySeconds": round(backlog.oldest_seconds, 3) if backlog else None,
+        "members": [_member(member) for member in sorted(members, key=lambda each: each.name)[:MEMBERS]],
+    }
+
+
+def _member(member: Member) -> Json:
+    beat = moment(member.heartbeat_at)
+    return {"name": member.name, "busy": member.busy, "slots": member.slots, "heartbeatAt": beat}
+
+
+def moment(at: datetime | None) -> str | None:
+    """A time as JSON holds it, such as ``2026-03-01T09:30:00.250Z``."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,236 @@
+"""The webhook and the read API, as people meet them through the API server."""
+
+import asyncio
+from contextlib import ExitStack
+
+import pytest
+from tests.support.operator import eventually, shop, started
+from tests.support.samples import FOLDER
+from tests.support.serving import READ, Kubectl, asked, serving, until_ready
+from tests.support.stack import fresh_namespace
+
+from leat_engine.errors import Rejected
+from leat_engine.plan import compile_plan
+from leat_engine.spec import parse_workflow
+from leat_engine.spec.kinds import load_models
+from leat_engine.store import migrate
+from leat_operator.serving.answers import Answer
+
+CARD = "4711-0815"
+
+
+def workflow(name, *steps, **spec):
+    metadata = {"name": name}
+    return {
+        "apiVersion": "leat.dev/v1alpha1",
+        "kind": "Workflow",
+        "metadata": metadata,
+        "spec": {"steps": list(steps), **spec},
+    }
+
+
+def run(name, of, **inputs):
+    spec = {"workflow": {"name": of}, "inputs": inputs}
+    return {"apiVersion": "leat.dev/v1alpha1", "kind": "WorkflowRun", "metadata": {"name": name}, "spec": spec}
+
+
+BAD = workflow(
+    "bad",
+    {"name": "one", "http": {"method": "GET", "url": "https://shop.example/${ inputs.nobody }"}},
+    {"name": "two", "needs": ["nowhere"], "transform": "x"},
+    {"name": "three", "transform": "${ 1 + }"},
+)
+GOOD = workflow(
+    "good",
+    {"name": "greet", "transform": "hello ${ inputs.who }"},
+    {"name": "pay", "transform": {"with": "${ inputs.card }", "for": "${ steps.greet.output }"}},
+    {"name": "refuse", "fail": {"message": "card ${ inputs.card } refused"}},
+    inputs={"who": {"type": "string"}, "card": {"type": "string", "sensitive": True, "default": CARD}},
+)
+
+
+@pytest.fixture(scope="module")
+def environment(kubernetes, postgres_dsn, amqp_url):
+    asyncio.run(migrate(postgres_dsn))
+    return {
+        "KUBECONFIG": kubernetes.operator_kubeconfig,
+        "LEAT_DATABASE_URL": postgres_dsn,
+        "LEAT_AMQP_URL": amqp_url,
+        "LEAT_NAMESPACE": "leat-system",
+        "LEAT_FUNCTIONS": str(FOLDER / "functions.py"),
+    }
+
+
+@pytest.fixture(scope="module")
+def kubectl(kubernetes, environment, tmp_path_factory):
+    """kubectl, where an operator is asked by the API server, and a runner works."""
+    folder = tmp_path_factory.mktemp("serving")
+    with ExitStack() as stack:
+        server = stack.enter_context(serving(environment, folder))
+        kubectl = stack.enter_context(asked(kubernetes, server.port))
+        stack.enter_context(started("leat_runner", environment, folder))
+        until_ready(server, kubectl)
+        yield kubectl
+
+
+@pytest.fixture
+def user(kubernetes, namespace):
+    with shop(kubernetes.kubeconfig, namespace) as resources:
+        yield resources
+
+
+def test_a_dry_run_of_a_bad_workflow_says_every_reason(kubectl, namespace):
+    with pytest.raises(Rejected) as found:
+        compile_plan(parse_workflow(BAD).spec, load_models(), "revision")
+    answer = kubectl.apply(namespace, BAD, dry=True)
+    assert answer.returncode != 0
+    assert len(found.value.reasons) == 3
+    for reason in found.value.reasons:
+        assert f"* {reason}" in answer.stderr
+
+
+def test_a_dry_run_of_a_good_workflow_passes_and_leaves_nothing(kubectl, namespace, user):
+    answer = kubectl.apply(namespace, GOOD, dry=True)
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert user.get("good", "workflows") is None
+
+
+def test_what_is_odd_is_a_warning(kubectl, namespace):
+    odd = workflow(
+        "odd", {"name": "a", "transform": "x"}, {"name": "b", "needs": ["a"], "transform": "${ steps.a.error.message }"}
+    )
+    answer = kubectl.apply(namespace, odd)
+    assert answer.returncode == 0
+    assert "Warning: spec.steps[1]: reads steps.a.error, which is always null here" in answer.stderr
+
+
+def test_a_run_may_come_before_its_workflow(kubectl, namespace):
+    answer = kubectl.apply(namespace, run("early", "good", who="world"))
+    assert answer.returncode == 0
+    assert "Warning: spec.workflow.name: Workflow good is not there yet" in answer.stderr
+
+
+def test_a_run_with_wrong_inputs_is_refused_until_its_workflow_takes_them(kubectl, namespace):
+    assert kubectl.apply(namespace, GOOD).returncode == 0
+    answer = kubectl.apply(namespace, run("wrong", "good", who=3, what="else"))
+    assert answer.returncode != 0
+    assert "* spec.inputs.who: " in answer.stderr
+    assert "* spec.inputs.what: " in answer.stderr
+    assert kubectl.apply(namespace, run("right", "good", who="world")).returncode == 0
+    more = {**GOOD, "spec": {**GOOD["spec"], "inputs": {**GOOD["spec"]["inputs"], "what": {"type": "string"}}}}
+    both = kubectl.apply(namespace, more, run("more", "good", who="world", what="else"))
+    assert both.returncode == 0, both.stderr
+
+
+def finished(kubectl, namespace, user, name="run"):
+    applied = kubectl.apply(namespace, GOOD, run(name, "good", who="world"))
+    assert applied.returncode == 0, applied.stderr
+    user.until(name, "Failed", 30)
+
+
+def test_steps_are_read_through_the_api_server_and_show_nothing_sensitive(kubectl, namespace, user):
+    finished(kubectl, namespace, user)
+    answer = kubectl.read(f"namespaces/{namespace}/workflowruns/run/steps")
+    assert (answer["kind"], answer["run"]["phase"], answer["run"]["progress"]) == ("RunSteps", "Failed", "3/3")
+    steps = {step["name"]: step for step in answer["steps"]}
+    assert list(steps) == ["greet", "pay", "refuse"]
+    assert steps["pay"]["needs"] == ["greet"]
+    assert steps["pay"]["output"] == {"for": "hello world", "with": "[redacted]"}
+    assert steps["refuse"]["state"] == "Failed"
+    assert steps["refuse"]["error"]["message"] == "card [redacted] refused"
+    assert CARD not in str(answer)
+
+
+def test_steps_of_a_deleted_run_are_still_there(kubectl, namespace, user):
+    finished(kubectl, namespace, user)
+    user.delete("run")
+    assert kubectl.read(f"namespaces/{namespace}/workflowruns/run/steps")["run"]["phase"] == "Failed"
+
+
+def test_a_name_that_is_used_again_means_the_newer_run(kubectl, namespace, user):
+    finished(kubectl, namespace, user)
+    first = kubectl.read(f"namespaces/{namespace}/workflowruns/run/steps")["run"]["id"]
+    user.delete("run")
+    finished(kubectl, namespace, user)
+    assert kubectl.read(f"namespaces/{namespace}/workflowruns/run/steps")["run"]["id"] != first
+
+
+def test_a_long_run_is_read_page_by_page(kubectl, namespace, user):
+    names = [f"s{number}" for number in range(250)]
+    kubectl.apply(namespace, workflow("long", *({"name": name, "transform": "x"} for name in names)))
+    user.run("long", "long")
+    user.until("long", "Succeeded", 30)
+    found, query = [], "?limit=100"
+    for _ in range(3):
+        answer = kubectl.read(f"namespaces/{namespace}/workflowruns/long/steps{query}")
+        found += [step["name"] for step in answer["steps"]]
+        query = f"?limit=100&continue={answer['metadata'].get('continue')}"
+    assert found == names
+    assert "continue" not in answer["metadata"]
+    wrong = kubectl("get", "--raw", f"{READ}/namespaces/{namespace}/workflowruns/long/steps?limit=ten")
+    assert "limit: found 'ten', expected a whole number from 0" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("workflowruns/nobody/steps", "WorkflowRun nobody is not there"),
+        ("workflowruns/nobody/else", "Not Found"),
+    ],
+)
+def test_what_is_not_there_is_named(kubectl, namespace, path, message):
+    answer = kubectl("get", "--raw", f"{READ}/namespaces/{namespace}/{path}")
+    assert answer.returncode != 0
+    assert message in answer.stderr
+
+
+def test_a_run_that_can_never_begin_says_where_to_look(kubectl, namespace):
+    kubectl.apply(namespace, run("early", "nobody"))
+    answer = kubectl("get", "--raw", f"{READ}/namespaces/{namespace}/workflowruns/early/steps")
+    assert "has not begun, or can never begin: see its status" in answer.stderr
+
+
+def test_pools_are_listed_with_their_runners(kubectl):
+    pools = eventually(lambda: kubectl.read("pools")["items"], "the runner has registered")
+    (default,) = (pool for pool in pools if pool["name"] == "default")
+    assert default["runners"] == len(default["members"]) == 1
+    assert default["slots"] > 0
+    assert kubectl.done("get", "pools.read.leat.dev", "-o", "name") == "poolload.read.leat.dev/default\n"
+
+
+def test_the_read_api_stands_in_discovery_and_disturbs_nothing(kubectl):
+    listed = kubectl("api-resources", "--cached=false")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "read.leat.dev/v1alpha1" in listed.stdout
+    assert kubectl("get", "workflowruns", "-A").returncode == 0
+
+
+def grant(kubectl, namespace, user, role="leat-read"):
+    kubectl.done("create", "rolebinding", user, "-n", namespace, f"--clusterrole={role}", f"--user={user}")
+
+
+def test_rights_are_given_by_namespace_and_by_nothing_else(kubectl, kubernetes, namespace, user):
+    ann, bob = Kubectl(kubernetes, "ann"), Kubectl(kubernetes, "bob")
+    with fresh_namespace(kubernetes) as other, shop(kubernetes.kubeconfig, other) as others:
+        for space, resources, who in ((namespace, user, "ann"), (other, others, "bob")):
+            finished(kubectl, space, resources)
+            grant(kubectl, space, who)
+        here, there = (f"namespaces/{space}/workflowruns/run/steps" for space in (namespace, other))
+        assert ann.read(here)["run"]["phase"] == "Failed"
+        assert bob.read(there)["run"]["phase"] == "Failed"
+        for who, path in ((ann, there), (bob, here), (ann, "pools")):
+            answer = who("get", "--raw", f"{READ}/{path}")
+            assert "forbidden" in answer.stderr.lower(), answer.stderr
+
+
+def test_errors_are_status_objects():
+    assert Answer(429, "too many", retry_after=1).status() == {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": "too many",
+        "reason": "TooManyRequests",
+        "details": {"retryAfterSeconds": 1},
+        "code": 429,
+    }
