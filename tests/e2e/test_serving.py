@@ -2,6 +2,8 @@
 
 import asyncio
 from contextlib import ExitStack
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 from tests.support.operator import eventually, shop, started
@@ -10,28 +12,27 @@ from tests.support.serving import READ, Kubectl, asked, serving, until_ready
 from tests.support.stack import fresh_namespace
 
 from leat_engine.errors import Rejected
+from leat_engine.job import StepKey
 from leat_engine.plan import compile_plan
+from leat_engine.records import NewLine
 from leat_engine.spec import parse_workflow
 from leat_engine.spec.kinds import load_models
-from leat_engine.store import migrate
+from leat_engine.store import Store, migrate
 from leat_operator.serving.answers import Answer
 
 CARD = "4711-0815"
 
 
+def resource(kind, name, spec):
+    return {"apiVersion": "leat.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
 def workflow(name, *steps, **spec):
-    metadata = {"name": name}
-    return {
-        "apiVersion": "leat.dev/v1alpha1",
-        "kind": "Workflow",
-        "metadata": metadata,
-        "spec": {"steps": list(steps), **spec},
-    }
+    return resource("Workflow", name, {"steps": list(steps), **spec})
 
 
 def run(name, of, **inputs):
-    spec = {"workflow": {"name": of}, "inputs": inputs}
-    return {"apiVersion": "leat.dev/v1alpha1", "kind": "WorkflowRun", "metadata": {"name": name}, "spec": spec}
+    return resource("WorkflowRun", name, {"workflow": {"name": of}, "inputs": inputs})
 
 
 BAD = workflow(
@@ -141,6 +142,57 @@ def test_steps_are_read_through_the_api_server_and_show_nothing_sensitive(kubect
     assert CARD not in str(answer)
 
 
+def said(kubectl, namespace, query=""):
+    return kubectl.read(f"namespaces/{namespace}/workflowruns/run/log{query}")
+
+
+async def test_what_steps_said_is_read_line_by_line_and_shows_nothing_sensitive(kubectl, namespace, user, environment):
+    finished(kubectl, namespace, user)
+    run_id = UUID(kubectl.read(f"namespaces/{namespace}/workflowruns/run/steps")["run"]["id"])
+    store = await Store.connect(environment["LEAT_DATABASE_URL"], size=1)
+    try:
+        at = datetime.now(UTC)
+        texts = [(1, 1, "hello"), (2, 1, f"paying by {CARD}"), (2, 2, "paid")]
+        lines = [NewLine(StepKey(run_id, 0, node), attempt, at, "stdout", text) for node, attempt, text in texts]
+        await store.write_logs(lines)
+    finally:
+        await store.close()
+    answer = said(kubectl, namespace)
+    assert [(line["step"], line["attempt"], line["text"]) for line in answer["lines"]] == [
+        ("greet", 1, "hello"),
+        ("pay", 1, "paying by [redacted]"),
+        ("pay", 2, "paid"),
+    ]
+    assert answer["finished"]
+    first = said(kubectl, namespace, "?limit=1")
+    assert (len(first["lines"]), first["finished"]) == (1, False)
+    rest = said(kubectl, namespace, f"?after={first['after']}")
+    assert [line["text"] for line in rest["lines"]] == ["paying by [redacted]", "paid"]
+    assert said(kubectl, namespace, f"?after={rest['after']}")["lines"] == []
+    assert [line["text"] for line in said(kubectl, namespace, "?step=pay&attempt=2")["lines"]] == ["paid"]
+    wrong = kubectl("get", "--raw", f"{READ}/namespaces/{namespace}/workflowruns/run/log?step=pays")
+    assert "NotFound" in wrong.stderr
+    assert "pays" in wrong.stderr
+
+
+def test_a_pool_that_is_wrong_is_refused_and_one_elsewhere_is_warned_of(kubectl, namespace):
+    wrong = resource("RunnerPool", "wrong", {"replicas": {"min": 3, "max": 1}})
+    answer = kubectl.apply(namespace, wrong, dry=True)
+    assert answer.returncode != 0
+    fine = kubectl.apply(namespace, resource("RunnerPool", "fine", {"replicas": {"min": 0, "max": 1}}), dry=True)
+    assert fine.returncode == 0, fine.stderr
+    assert "only RunnerPools of namespace leat-system get runners" in fine.stderr
+
+
+def test_a_step_that_no_runner_of_its_pool_can_run_is_warned_of(kubectl, namespace):
+    body = workflow("unable", {"name": "a", "function": {"name": "nobody.has.this"}})
+
+    def warned():
+        return "pool 'default' cannot run it" in kubectl.apply(namespace, body, dry=True).stderr
+
+    eventually(warned, "the pool has announced what it can do")
+
+
 def test_steps_of_a_deleted_run_are_still_there(kubectl, namespace, user):
     finished(kubectl, namespace, user)
     user.delete("run")
@@ -195,6 +247,8 @@ def test_pools_are_listed_with_their_runners(kubectl):
     (default,) = (pool for pool in pools if pool["name"] == "default")
     assert default["runners"] == len(default["members"]) == 1
     assert default["slots"] > 0
+    assert {"http", "function"} <= set(default["kinds"])
+    assert "add-up" in default["functions"]
     assert kubectl.done("get", "pools.read.leat.dev", "-o", "name") == "poolload.read.leat.dev/default\n"
 
 

@@ -1,14 +1,17 @@
 """What the webhook answers, without a cluster."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.plan import compile_plan
+from leat_engine.records import Announced
 from leat_engine.spec import parse_workflow
 from leat_engine.spec.kinds import load_models
 from leat_operator.catalog import Catalog
 from leat_operator.serving import verdict
-from leat_operator.serving.verdict import Verdict, judge_run, judge_workflow, response, subject, workflow_of
+from leat_operator.serving.verdict import Verdict, judge_pool, judge_run, judge_workflow, response, subject, workflow_of
 
 GREET = {"name": "greet", "transform": "hello"}
 
@@ -51,6 +54,25 @@ def test_what_is_allowed_and_hardly_meant_is_a_warning(catalog):
     found = judge_workflow(resource("Workflow", "odd", steps=steps), catalog)
     assert not found.reasons
     assert "always null" in found.warnings[0]
+
+
+def test_a_step_that_its_pool_cannot_run_is_a_warning(catalog):
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    catalog.announce({"default": Announced("default", "", frozenset({"http"}), frozenset(), 10, at)})
+    steps = [{"name": "a", "script": {"run": "true"}}, {"name": "b", "script": {"run": "true"}, "pool": "unknown"}]
+    found = judge_workflow(resource("Workflow", "odd", steps=steps), catalog)
+    assert not found.reasons
+    (warning,) = found.warnings
+    assert warning.startswith("spec.steps[0].script: pool 'default' cannot run it")
+
+
+def test_a_pool_is_judged_by_its_fields_and_its_namespace():
+    assert judge_pool(resource("RunnerPool", "default"), "shop") == Verdict()
+    wrong = judge_pool(resource("RunnerPool", "default", replicas=3, slot=1), "shop")
+    assert {reason.path for reason in wrong.reasons} == {"spec.replicas", "spec.slot"}
+    elsewhere = judge_pool(resource("RunnerPool", "default"), "leat-system")
+    assert not elsewhere.reasons
+    assert "only RunnerPools of namespace leat-system get runners" in elsewhere.warnings[0]
 
 
 def test_a_run_is_held_against_the_inputs_of_its_workflow(catalog):

@@ -9,13 +9,23 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from leat_engine.job import StepKey
 from leat_engine.plan import compile_plan
-from leat_engine.records import AttemptRecord, Backlog, Member, RunRecord, ShownAttempt, ShownStep, StepRecord
+from leat_engine.records import (
+    Announced,
+    AttemptRecord,
+    Backlog,
+    LogLine,
+    Member,
+    RunRecord,
+    ShownAttempt,
+    ShownStep,
+    StepRecord,
+)
 from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_operator.serving import views
 from leat_operator.serving.caller import Caller, FrontProxy
-from leat_operator.serving.views import Page, pool_loads, run_steps
+from leat_operator.serving.views import Page, pool_loads, run_log, run_steps
 
 RUN = UUID("01958f4e-0000-7000-8000-000000000000")
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -176,10 +186,51 @@ def test_a_page_ends_where_it_is_large_enough():
     assert answer["metadata"]["continue"] == str(len(answer["steps"]))
 
 
+def test_what_a_running_step_waits_for_is_shown_with_nothing_sensitive():
+    record = StepRecord(StepKey(RUN, 0, 1), State.CLAIMED, 1, None, None, 7, AT, AT, None, "pulling 4711-0815")
+    answer = run_steps(run(inputs={"card": "4711-0815"}), PLAN, page(PLAN, ShownStep(record, "runner-a", 0)))
+    assert answer["steps"][0]["note"] == "pulling [redacted]"
+    assert answer["steps"][1]["note"] is None
+
+
+def line(seq, text, node=1):
+    return LogLine(seq, AT, 0, node, 1, "stdout", text)
+
+
+def test_lines_are_shown_behind_each_other_with_nothing_sensitive():
+    lines = [line(7, "paid by 4711-0815"), line(9, "done", node=2)]
+    answer = run_log(run(inputs={"card": "4711-0815"}), PLAN, lines, 3, finished=True)
+    assert [(each["seq"], each["step"], each["text"]) for each in answer["lines"]] == [
+        (7, "reserve", "paid by [redacted]"),
+        (9, "charge", "done"),
+    ]
+    assert (answer["after"], answer["finished"]) == (9, True)
+
+
+def test_who_asks_behind_the_last_line_is_told_to_ask_there_again():
+    answer = run_log(run(), PLAN, [], 9, finished=False)
+    assert (answer["lines"], answer["after"], answer["finished"]) == ([], 9, False)
+
+
+def test_a_page_of_lines_ends_where_it_is_large_enough_and_the_next_goes_on_there():
+    lines = [line(seq, "x" * 16_000) for seq in range(1, 201)]
+    answer = run_log(run(), PLAN, lines, 0, finished=True)
+    assert len(json.dumps(answer)) < 1.2 * views.PAGE_BYTES
+    assert answer["after"] == len(answer["lines"]) < 200
+    assert not answer["finished"]
+
+
 def test_a_pool_is_the_sum_of_its_runners_and_of_what_waits():
-    members = [Member("a", "default", 10, 3, AT), Member("b", "default", 10, 4, AT)]
-    answer = pool_loads(members, {"default": Backlog(5, 1.5), "empty": Backlog(2, 9.0)})
-    default, empty = answer["items"]
+    members = [Member("a", "default", 10, 3, False, AT, None), Member("b", "default", 10, 4, False, AT, 2.0)]
+    announced = {
+        "default": Announced("default", "", frozenset({"http", "function"}), frozenset({"add"}), 10, AT),
+        "resting": Announced("resting", "", frozenset({"http"}), frozenset(), 10, AT),
+    }
+    answer = pool_loads(members, {"default": Backlog(5, 1.5), "empty": Backlog(2, 9.0)}, announced)
+    default, empty, resting = answer["items"]
     assert (default["runners"], default["slots"], default["busy"], default["backlog"]) == (2, 20, 7, 5)
+    assert (default["kinds"], default["functions"]) == (["function", "http"], ["add"])
     assert [member["name"] for member in default["members"]] == ["a", "b"]
     assert (empty["name"], empty["runners"], empty["backlog"], empty["oldestReadySeconds"]) == ("empty", 0, 2, 9.0)
+    assert (empty["kinds"], empty["functions"]) == ([], [])
+    assert (resting["name"], resting["runners"], resting["kinds"]) == ("resting", 0, ["http"])

@@ -62,6 +62,7 @@ def _resource(name: str, kind: str, verbs: Sequence[str], *, namespaced: bool) -
 _RESOURCES = [
     _resource("pools", "PoolLoad", ["list"], namespaced=False),
     _resource("workflowruns/steps", "RunSteps", ["get"], namespaced=True),
+    _resource("workflowruns/log", "RunLog", ["get"], namespaced=True),
 ]
 _INFO = {"title": "Leat, for people who read", "version": VERSION}
 

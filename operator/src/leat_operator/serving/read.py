@@ -7,7 +7,9 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from leat_engine.plan import Plan
 from leat_engine.records import RunRecord
+from leat_engine.spelling import unknown
 from leat_engine.store import Store
 from leat_operator.admit import run_id
 from leat_operator.cluster import Cluster
@@ -16,9 +18,13 @@ from leat_operator.serving.access import Access
 from leat_operator.serving.answers import API_VERSION, DOCUMENTS, GROUP, VERSION, Answer
 from leat_operator.serving.caller import Caller, FrontProxy
 from leat_operator.serving.compiler import Compiler
-from leat_operator.serving.views import ATTEMPTS, OUTPUT_BYTES, PAGE_STEPS, Page, pool_loads, run_steps
+from leat_operator.serving.views import ATTEMPTS, OUTPUT_BYTES, PAGE_STEPS, Page, pool_loads, run_log, run_steps
 
 RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
+LINES = 500
+MOST = 2**53
+"""As far as JSON counts."""
+
 POOLS_READ = Resource(GROUP, VERSION, "pools")
 
 
@@ -41,6 +47,7 @@ class ReadApi:
             *(web.get(path, self._document(document)) for path, document in DOCUMENTS.items()),
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
+            web.get(f"{run}/log", self._log),
         ]
 
     def _document(self, document: Any) -> Handler:
@@ -52,7 +59,8 @@ class ReadApi:
 
     async def _pools(self, request: web.Request) -> web.Response:
         await self._access.require(self._caller(request), Right("list", POOLS_READ))
-        return _json(pool_loads(await self._store.members(), await self._store.backlog()))
+        store = self._store
+        return _json(pool_loads(await store.members(), await store.backlog(), await store.announced()))
 
     async def _steps(self, request: web.Request) -> web.Response:
         run = await self._run(request, "steps")
@@ -63,6 +71,24 @@ class ReadApi:
         steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
         return _json(run_steps(run, plan, Page(nodes, steps, attempts)))
+
+    async def _log(self, request: web.Request) -> web.Response:
+        run = await self._run(request, "log")
+        plan = await self._compiler.plan(run.revision, self._store)
+        name = request.query.get("step", "")
+        step = _node(plan, name) if name else None
+        attempt = _number(request, "attempt", 0, MOST) or None
+        after = _number(request, "after", 0, MOST)
+        limit = _number(request, "limit", LINES, LINES) or LINES
+        over = run.phase.done or (
+            step is not None and await self._is_over(run, step)
+        )  # first: lines come before an end
+        lines = await self._store.logs(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
+        return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
+
+    async def _is_over(self, run: RunRecord, step: int) -> bool:
+        found = await self._store.show_steps(run.run_id, range(step, step + 1), 0)
+        return any(shown.record.state.done for shown in found)
 
     async def _run(self, request: web.Request, subresource: str) -> RunRecord:
         """The run that a request asks about, if the caller may read that of it."""
@@ -89,12 +115,19 @@ class ReadApi:
         return caller
 
 
+def _node(plan: Plan, name: str) -> int:
+    node = plan.by_name.get(name)
+    if node is None:
+        raise Answer(404, unknown("step", name, plan.by_name))
+    return node
+
+
 def _number(request: web.Request, name: str, otherwise: int, most: int) -> int:
     """A number in the query, cut at ``most``."""
     text = request.query.get(name, "")
     if not text:
         return otherwise
-    if not (text.isascii() and text.isdigit() and len(text) < 16):
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise Answer(400, f"{name}: found {text[:40]!r}, expected a whole number from 0")
     return min(int(text), most)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AsyncExitStack
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -10,6 +11,8 @@ from tenacity import retry, retry_if_exception_type
 from leat_engine.errors import LeatError, StoreUnavailable
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
+from leat_operator.announced import INTERVAL
+from leat_operator.catalog import Catalog
 from leat_operator.cluster import Cluster, RetryAfter
 from leat_operator.objects import API_SERVICES, CALLER_REVIEWS, CONFIG_MAPS, SECRETS, VALIDATING_WEBHOOKS, Right
 from leat_operator.serving.bounds import BODY_BYTES, VALIDATE, Bounds, bounding
@@ -63,14 +66,16 @@ class Serving:
             app.router.add_get("/healthz", _healthy)
             read_api = ReadApi(self._cluster, store, compiler, settings.watch_namespaces)
             if settings.webhook:
-                webhook = Webhook(self._cluster, compiler, settings.watch_namespaces)
+                webhook = Webhook(self._cluster, compiler, settings.watch_namespaces, settings.namespace)
                 app.router.add_post(VALIDATE, webhook.validate)
             if settings.read_api:
                 app.router.add_routes(read_api.routes())
             self._port = await stack.enter_async_context(Port(app, settings.serve_host, settings.serve_port))
-            while True:
-                await self._look(self._port, read_api)
-                await asyncio.sleep(settings.serve_refresh)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_learn(store, compiler))
+                while True:
+                    await self._look(self._port, read_api)
+                    await asyncio.sleep(settings.serve_refresh)
 
     async def _look(self, port: Port, read_api: ReadApi) -> None:
         """See that the port shows what it is to show, and that the API server trusts it."""
@@ -84,6 +89,17 @@ class Serving:
             read_api.front_proxy = proxy
         except (LeatError, ValueError) as error:  # what was shown goes on being shown
             log.warning("certificate not looked after", error=str(error), listening=port.listening)
+
+
+async def _learn(store: Store, compiler: Compiler) -> None:
+    """Keep up with what pools can do. Beside the requests: an answer at admission must not wait for the store."""
+    while True:
+        try:
+            pools = await store.announced()
+            await compiler.call(partial(Catalog.announce, pools=pools))
+        except StoreUnavailable as error:
+            log.warning("announcements not read", error=str(error))
+        await asyncio.sleep(INTERVAL)
 
 
 def _webhook_bounds() -> Bounds:

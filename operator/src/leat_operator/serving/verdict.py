@@ -6,10 +6,9 @@ from typing import Any
 
 from leat_engine.advice import advice
 from leat_engine.errors import Reason, Rejected
-from leat_engine.plan import Plan
-from leat_engine.spec import WorkflowSpec, parse_run, parse_workflow
+from leat_engine.spec import WorkflowSpec, parse_pool, parse_run, parse_workflow
 from leat_engine.status import bounded
-from leat_operator.catalog import Catalog
+from leat_operator.catalog import Catalog, Compiled
 from leat_operator.serving.answers import failure
 
 REASONS = 50
@@ -47,7 +46,7 @@ def judge_workflow(body: Mapping[str, Any], catalog: Catalog) -> Verdict:
     """Judge a Workflow."""
     try:
         spec = parse_workflow(body).spec
-        return Verdict(warnings=tuple(_odd(_plan(spec, body, catalog, "spec"))))
+        return Verdict(warnings=tuple(_odd(_compiled(spec, body, catalog, "spec"), catalog)))
     except Rejected as rejected:
         return Verdict(rejected.reasons)
 
@@ -57,24 +56,35 @@ def judge_run(body: Mapping[str, Any], workflow: Mapping[str, Any] | None, catal
     try:
         spec = parse_run(body).spec
         if spec.inline is not None:
-            plan = _plan(spec.inline, body, catalog, "spec.inline")
-            plan.inputs.apply(spec.inputs)
-            return Verdict(warnings=tuple(_odd(plan)))
+            compiled = _compiled(spec.inline, body, catalog, "spec.inline")
+            compiled.plan.inputs.apply(spec.inputs)
+            return Verdict(warnings=tuple(_odd(compiled, catalog)))
         if workflow is None:
             name = spec.workflow.name if spec.workflow else ""
             message = "is not there yet, so the inputs were not checked; the run starts when it is"
             return Verdict(warnings=(f"spec.workflow.name: Workflow {name} {message}",))
         try:
-            plan = _plan(parse_workflow(workflow).spec, workflow, catalog, "spec")
+            compiled = _compiled(parse_workflow(workflow).spec, workflow, catalog, "spec")
         except Rejected as rejected:
             name = workflow["metadata"]["name"]
             return Verdict(
                 tuple(Reason("spec.workflow.name", f"Workflow {name} is invalid: {each}") for each in rejected.reasons)
             )
-        plan.inputs.apply(spec.inputs)
+        compiled.plan.inputs.apply(spec.inputs)
     except Rejected as rejected:
         return Verdict(rejected.reasons)
     return FINE
+
+
+def judge_pool(body: Mapping[str, Any], installation: str) -> Verdict:
+    """Judge a RunnerPool. ``installation``: the namespace whose pools get runners."""
+    try:
+        parse_pool(body)
+    except Rejected as rejected:
+        return Verdict(rejected.reasons)
+    if (body.get("metadata") or {}).get("namespace") == installation:
+        return FINE
+    return Verdict(warnings=(f"metadata.namespace: only RunnerPools of namespace {installation} get runners",))
 
 
 def workflow_of(body: Mapping[str, Any]) -> str | None:
@@ -114,12 +124,12 @@ def _details(request: Mapping[str, Any], reasons: tuple[Reason, ...]) -> dict[st
     return {"group": kind["group"], "kind": kind["kind"], "name": request.get("name", ""), "causes": causes}
 
 
-def _plan(spec: WorkflowSpec, body: Mapping[str, Any], catalog: Catalog, path: str) -> Plan:
+def _compiled(spec: WorkflowSpec, body: Mapping[str, Any], catalog: Catalog, path: str) -> Compiled:
     metadata = body.get("metadata") or {}
-    return catalog.compile(spec, metadata.get("namespace", ""), metadata.get("name", ""), path).plan
+    return catalog.compile(spec, metadata.get("namespace", ""), metadata.get("name", ""), path)
 
 
-def _odd(plan: Plan) -> Iterator[str]:
-    """What is allowed and hardly meant."""
-    for reason in advice(plan):
+def _odd(compiled: Compiled, catalog: Catalog) -> Iterator[str]:
+    """What is allowed and hardly meant, or cannot run on the pools that are known."""
+    for reason in (*catalog.incapable(compiled), *advice(compiled.plan)):
         yield str(reason)

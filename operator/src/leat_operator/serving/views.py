@@ -10,7 +10,7 @@ import orjson
 
 from leat_engine.limits import KIB, MIB
 from leat_engine.plan import Plan, PlanStep
-from leat_engine.records import Backlog, Member, Report, RunRecord, ShownAttempt, ShownStep
+from leat_engine.records import Announced, Backlog, LogLine, Member, Report, RunRecord, ShownAttempt, ShownStep
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
 from leat_operator.serving.answers import API_VERSION
@@ -65,12 +65,36 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     }
 
 
-def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog]) -> Json:
-    """`PoolLoadList`: every pool that has a runner or work."""
+def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *, finished: bool) -> Json:
+    """`RunLog`: lines behind ``after``, as far as a page goes. ``finished``: nothing comes behind these lines."""
+    redaction = Redaction.of(plan.sensitive, run.inputs)
+    shown: list[Json] = []
+    size = 0
+    for line in lines:
+        text = redaction.text(line.text)
+        size += len(text)
+        if shown and size > PAGE_BYTES:
+            finished = False
+            break
+        told = {"step": plan.steps[line.step].name, "attempt": line.attempt, "stream": line.stream, "text": text}
+        shown.append({"seq": line.seq, "at": moment(line.at), **told})
+    return {
+        "kind": "RunLog",
+        "apiVersion": API_VERSION,
+        "metadata": {"name": run.name, "namespace": run.namespace},
+        "lines": shown,
+        "after": shown[-1]["seq"] if shown else after,
+        "finished": finished,
+    }
+
+
+def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog], announced: Mapping[str, Announced]) -> Json:
+    """`PoolLoadList`: every pool that has a runner or work, or had a runner once."""
     of_pool: dict[str, list[Member]] = defaultdict(list)
     for member in members:
         of_pool[member.pool].append(member)
-    items = [_load(pool, of_pool[pool], backlog.get(pool)) for pool in sorted({*of_pool, *backlog})]
+    pools = sorted({*of_pool, *backlog, *announced})
+    items = [_load(pool, of_pool[pool], backlog.get(pool), announced.get(pool)) for pool in pools]
     return {"kind": "PoolLoadList", "apiVersion": API_VERSION, "metadata": {}, "items": items}
 
 
@@ -99,7 +123,7 @@ def _step(
         "needs": [plan.steps[edge.step].name for edge in node.needs],
     }
     if shown is None:
-        nothing = dict.fromkeys(("queuedAt", "startedAt", "finishedAt", "runner", "error", "output"))
+        nothing = dict.fromkeys(("queuedAt", "startedAt", "finishedAt", "runner", "note", "error", "output"))
         return {**planned, "state": NOT_BEGUN, "attempt": 0, **nothing, "attempts": []}
     record = shown.record
     return {
@@ -110,6 +134,7 @@ def _step(
         "startedAt": moment(record.started_at),
         "finishedAt": moment(record.finished_at),
         "runner": shown.runner,
+        "note": None if record.note is None else bounded(redaction.text(record.note), MESSAGE_CHARS),
         "error": _error(record.error, redaction),
         "output": _output(shown, redaction),
         "attempts": [_attempt(attempt, redaction) for attempt in earlier],
@@ -140,7 +165,7 @@ def _error(error: Mapping[str, Any] | None, redaction: Redaction) -> Json | None
     return {name: bounded(text, MESSAGE_CHARS) for name, text in texts.items()}
 
 
-def _load(pool: str, members: Sequence[Member], backlog: Backlog | None) -> Json:
+def _load(pool: str, members: Sequence[Member], backlog: Backlog | None, announced: Announced | None) -> Json:
     return {
         "metadata": {"name": pool},
         "name": pool,
@@ -149,6 +174,8 @@ def _load(pool: str, members: Sequence[Member], backlog: Backlog | None) -> Json
         "busy": sum(member.busy for member in members),
         "backlog": backlog.waiting if backlog else 0,
         "oldestReadySeconds": round(backlog.oldest_seconds, 3) if backlog else None,
+        "kinds": sorted(announced.kinds) if announced else [],
+        "functions": sorted(announced.functions) if announced else [],
         "members": [_member(member) for member in sorted(members, key=lambda each: each.name)[:MEMBERS]],
     }
 

@@ -18,7 +18,16 @@ from leat_operator.cluster import Cluster
 from leat_operator.objects import WORKFLOWS
 from leat_operator.serving.answers import Answer
 from leat_operator.serving.compiler import Compiler
-from leat_operator.serving.verdict import FINE, Verdict, judge_run, judge_workflow, response, subject, workflow_of
+from leat_operator.serving.verdict import (
+    FINE,
+    Verdict,
+    judge_pool,
+    judge_run,
+    judge_workflow,
+    response,
+    subject,
+    workflow_of,
+)
 
 log = structlog.get_logger(__name__)
 
@@ -28,11 +37,12 @@ Body = Mapping[str, Any]
 
 
 class Webhook:
-    """Judges resources. ``namespaces``: those that are served, all when empty."""
+    """Judges resources. ``namespaces``: those that are served, all when empty; ``installation``: where pools are."""
 
-    def __init__(self, cluster: Cluster, compiler: Compiler, namespaces: Sequence[str]) -> None:
+    def __init__(self, cluster: Cluster, compiler: Compiler, namespaces: Sequence[str], installation: str) -> None:
         self._cluster = cluster
         self._compiler = compiler
+        self._installation = installation
         self._namespaces = frozenset(namespaces)
         self._workflows: TTLCache[tuple[str, str], Body] = TTLCache(_REMEMBERED, _SECONDS, time.monotonic)
 
@@ -40,15 +50,18 @@ class Webhook:
         """Answer an AdmissionReview."""
         asked = _request(await request.read())
         body = subject(asked)
-        verdict = FINE
-        if body is not None and (not self._namespaces or asked.get("namespace") in self._namespaces):
-            verdict = await self._judge(asked, body)
+        verdict = FINE if body is None else await self._judge(asked, body)
         return web.Response(body=orjson.dumps(response(asked, verdict)), content_type="application/json")
 
     async def _judge(self, asked: Mapping[str, Any], body: Body) -> Verdict:
         kind = asked["kind"]["kind"]
+        served = not self._namespaces or asked.get("namespace") in self._namespaces
         try:
             match kind:
+                case "RunnerPool":
+                    return judge_pool(body, self._installation)
+                case _ if not served:
+                    return FINE
                 case "Workflow":
                     return await self._compiler.call(lambda catalog: judge_workflow(body, catalog))
                 case "WorkflowRun":
