@@ -68,7 +68,7 @@ def test_a_run_shows_its_status_and_no_sensitive_input(ask, finish):
     assert run.json["failures"] == FAILED["failures"]
     described = ask("describe", "order-1")
     assert "charge  HttpStatus: 503" in described.out
-    assert "steps, attempts and outputs are in the database" in described.err
+    assert "no steps to show: the cluster serves no read.leat.dev: set `readApi.enabled: true`" in described.err
     assert "4242" not in run.out + described.out
 
 

@@ -1,6 +1,7 @@
 """Runs of a database, with all their steps and attempts."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,9 +10,13 @@ from leat_cli.problems import Invalid, Unavailable
 from leat_cli.recorded import snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_cli.source import RunQuery
 from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.records import RunRecord
 from leat_engine.store import Store
+
+_MOST = 1000  # runs that are looked at for those in a phase
+_EVERY = 2.0  # seconds between two looks for what changed
 
 
 class Database:
@@ -35,9 +40,29 @@ class Database:
         with explained(url):
             return cls(await Store.connect(url, size=1))
 
-    async def runs(self, namespace: str | None, limit: int) -> list[RunSnapshot]:
-        """Return the newest runs of a namespace, or of all, without their steps."""
-        return [snapshot_of(run, await self._spec(run)) for run in await self._store.runs(namespace, limit)]
+    async def runs(self, query: RunQuery) -> list[RunSnapshot]:
+        """Return the newest runs, without their steps.
+
+        Raises:
+            Invalid: It has a label selector.
+        """
+        if query.selector:
+            raise Invalid.because(
+                "labels are on resources of a cluster, a database has none: leave -l or --database out"
+            )
+        runs = await self._store.runs(query.namespace, _MOST if query.phases else query.limit)
+        found = [snapshot_of(run, await self._spec(run)) for run in runs]
+        return [run for run in found if query.takes(run)][: query.limit]
+
+    async def changes(self, query: RunQuery) -> AsyncIterator[RunSnapshot]:
+        """Yield the runs that are there, oldest first, and from then on each one that is new or has changed."""
+        seen: dict[str, RunSnapshot] = {}
+        while True:
+            for run in reversed(await self.runs(query)):
+                if seen.get(run.run_id) != run:
+                    seen[run.run_id] = run
+                    yield run
+            await asyncio.sleep(_EVERY)
 
     async def run(self, namespace: str, name: str) -> RunSnapshot | None:
         """Return the newest run of this name, or None."""
