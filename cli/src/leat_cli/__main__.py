@@ -11,6 +11,7 @@ from leat_cli.lint import lint
 from leat_cli.problems import CommandError, Exit
 from leat_cli.run import run
 from leat_cli.runs import runs
+from leat_cli.tree import tree
 from leat_cli.version import version
 from leat_cli.watch import watch
 from leat_engine.errors import LeatError
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, lint, runs, get, describe, watch, version):
+for command in (run, lint, runs, tree, watch, describe, get, version):
     app.command()(command)
 app.add_typer(db.app, name="db")
 

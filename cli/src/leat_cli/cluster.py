@@ -20,6 +20,8 @@ _TIMEOUT = 10.0  # seconds for the API server to answer
 _LASTING = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
 _MERGE_PATCH = "application/merge-patch+json"
 
+_NO_RESOURCE = "the server could not find the requested resource"
+
 Query = Mapping[str, str | int]
 
 
@@ -30,15 +32,20 @@ class Refused(Unavailable):
         host: URL of the API server.
         status: Of HTTP.
         reason: What the answer says, without the API server's name.
-        about: Name of the object that it speaks of, or "": a 404 without one means that nobody serves the path.
+        served: Whether somebody serves the path at all: a 404 speaks of an object then, not of the whole resource.
     """
 
-    def __init__(self, host: str, status: int, reason: str, about: str) -> None:
+    def __init__(self, host: str, status: int, reason: str, *, served: bool) -> None:
         super().__init__(_explained(host, status, reason), lasting=status in _LASTING)
         self.host = host
         self.status = status
         self.reason = reason
-        self.about = about
+        self.served = served
+
+    @property
+    def missing(self) -> bool:
+        """Whether the object is not there."""
+        return self.status == HTTPStatus.NOT_FOUND and self.served
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +173,10 @@ class ApiServer:
     def _refused(self, answer: urllib3.BaseHTTPResponse) -> Refused:
         text = answer.data.decode(errors="replace").strip()
         try:
-            status = json.loads(text)
-            reason, about = str(status["message"]), str((status.get("details") or {}).get("name", ""))
-        except (TypeError, ValueError, KeyError, AttributeError):
-            reason, about = text[:200] or str(answer.reason), ""
-        return Refused(self._host, answer.status, reason, about)
+            reason = str(json.loads(text)["message"])
+        except (TypeError, ValueError, KeyError):
+            return Refused(self._host, answer.status, text[:200] or str(answer.reason), served=False)
+        return Refused(self._host, answer.status, reason, served=reason != _NO_RESOURCE)
 
     def _silent(self, error: Exception) -> Unavailable:
         return Unavailable(f"the API server {self._host} does not answer: {error}")

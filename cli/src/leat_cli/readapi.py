@@ -1,16 +1,19 @@
 """The read API (`read.leat.dev`), which the operator serves behind the API server: its paths and answers. Pure."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
 from leat_cli.snapshot import AttemptSnapshot, StepSnapshot, rfc3339
+from leat_engine.result import State
 
 GROUP, VERSION = "read.leat.dev", "v1alpha1"
 ROOT = f"/apis/{GROUP}/{VERSION}"
 POOLS = f"{ROOT}/pools"
+_OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
+_CANCELLED = State.CANCELLED.label
 STEPS, LOG = "workflowruns/steps", "workflowruns/log"
 
 
@@ -87,9 +90,14 @@ class PoolSnapshot:
         }
 
 
-def steps_of(answer: Mapping[str, Any]) -> tuple[StepSnapshot, ...]:
-    """Return the steps of a `RunSteps`, in the order of the workflow."""
-    return tuple(map(_step, answer["steps"]))
+def steps_of(answer: Mapping[str, Any], *, ended: bool) -> Iterator[StepSnapshot]:
+    """Yield the steps of a `RunSteps`, in the order of the workflow.
+
+    What had not ended when its run did was stopped: it waits for nothing any more.
+    """
+    for found in answer["steps"]:
+        step = _step(found)
+        yield replace(step, state=_CANCELLED) if ended and step.state in _OPEN else step
 
 
 def _step(found: Mapping[str, Any]) -> StepSnapshot:
@@ -158,18 +166,18 @@ def pools_of(answer: Mapping[str, Any]) -> tuple[PoolSnapshot, ...]:
     return tuple(sorted(pools, key=lambda pool: pool.name))
 
 
-def why_not(status: int, reason: str, about: str, resource: str) -> str:
+def why_not(status: int, reason: str, resource: str, *, served: bool) -> str:
     """Return why the read API gave no answer, and what to do about it.
 
     Args:
         status: Of the refusal.
         reason: What it says.
-        about: Name of the object that is missing, or "" when nobody serves the path.
         resource: Such as ``workflowruns/steps``.
+        served: Whether somebody serves the read API at all.
     """
     match status:
-        case HTTPStatus.NOT_FOUND if about:
-            return "the operator has not begun this run: it is not in the store yet"
+        case HTTPStatus.NOT_FOUND if served:
+            return reason
         case HTTPStatus.NOT_FOUND:
             return f"the cluster serves no {GROUP}: set `readApi.enabled: true` in the values of Leat's chart"
         case HTTPStatus.FORBIDDEN:

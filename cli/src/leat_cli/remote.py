@@ -12,7 +12,7 @@ from leat_cli.cluster import ApiServer, Query, Refused
 from leat_cli.problems import Unavailable
 from leat_cli.readapi import LogPage, LogQuery, PoolSnapshot
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
-from leat_cli.snapshot import RunSnapshot
+from leat_cli.snapshot import RunSnapshot, StepSnapshot
 from leat_cli.source import Place, RunQuery
 from leat_engine.result import Phase
 
@@ -110,7 +110,7 @@ class Cluster:
         try:
             return run_of_resource(await self._server.patch(path, {"spec": dict(wish)}), None)
         except Refused as error:
-            if error.status == HTTPStatus.NOT_FOUND and error.about == name:
+            if error.missing:
                 return None
             raise
 
@@ -131,14 +131,20 @@ class Cluster:
     async def _with_steps(self, run: RunSnapshot) -> RunSnapshot:
         if self._gap:
             return replace(run, gap=self._gap)
+        found: list[StepSnapshot] = []
+        page: dict[str, str | int] = {}
         try:
-            answer = await self._server.get(readapi.steps_path(run.namespace, run.name))
+            while True:
+                answer = await self._server.get(readapi.steps_path(run.namespace, run.name), page)
+                found += readapi.steps_of(answer, ended=run.done)
+                page["continue"] = answer["metadata"].get("continue") or ""
+                if not page["continue"]:
+                    return replace(run, steps=tuple(found))
         except Refused as error:
-            gap = readapi.why_not(error.status, error.reason, error.about, readapi.STEPS)
-            if error.status in {HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN} and not error.about:
+            gap = _why_not(error, readapi.STEPS)
+            if error.lasting and not error.missing:
                 self._gap = gap
             return replace(run, gap=gap)
-        return replace(run, steps=readapi.steps_of(answer))
 
     async def _list(self, plural: str, namespace: str | None, where: Query) -> tuple[list[dict[str, Any]], str]:
         items: list[dict[str, Any]] = []
@@ -154,7 +160,7 @@ class Cluster:
         try:
             return await self._known(plural, self._server.get(_path(plural, namespace, name)))
         except Refused as error:
-            if error.status == HTTPStatus.NOT_FOUND and error.about == name:
+            if error.missing:
                 return None
             raise
 
@@ -162,7 +168,7 @@ class Cluster:
         try:
             return await answer
         except Refused as error:
-            if error.status == HTTPStatus.NOT_FOUND and not error.about:
+            if error.status == HTTPStatus.NOT_FOUND and not error.missing:
                 message = f"the cluster at {error.host} knows no {plural}.{GROUP}"
                 raise Unavailable(f"{message}: install Leat there, or use another --context", lasting=True) from error
             raise
@@ -212,4 +218,8 @@ def _selection(query: RunQuery) -> dict[str, str | int]:
 
 
 def _without_read_api(error: Refused, resource: str) -> Unavailable:
-    return Unavailable(readapi.why_not(error.status, error.reason, error.about, resource), lasting=error.lasting)
+    return Unavailable(_why_not(error, resource), lasting=error.lasting)
+
+
+def _why_not(error: Refused, resource: str) -> str:
+    return readapi.why_not(error.status, error.reason, resource, served=error.served)
