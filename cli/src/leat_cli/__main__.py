@@ -15,6 +15,7 @@ from leat_cli.problems import CommandError, Exit
 from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.steer import cancel, resume, suspend
+from leat_cli.top import top
 from leat_cli.tree import tree
 from leat_cli.version import version
 from leat_cli.watch import watch
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (run, lint, runs, tree, watch, logs, cancel, suspend, resume, describe, get, completion, version)
+_COMMANDS = (run, lint, runs, tree, watch, logs, top, cancel, suspend, resume, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")

@@ -65,7 +65,12 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class PoolSnapshot:
-    """The load of a pool, by the word of its runners. ``oldest``: seconds that its oldest waiting step has waited."""
+    """The load of a pool, by the word of its runners.
+
+    Attributes:
+        oldest: Seconds that its oldest waiting step has waited.
+        desired: Runners that its RunnerPool wants now, between ``least`` and ``most``; None without a RunnerPool.
+    """
 
     name: str
     runners: int = 0
@@ -75,12 +80,18 @@ class PoolSnapshot:
     oldest: float | None = None
     kinds: tuple[str, ...] = ()
     functions: tuple[str, ...] = ()
+    desired: int | None = None
+    least: int | None = None
+    most: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the pool as `leat top -o json` prints it."""
         return {
             "name": self.name,
             "runners": self.runners,
+            "desired": self.desired,
+            "min": self.least,
+            "max": self.most,
             "slots": self.slots,
             "busy": self.busy,
             "backlog": self.backlog,

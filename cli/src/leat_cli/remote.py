@@ -8,9 +8,10 @@ from http import HTTPStatus
 from typing import Any
 
 from leat_cli import readapi
+from leat_cli.board import Board, merged
 from leat_cli.cluster import ApiServer, Query, Refused
 from leat_cli.problems import Unavailable
-from leat_cli.readapi import LogPage, LogQuery, PoolSnapshot
+from leat_cli.readapi import LogPage, LogQuery
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
 from leat_cli.snapshot import RunSnapshot, StepSnapshot
 from leat_cli.source import Place, RunQuery
@@ -18,6 +19,7 @@ from leat_engine.result import Phase
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
 _PAGE = 500
+_UNENDED = frozenset(phase.label for phase in Phase if not phase.done)
 _WATCH = 240  # seconds until the API server ends a watch, which is then taken up again
 _PAUSE = 1.0  # seconds before a watch that broke is taken up again
 
@@ -93,16 +95,24 @@ class Cluster:
         except Refused as error:
             raise _without_read_api(error, readapi.LOG) from error
 
-    async def pools(self) -> tuple[PoolSnapshot, ...]:
-        """Return the load of every pool.
+    async def board(self, namespace: str | None) -> Board:
+        """Return the pools, and the runs of a namespace, or of all, that have not ended.
 
         Raises:
-            Unavailable: The read API does not tell it; says why.
+            Unavailable: There are no runs to be had. Of pools it says only in a note why there are none.
         """
+        runs = await self.runs(RunQuery(namespace, _UNENDED, limit=_PAGE))
+        notes: list[str] = []
+        loads, resources = None, list[dict[str, Any]]()
         try:
-            return readapi.pools_of(await self._server.get(readapi.POOLS))
+            loads = readapi.pools_of(await self._server.get(readapi.POOLS))
         except Refused as error:
-            raise _without_read_api(error, "pools") from error
+            notes.append(f"the load of pools is not known: {_why_not(error, 'pools')}")
+        try:
+            resources, _ = await self._list("runnerpools", None, {})
+        except Unavailable as error:
+            notes.append(f"no RunnerPools: {error}")
+        return Board(merged(loads, resources), tuple(runs), tuple(notes))
 
     async def steer(self, namespace: str, name: str, wish: Mapping[str, Any]) -> RunSnapshot | None:
         """Change fields of a run's spec, and return what became of it; None when there is no such run."""
