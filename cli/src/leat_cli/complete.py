@@ -41,7 +41,7 @@ def workflows(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def steps(ctx: typer.Context, incomplete: str) -> list[str]:
     """Complete the steps of the run that the line names."""
-    run = ctx.params.get("name")
+    run = ctx.params.get("name") or next(iter(ctx.args), "")  # the arguments, while an option lacks its value
     if not run:
         return []
     answer = _raw(ctx, f"{_READ}{_within(ctx)}/workflowruns/{quote(run, safe='')}/steps")
