@@ -104,6 +104,12 @@ def test_the_tree_for_programs_has_every_step_and_who_did_it(ask, hello):
     assert steps["shout"]["output"] == "loud"
 
 
+def test_a_step_that_is_not_there_is_answered_with_those_that_are(ask, hello):
+    done = ask("logs", hello, "--step", "nobody")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "found --step 'nobody', expected a step of run hello-1: greet, nap, shout, end\n"
+
+
 def test_describe_needs_no_database_any_more(ask, hello):
     done = ask("describe", hello)
     assert (done.code, done.err) == (0, "")
@@ -236,6 +242,7 @@ def test_without_the_right_the_status_is_shown_and_the_right_is_named(stranger, 
     top = leat("top", "--once", "-n", namespace, "--kubeconfig", stranger)
     assert (top.code, slow in top.out) == (0, True)
     assert "resources [pools], verbs [list]" in top.err
+    assert leat("logs", hello, "-s", "greet", "-n", namespace, "--kubeconfig", stranger).code == 3
     logs = leat("logs", hello, "-n", namespace, "--kubeconfig", stranger)
     assert (logs.code, logs.out) == (3, "")
 

@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from leat_cli import complete, options
+from leat_cli.problems import Invalid
 
 if TYPE_CHECKING:
     from leat_cli.readapi import LogLine, LogPage, LogQuery
+    from leat_cli.snapshot import RunSnapshot
+
+    Read = Callable[[LogQuery], Awaitable[LogPage]]
 
 _EVERY = 1.0  # seconds between two looks for new lines
 
@@ -66,15 +70,17 @@ def logs(  # noqa: PLR0913 - the options of a command are its parameters
         source = Cluster.connect(Place(context=context, kubeconfig=kubeconfig))
         try:
             where = namespace or source.namespace
-            await named_run(source, where, name)
+            _check(step, await named_run(source, where, name) if step else await source.brief(where, name))
 
             async def read(query: LogQuery) -> "LogPage":
+                if not follow:
+                    return await source.log(where, name, query)
                 return await patience.ask(lambda: source.log(where, name, query))
 
             query = LogQuery(step, attempt)
-            query = await _print_written(read, query, form, tail)
+            query = await print_written(read, query, form, tail)
             if follow:
-                async for page in _pages(read, query):
+                async for page in written_from_now(read, query):
                     _print(page.lines, form)
         finally:
             await source.close()
@@ -82,9 +88,13 @@ def logs(  # noqa: PLR0913 - the options of a command are its parameters
     asyncio.run(ask())
 
 
-async def _print_written(
-    read: "Callable[[LogQuery], Awaitable[LogPage]]", query: "LogQuery", form: Form, tail: int | None
-) -> "LogQuery":
+def _check(step: str | None, run: "RunSnapshot") -> None:
+    names = [known.name for known in run.steps or ()]
+    if step and names and step not in names:
+        raise Invalid.because(f"found --step {step!r}, expected a step of run {run.name}: {', '.join(names)}")
+
+
+async def print_written(read: "Read", query: "LogQuery", form: Form, tail: int | None) -> "LogQuery":
     """Print the lines that are there, and return what to ask for next."""
     last: deque[LogLine] = deque(maxlen=tail)
     while True:
@@ -99,7 +109,7 @@ async def _print_written(
     return query
 
 
-async def _pages(read: "Callable[[LogQuery], Awaitable[LogPage]]", query: "LogQuery") -> "AsyncIterator[LogPage]":
+async def written_from_now(read: "Read", query: "LogQuery") -> "AsyncIterator[LogPage]":
     """Yield what is written from now on, until the run has ended and all of it was had."""
     while True:
         page = await read(query)

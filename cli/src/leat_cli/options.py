@@ -75,5 +75,10 @@ class PhaseName(StrEnum):
 
 Phases = Annotated[
     list[PhaseName] | None,
-    typer.Option("--phase", case_sensitive=False, help="Only in this phase; may be given several times."),
+    typer.Option(
+        "--phase",
+        case_sensitive=False,
+        metavar="PHASE",
+        help="Only in this phase, such as Running or Failed; may be given several times.",
+    ),
 ]

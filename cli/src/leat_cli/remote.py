@@ -14,7 +14,7 @@ from leat_cli.problems import Unavailable
 from leat_cli.readapi import LogPage, LogQuery
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
 from leat_cli.snapshot import RunSnapshot, StepSnapshot
-from leat_cli.source import Place, RunQuery
+from leat_cli.source import Place, RunQuery, no_run
 from leat_engine.result import Phase
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
@@ -73,6 +73,17 @@ class Cluster:
                 await asyncio.sleep(_PAUSE)
                 with suppress(Unavailable):  # then the watch says so again
                     items, version = await self._list("workflowruns", query.namespace, where)
+
+    async def brief(self, namespace: str, name: str) -> RunSnapshot:
+        """Return what the resource of a run says, without asking for its steps and its Workflow.
+
+        Raises:
+            Invalid: There is no such run.
+        """
+        resource = await self._get("workflowruns", namespace, name)
+        if resource is None:
+            raise no_run(self, namespace, name)
+        return run_of_resource(resource, None)
 
     async def run(self, namespace: str, name: str) -> RunSnapshot | None:
         """Return a run, or None when there is no such resource; with its steps where the read API has them."""

@@ -102,6 +102,11 @@ async def named_run(source: Source, namespace: str, name: str) -> RunSnapshot:
     """
     found = await source.run(namespace, name)
     if found is None:
-        message = f"found no run {name!r} in namespace {namespace!r} of {source.where}"
-        raise Invalid.because(f"{message}: `leat runs -A` lists what is there")
+        raise no_run(source, namespace, name)
     return found
+
+
+def no_run(source: Source, namespace: str, name: str) -> Invalid:
+    """Return the error for a run that is not there."""
+    message = f"found no run {name!r} in namespace {namespace!r} of {source.where}"
+    return Invalid.because(f"{message}: `leat runs -A` lists what is there")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from leat_cli import complete, options
-from leat_cli.problems import CommandError, Exit, Invalid, Problem
+from leat_cli.problems import CommandError, Exit, Invalid
 
 if TYPE_CHECKING:
     from leat_cli.remote import Cluster
@@ -161,13 +161,13 @@ async def _steer_all(wish: Wish, which: Which, where: _Where, how: _How) -> Exit
 
 
 async def _steer_one(cluster: "Cluster", namespace: str, name: str, wish: Wish, *, wait: bool) -> Exit:
-    from leat_cli.source import named_run
+    from leat_cli.source import no_run
 
-    run = await named_run(cluster, namespace, name)
+    run = await cluster.brief(namespace, name)
     if not run.done:
         steered = await cluster.steer(namespace, name, wish.change)
         if steered is None:
-            raise _gone(namespace, name)
+            raise no_run(cluster, namespace, name)
         sys.stdout.write(f"workflowrun.leat.dev/{name} {wish.told}\n")
         sys.stdout.flush()
         return await _wait(cluster, run, wish) if wait else Exit.OK
@@ -186,10 +186,7 @@ async def _wait(cluster: "Cluster", run: "RunSnapshot", wish: Wish) -> Exit:
     namespace, name = run.namespace, run.name
     while not (wish.holds(run) or run.done):
         await asyncio.sleep(_EVERY)
-        found = await patience.ask(lambda: cluster.run(namespace, name))
-        if found is None:
-            raise _gone(namespace, name)
-        run = found
+        run = await patience.ask(lambda: cluster.brief(namespace, name))
     sys.stdout.write(f"workflowrun.leat.dev/{run.name} {run.phase}\n")
     as_wished = run.phase == "Cancelled" if wish is CANCEL else wish.holds(run)
     return Exit.OK if as_wished else Exit.FAILED
@@ -212,10 +209,6 @@ def _confirm(wish: Wish, namespace: str, names: Sequence[str]) -> None:
         raise Invalid.because(f"--all would {wish.verb} {len(names)} runs of {namespace}: add --yes to say so")
     if not typer.confirm(f"{wish.verb} {len(names)} runs of {namespace}?", err=True):
         raise typer.Exit(Exit.FAILED)
-
-
-def _gone(namespace: str, name: str) -> CommandError:
-    return Invalid([Problem("", 0, "", f"run {name!r} in namespace {namespace!r} is not there any more")])
 
 
 def _note(text: str) -> None:
