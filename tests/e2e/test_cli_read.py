@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.support.cli import LEAT, leat
+from tests.support.console import tried
 from tests.support.operator import eventually, shop, started
 from tests.support.samples import FOLDER
 from tests.support.serving import asked, serving, until_ready
@@ -29,6 +30,7 @@ STEPS = (
     },
     {"name": "end", "needs": ["nap", "shout"], "transform": "${ steps.shout.output }"},
 )
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "kubectl-leat.md"
 LONG = {"name": "long", "wait": {"duration": "1h"}}
 
 
@@ -268,3 +270,15 @@ def test_kubectl_completes_commands_runs_steps_and_namespaces(complete, namespac
     assert complete("logs", "-n", namespace, hello, "--step", "s") == ["shout", ":4"]
     assert complete("runs", "-n", namespace[:-3]) == [namespace, ":4"]
     assert complete("get", "-n", namespace, "workflows", "h") == ["hello", ":4"]
+
+
+def test_the_page_about_the_plugin_says_what_happens(kubernetes, namespace, tmp_path):
+    config = yaml.safe_load(Path(kubernetes.kubeconfig).read_text())
+    config["contexts"][0]["context"]["namespace"] = namespace
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    environment = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "PATH": str(Path(kubernetes.kubectl).parent)}
+    assert tried(PAGE.read_text(), tmp_path, environment) == 10
+
+
+def test_a_completion_is_silent_where_no_cluster_answers(complete):
+    assert complete("tree", "--kubeconfig", "/nonexistent", "") == [":4"]

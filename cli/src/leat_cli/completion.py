@@ -20,7 +20,7 @@ from leat_cli.problems import Exit
 
 VARIABLE = "_LEAT_COMPLETE"
 _NO_FILES, _DEFAULT = 4, 0  # cobra.ShellCompDirectiveNoFileComp, cobra.ShellCompDirectiveDefault
-_WITH_FILES = frozenset({"run", "lint", "--kubeconfig"})
+_OF_FILES = (["run"], ["lint"])  # commands whose arguments are files
 
 
 class Shell(StrEnum):
@@ -54,7 +54,7 @@ def kubectl() -> None:
     found = _answer(app, "complete_fish").strip("\n")
     if found:
         sys.stdout.write(f"{found}\n")
-    files = not found and any(word in _WITH_FILES for word in words)
+    files = not found and (words[1:2] in _OF_FILES or words[-2] == "--kubeconfig")
     sys.stdout.write(f":{_DEFAULT if files else _NO_FILES}\n")
 
 

@@ -1,8 +1,9 @@
 """How runs look to people: times, states, trees and tables."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -21,6 +22,7 @@ _STYLES = {
     "Ready": ("○", "default"),
     "Suspended": ("‖", "yellow"),
 }
+_WIDE = 100_000  # characters
 _UNSTARTED = ("·", "dim")
 _QUIET = frozenset(
     {"Pending", "Waiting", "Succeeded", "Skipped"}
@@ -29,12 +31,17 @@ _QUIET = frozenset(
 
 def out() -> Console:
     """Return the console of stdout. Made when it is used, so that it is the stdout of that moment."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=_width(sys.stdout))
 
 
 def err() -> Console:
     """Return the console of stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, width=_width(sys.stderr))
+
+
+def _width(stream: TextIO) -> int | None:
+    """Return how wide a line may be: as wide as the terminal; anywhere else nothing is cut."""
+    return None if stream.isatty() else _WIDE
 
 
 def duration(seconds: float) -> str:
