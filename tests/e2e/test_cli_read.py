@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -16,6 +17,8 @@ from tests.support.operator import eventually, shop, started
 from tests.support.samples import FOLDER
 from tests.support.serving import asked, serving, until_ready
 
+from leat_cli.cluster import ApiServer
+from leat_cli.source import Place
 from leat_engine.store import migrate
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -191,7 +194,17 @@ def test_runs_that_are_watched_are_printed_when_they_change(user, kubeconfig, na
         assert watching.stdout.readline() == f"workflowrun.leat.dev/{slow}\n"
         user.run("hello-3", "hello", inputs={"who": "Ada"})
         assert watching.stdout.readline() == "workflowrun.leat.dev/hello-3\n"
-        watching.terminate()
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+
+
+async def test_a_watch_that_the_api_server_ends_is_at_its_end(kubeconfig, namespace, slow):
+    server = ApiServer.connect(Place(kubeconfig=kubeconfig))
+    path = f"/apis/leat.dev/v1alpha1/namespaces/{namespace}/workflowruns"
+    async with server.watch(path, {"timeoutSeconds": 1}, 30) as events:
+        found = [event["object"]["metadata"]["name"] async for event in events]
+    await server.close()
+    assert found == [slow]
 
 
 def test_top_shows_pools_and_the_runs_that_have_not_ended(ask, hello, slow):

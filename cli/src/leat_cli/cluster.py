@@ -121,7 +121,8 @@ class ApiServer:
         try:
             yield self._events(answer)
         finally:
-            answer.shutdown()  # frees the thread that may still be reading
+            if not answer.closed:
+                answer.shutdown()  # frees the thread that may still be reading
             answer.close()
 
     async def close(self) -> None:
