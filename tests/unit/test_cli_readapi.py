@@ -81,8 +81,9 @@ class Recording:
         found = [line for line in self._lines if line.seq > (query.after or 0)][:2]
         if not found:
             self._lines, self._later = self._lines + self._later, []
-        finished = not self._later
-        return LogPage(tuple(found), found[-1].seq if found else query.after, finished)
+        after = found[-1].seq if found else query.after
+        more = self._later or any(line.seq > (after or 0) for line in self._lines)
+        return LogPage(tuple(found), after, finished=not more)
 
 
 PLAIN, FULL = Form(prefix=False, timestamps=False), Form(prefix=True, timestamps=True)

@@ -55,12 +55,12 @@ def logs(  # noqa: PLR0913 - the options of a command are its parameters
 ) -> None:
     """Print what the steps of one run wrote, oldest first.
 
-    With --follow a lost connection is taken up again where it broke.
+    With --follow it waits for a run that has not begun, and takes a lost connection up again where it broke.
     """
     from leat_cli import terminal
     from leat_cli.follow import Patience
     from leat_cli.readapi import LogQuery
-    from leat_cli.remote import Cluster
+    from leat_cli.remote import Cluster, NotBegun
     from leat_cli.source import Place, named_run
 
     form = Form(step is None if prefix is None else prefix, timestamps)
@@ -73,9 +73,14 @@ def logs(  # noqa: PLR0913 - the options of a command are its parameters
             _check(step, await named_run(source, where, name) if step else await source.brief(where, name))
 
             async def read(query: LogQuery) -> "LogPage":
-                if not follow:
-                    return await source.log(where, name, query)
-                return await patience.ask(lambda: source.log(where, name, query))
+                while follow:
+                    try:
+                        return await patience.ask(lambda: source.log(where, name, query))
+                    except NotBegun:
+                        if (await patience.ask(lambda: source.brief(where, name))).done:
+                            break
+                    await asyncio.sleep(_EVERY)
+                return await source.log(where, name, query)
 
             query = LogQuery(step, attempt)
             query = await print_written(read, query, form, tail)
@@ -103,7 +108,7 @@ async def print_written(read: "Read", query: "LogQuery", form: Form, tail: int |
         if tail is None:
             _print(page.lines, form)
         last.extend(page.lines if tail else ())
-        if not page.lines:
+        if page.finished or not page.lines:
             break
     _print(last, form)
     return query
@@ -114,12 +119,11 @@ async def written_from_now(read: "Read", query: "LogQuery") -> "AsyncIterator[Lo
     while True:
         page = await read(query)
         yield page
-        query = replace(query, after=query.after if page.after is None else page.after)
-        if page.lines:
-            continue
         if page.finished:
             return
-        await asyncio.sleep(_EVERY)
+        query = replace(query, after=query.after if page.after is None else page.after)
+        if not page.lines:
+            await asyncio.sleep(_EVERY)
 
 
 def _print(lines: "Iterable[LogLine]", form: Form) -> None:

@@ -41,7 +41,7 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Lines of a run. ``after`` is where the next page begins; ``finished``: the run has ended, no line will follow."""
+    """Lines of a run. ``after`` is where the next page begins; ``finished``: nothing comes behind these lines."""
 
     lines: tuple[LogLine, ...]
     after: int | None

@@ -24,6 +24,10 @@ _WATCH = 240  # seconds until the API server ends a watch, which is then taken u
 _PAUSE = 1.0  # seconds before a watch that broke is taken up again
 
 
+class NotBegun(Unavailable):
+    """The operator knows nothing of a run, which may be about to begin."""
+
+
 class Cluster:
     """The runs of one cluster."""
 
@@ -99,12 +103,14 @@ class Cluster:
         """Return a page of a run's log.
 
         Raises:
+            NotBegun: The run is not in the store, yet or at all.
             Unavailable: The read API has none; says why.
         """
         try:
             return readapi.log_of(await self._server.get(readapi.log_path(namespace, name), query.as_query()))
         except Refused as error:
-            raise _without_read_api(error, readapi.LOG) from error
+            kind = NotBegun if error.missing else Unavailable
+            raise kind(_why_not(error, readapi.LOG), lasting=error.lasting) from error
 
     async def board(self, namespace: str | None) -> Board:
         """Return the pools, and the runs of a namespace, or of all, that have not ended.
@@ -236,10 +242,6 @@ def _selection(query: RunQuery) -> dict[str, str | int]:
     others = sorted(phase.label for phase in Phase if phase.label not in query.phases) if query.phases else []
     fields = ",".join(f"status.phase!={phase}" for phase in others)
     return {name: text for name, text in (("labelSelector", query.selector), ("fieldSelector", fields)) if text}
-
-
-def _without_read_api(error: Refused, resource: str) -> Unavailable:
-    return Unavailable(_why_not(error, resource), lasting=error.lasting)
 
 
 def _why_not(error: Refused, resource: str) -> str:
