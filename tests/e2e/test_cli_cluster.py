@@ -6,7 +6,11 @@ from typing import Any
 import pytest
 from kubernetes import client, config
 from tests.support.cli import leat
+from tests.support.operator import eventually
+from tests.support.serving import asked
 from tests.support.stack import GROUP, VERSION
+
+from leat_stack.daemons import free_ports
 
 WORKFLOW: dict[str, Any] = {
     "apiVersion": f"{GROUP}/{VERSION}",
@@ -68,8 +72,19 @@ def test_a_run_shows_its_status_and_no_sensitive_input(ask, finish):
     assert run.json["failures"] == FAILED["failures"]
     described = ask("describe", "order-1")
     assert "charge  HttpStatus: 503" in described.out
-    assert "steps, attempts and outputs are in the database" in described.err
+    assert "no steps to show: the cluster serves no read.leat.dev: set `readApi.enabled: true`" in described.err
     assert "4242" not in run.out + described.out
+
+
+def test_an_operator_that_is_away_is_said_to_be(ask, kubernetes):
+    (nobody,) = free_ports(1)
+    with asked(kubernetes, nobody):
+        done = eventually(
+            lambda: found if "behind the API server" in (found := ask("tree", "order-1")).err else None,
+            "the API server knows that nobody answers",
+        )
+    assert (done.code, done.out.startswith("order-1")) == (0, True)
+    assert "`kubectl get apiservice v1alpha1.read.leat.dev` says why" in done.err
 
 
 def test_watch_ends_when_the_run_does(ask, finish):

@@ -76,7 +76,7 @@ def test_a_run_that_is_not_there_is_answered_with_where_to_look(database):
         done = leat(command, "nobody", "--database", database)
         assert done.code == 2
         assert done.err == (
-            "found no run 'nobody' in namespace 'default' of the database: `leat get runs -A` lists what is there\n"
+            "found no run 'nobody' in namespace 'default' of the database: `leat runs -A` lists what is there\n"
         )
 
 

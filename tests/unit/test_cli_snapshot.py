@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from leat_cli.recorded import snapshot_of
+from leat_cli.recorded import Recorded, edges_of, snapshot_of
 from leat_cli.resources import run_of_resource, workflow_of_resource
 from leat_engine.job import StepKey
-from leat_engine.records import AttemptRecord, RunRecord, StepRecord
+from leat_engine.records import AttemptRecord, RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED
 from leat_engine.result import Phase, State
 
@@ -32,32 +32,47 @@ def run(**changes: Any) -> RunRecord:
     return RunRecord(**known | changes)
 
 
-def step(number: int, state: State, **changes: Any) -> StepRecord:
+def step(number: int, state: State, **changes: Any) -> ShownStep:
     known: dict[str, Any] = {
         "key": StepKey(RUN, 0, number), "state": state, "attempt": 1, "output": None, "error": None, "runner": 1,
         "queued_at": T0, "started_at": T0, "finished_at": None,
     }  # fmt: skip
-    return StepRecord(**known | changes)
+    return ShownStep(StepRecord(**known | changes), "runner-1", 0)
 
 
 def test_every_step_of_the_workflow_is_there_whether_it_began_or_not():
-    shown = snapshot_of(run(), SPEC, [step(1, State.CLAIMED)])
+    shown = snapshot_of(run(), SPEC, Recorded([step(1, State.CLAIMED)]))
     assert [(s.name, s.kind, s.state, s.attempts) for s in shown.steps or ()] == [
         ("charge", "http", "Running", 1),
         ("ship", "transform", "Waiting", 0),
     ]
 
 
+def test_a_step_is_shown_with_what_it_needs_and_who_has_it():
+    spec = {"steps": [SPEC["steps"][0], {"name": "ship", "transform": "${ steps.charge.output }"}]}
+    shown = snapshot_of(run(), spec, Recorded([step(1, State.CLAIMED)], edges=edges_of(spec)))
+    assert [(s.needs, s.pool, s.runner) for s in shown.steps or ()] == [
+        ((), "default", "runner-1"),
+        (("charge",), "default", ""),
+    ]
+
+
+def test_a_workflow_that_is_not_taken_any_more_shows_the_needs_that_were_written():
+    spec = {"steps": [{"name": "a", "gone": {}}, {"name": "b", "needs": ["a"], "transform": 1}]}
+    shown = snapshot_of(run(), spec, Recorded([], edges=edges_of(spec)))
+    assert [s.needs for s in shown.steps or ()] == [(), ("a",)]
+
+
 def test_a_step_that_had_not_begun_when_the_run_ended_was_cancelled():
     ended = run(phase=Phase.FAILED, failed=1, live=0, finished_at=T0)
-    shown = snapshot_of(ended, SPEC, [step(1, State.FAILED), step(2, State.WAITING, attempt=0)])
+    shown = snapshot_of(ended, SPEC, Recorded([step(1, State.FAILED), step(2, State.WAITING, attempt=0)]))
     assert [s.state for s in shown.steps or ()] == ["Failed", "Cancelled"]
 
 
 def test_the_result_has_the_documented_shape():
     record = step(1, State.SUCCEEDED, output={"id": 7}, started_at=T0 + timedelta(milliseconds=5), finished_at=T0)
     done = run(phase=Phase.SUCCEEDED, output={"receipt": 7}, succeeded=1, skipped=1, live=0, finished_at=T0)
-    assert snapshot_of(done, SPEC, [record, step(2, State.OMITTED, attempt=0, started_at=None)]).result() == {
+    assert snapshot_of(done, SPEC, Recorded([record, step(2, State.OMITTED, attempt=0, started_at=None)])).result() == {
         "phase": "Succeeded",
         "output": {"receipt": 7},
         "error": None,
@@ -87,8 +102,8 @@ def test_the_result_has_the_documented_shape():
 def test_a_sensitive_input_is_nowhere_to_be_seen():
     error = {"type": "HttpStatus", "message": "card 4242-4242 refused"}
     steps = [step(1, State.FAILED, error=error, output={"sent": ["4242-4242"]}, attempt=2)]
-    attempts = [AttemptRecord(StepKey(RUN, 0, 1), 1, 1, error, T0, T0, T0)]
-    shown = snapshot_of(run(phase=Phase.FAILED, error=error, output="4242-4242"), SPEC, steps, attempts)
+    attempts = [ShownAttempt(AttemptRecord(StepKey(RUN, 0, 1), 1, 1, error, T0, T0, T0), "runner-1")]
+    shown = snapshot_of(run(phase=Phase.FAILED, error=error, output="4242-4242"), SPEC, Recorded(steps, attempts))
     assert "4242" not in repr(shown)
     assert shown.as_json()["inputs"] == {"order": "A-17", "card": REDACTED}
 

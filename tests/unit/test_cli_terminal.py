@@ -67,6 +67,11 @@ def test_when_not_all_steps_fit_those_that_move_or_failed_are_shown():
     assert [step.name for step in shown] == ["s0", "s1", "s2", "moving", "broken"]
 
 
+def test_what_goes_into_a_pipe_is_not_cut(capsys):
+    terminal.out().print(terminal.table(["NAME", "MESSAGE"], [["n" * 90, "m" * 200]]))
+    assert capsys.readouterr().out.splitlines()[1].split() == ["n" * 90, "m" * 200]
+
+
 def test_markup_in_names_and_messages_is_text():
     console = Console(width=100, record=True, file=None, force_terminal=False)
     error = {"type": "Fail", "message": "[red]no[/red] [/] [bold"}

@@ -9,7 +9,10 @@ The law of the room:
 - A user's mistake never shows a traceback: it is a `problems.CommandError`, and says what was found, what is expected
   and what to do.
 - A command's file imports at its top only what `--help` needs; engine, runner, rich and clients are imported when the
-  command runs. `kubernetes` is imported in `cluster`, rich in `terminal` and `progress`, and nowhere else.
-- `snapshot` says what is shown of a run, wherever it was read: the store (`database`, `recorded`) or a resource
-  (`cluster`, `resources`).
+  command runs. `kubernetes` is imported in `cluster` alone, textual in `dashboard` and `screens`, rich in these and in
+  `terminal`, `branches` and `progress`.
+- `snapshot` says what is shown of a run, wherever it was read: the store (`database`, `recorded`), or a cluster
+  (`remote`): its resources (`resources`), and the read API that the operator serves (`readapi`). Where that is not to
+  be had, the resource's status is shown, and what is missing is said with what to do about it.
+- A completion answers within a second or is silent; it asks by kubectl (`complete`).
 """

@@ -1,15 +1,22 @@
 """The command `leat`; also `kubectl leat`, when `kubectl-leat` is on the PATH, and `python -m leat_cli`."""
 
 import sys
+from pathlib import Path
 
 import typer
 
 from leat_cli import db
+from leat_cli.completion import complete_if_asked, completion
 from leat_cli.describe import describe
 from leat_cli.get import get
 from leat_cli.lint import lint
+from leat_cli.logs import logs
 from leat_cli.problems import CommandError, Exit
 from leat_cli.run import run
+from leat_cli.runs import runs
+from leat_cli.steer import cancel, resume, suspend
+from leat_cli.top import top
+from leat_cli.tree import tree
 from leat_cli.version import version
 from leat_cli.watch import watch
 from leat_engine.errors import LeatError
@@ -17,11 +24,13 @@ from leat_engine.errors import LeatError
 app = typer.Typer(
     help="Run workflows on this machine, and look at those of a cluster.",
     no_args_is_help=True,
+    add_completion=False,  # `leat completion` is the one way
     rich_markup_mode=None,  # plain help: the drawn one costs a quarter of a second
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, lint, get, describe, watch, version):
+_COMMANDS = (run, lint, runs, tree, watch, logs, top, cancel, suspend, resume, describe, get, completion, version)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")
 
@@ -29,11 +38,17 @@ app.add_typer(db.app, name="db")
 def main() -> None:
     """Run the command line, and say what went wrong without a traceback."""
     try:
-        app()
+        complete_if_asked(app)
+        app(prog_name=_name())
     except CommandError as error:
         _end(str(error), error.code)
     except LeatError as error:
         _end(str(error), Exit.UNAVAILABLE)
+
+
+def _name() -> str:
+    """Return what the user typed, for the usage lines."""
+    return "kubectl leat" if Path(sys.argv[0]).name == "kubectl-leat" else "leat"
 
 
 def _end(message: str, code: Exit) -> None:

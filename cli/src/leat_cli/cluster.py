@@ -1,8 +1,10 @@
-"""Runs and workflows of a cluster, read through its API server. The only module that imports `kubernetes`."""
+"""One API server and how to talk to it: JSON in, JSON out. The only module that imports `kubernetes`."""
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -11,137 +13,193 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config.config_exception import ConfigException
 
-from leat_cli.problems import CommandError, Unavailable
-from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
-from leat_cli.snapshot import RunSnapshot
+from leat_cli.problems import Unavailable
+from leat_cli.source import Place
 
-GROUP, VERSION = "leat.dev", "v1alpha1"
 _TIMEOUT = 10.0  # seconds for the API server to answer
+_LASTING = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
+_MERGE_PATCH = "application/merge-patch+json"
+
+_NO_RESOURCE = "the server could not find the requested resource"
+
+Query = Mapping[str, str | int]
 
 
-class Cluster:
-    """The cluster of a kubeconfig context, or the one that this process runs in."""
+class Refused(Unavailable):
+    """An answer that is not the one that was asked for.
 
-    where = "the cluster"
+    Attributes:
+        host: URL of the API server.
+        status: Of HTTP.
+        reason: What the answer says, without the API server's name.
+        served: Whether somebody serves the path at all: a 404 speaks of an object then, not of the whole resource.
+    """
 
-    def __init__(self, api: client.ApiClient, namespace: str) -> None:
-        self._api = api
-        self._objects = client.CustomObjectsApi(api)
-        self.namespace = namespace
+    def __init__(self, host: str, status: int, reason: str, *, served: bool) -> None:
+        super().__init__(_explained(host, status, reason), lasting=status in _LASTING)
+        self.host = host
+        self.status = status
+        self.reason = reason
+        self.served = served
+
+    @property
+    def missing(self) -> bool:
+        """Whether the object is not there."""
+        return self.status == HTTPStatus.NOT_FOUND and self.served
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """The API server of a kubeconfig's context, or the one of the pod that this process runs in."""
+
+    api: client.ApiClient
+    namespace: str
 
     @classmethod
-    def connect(cls, context: str | None) -> "Cluster":
+    def connect(cls, place: Place) -> "ApiServer":
         """Read the kubeconfig; the API server is not asked yet.
 
         Raises:
             Unavailable: There is no kubeconfig, or no such context in it.
         """
         try:
-            contexts, current = config.list_kube_config_contexts()  # type: ignore[no-untyped-call]
+            contexts, current = config.list_kube_config_contexts(place.kubeconfig)  # type: ignore[no-untyped-call]
         except ConfigException as error:
-            return cls._of_pod(error)
-        chosen = next((found for found in contexts if found["name"] == (context or current["name"])), None)
+            return cls._of_pod(place, error)
+        wanted = place.context or (current or {}).get("name")
+        chosen = next((found for found in contexts if found["name"] == wanted), None)
         if chosen is None:
             names = ", ".join(sorted(found["name"] for found in contexts))
-            raise Unavailable(f"found --context {context!r}, expected one of the kubeconfig: {names}")
+            raise Unavailable(f"found --context {wanted!r}, expected one of the kubeconfig: {names}")
+        settings = _settings()
         try:
-            api = config.new_client_from_config(context=chosen["name"])  # type: ignore[no-untyped-call]
+            config.load_kube_config(place.kubeconfig, chosen["name"], settings)  # type: ignore[no-untyped-call]
         except ConfigException as error:
             raise Unavailable(f"the kubeconfig cannot be used: {error}") from error
-        return cls(api, chosen["context"].get("namespace") or "default")
+        return cls(client.ApiClient(settings), chosen["context"].get("namespace") or "default")
 
     @classmethod
-    def _of_pod(cls, missing: ConfigException) -> "Cluster":
-        settings = client.Configuration()
+    def _of_pod(cls, place: Place, missing: ConfigException) -> "ApiServer":
+        message = (
+            f"no cluster to ask: {missing} Name a kubeconfig (export KUBECONFIG=FILE), or read the runs from their "
+            "database (--database URL, or export LEAT_DATABASE_URL=URL)."
+        )
+        if place.kubeconfig:
+            raise Unavailable(f"found --kubeconfig {place.kubeconfig!r}: {missing}") from missing
+        settings = _settings()
         try:
             config.load_incluster_config(settings)  # type: ignore[no-untyped-call]
         except ConfigException:
-            message = (
-                f"no cluster to ask: {missing} Name a kubeconfig (export KUBECONFIG=FILE), or read the runs from their "
-                "database (--database URL, or export LEAT_DATABASE_URL=URL)."
-            )
             raise Unavailable(message) from missing
         return cls(client.ApiClient(settings), "default")
 
-    async def runs(self, namespace: str | None, limit: int) -> list[RunSnapshot]:
-        """Return the newest runs of a namespace, or of all; inputs are left out."""
-        items = await self._list("workflowruns", namespace)
-        items.sort(key=lambda item: str(item["metadata"].get("creationTimestamp", "")), reverse=True)
-        return [run_of_resource(item, None) for item in items[:limit]]
+    async def get(self, path: str, query: Query | None = None) -> dict[str, Any]:
+        """Return what is at a path.
 
-    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
-        """Return a run, or None when there is no such resource."""
-        resource = await self._get("workflowruns", namespace, name)
-        if resource is None:
-            return None
-        reference = (resource["spec"].get("workflow") or {}).get("name")
-        workflow = await self._get("workflows", namespace, reference) if reference else None
-        return run_of_resource(resource, workflow["spec"] if workflow else None)
+        Raises:
+            Refused: The answer is another one.
+            Unavailable: There is none.
+        """
+        return await asyncio.to_thread(self._ask, "GET", path, query, None)
 
-    async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:
-        """Return the workflows of a namespace, or of all, by name."""
-        items = await self._list("workflows", namespace)
-        return sorted(map(workflow_of_resource, items), key=lambda found: (found.namespace, found.name))
+    async def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Apply a JSON merge patch, and return what became of the object.
 
-    async def workflow(self, namespace: str, name: str) -> WorkflowSnapshot | None:
-        """Return a workflow, or None when there is no such resource."""
-        resource = await self._get("workflows", namespace, name)
-        return workflow_of_resource(resource) if resource else None
+        Raises:
+            Refused, Unavailable: As `get` does.
+        """
+        return await asyncio.to_thread(self._ask, "PATCH", path, None, body)
+
+    @asynccontextmanager
+    async def watch(self, path: str, query: Query, silence: float) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Yield the events of a watch, which ends when the API server says so, or says nothing for so many seconds.
+
+        Raises:
+            Refused, Unavailable: As `get` does, also from within the iteration.
+        """
+        answer = await asyncio.to_thread(self._send, "GET", path, {**query, "watch": 1}, None, silence)
+        try:
+            yield self._events(answer)
+        finally:
+            if not answer.closed:
+                answer.shutdown()  # frees the thread that may still be reading
+            answer.close()
 
     async def close(self) -> None:
         """Close the connections."""
-        self._api.close()  # type: ignore[no-untyped-call]
+        self.api.close()  # type: ignore[no-untyped-call]
 
-    async def _list(self, plural: str, namespace: str | None) -> list[dict[str, Any]]:
-        where = () if namespace is None else (namespace,)
-        call = "list_cluster_custom_object" if namespace is None else "list_namespaced_custom_object"
-        try:
-            return list((await self._call(call, *where, plural))["items"])
-        except (ApiException, urllib3.exceptions.HTTPError) as error:
-            raise self._explained(error, plural) from error
+    async def _events(self, answer: urllib3.BaseHTTPResponse) -> AsyncIterator[dict[str, Any]]:
+        lines = answer.stream(None)
+        rest = b""
+        while True:
+            try:
+                chunk = await asyncio.to_thread(next, lines, None)
+            except urllib3.exceptions.HTTPError as error:
+                raise self._silent(error) from error
+            if chunk is None:
+                return
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                yield json.loads(line)
 
-    async def _get(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
+    def _ask(self, method: str, path: str, query: Query | None, body: Any) -> dict[str, Any]:
+        answer = self._send(method, path, query, body)
         try:
-            return await self._call("get_namespaced_custom_object", namespace, plural, name)
-        except ApiException as error:
-            if error.status == HTTPStatus.NOT_FOUND and _is_about(error, name):
-                return None
-            raise self._explained(error, plural) from error
+            found: dict[str, Any] = json.loads(answer.data)
         except urllib3.exceptions.HTTPError as error:
-            raise self._explained(error, plural) from error
+            raise self._silent(error) from error
+        except ValueError as error:
+            raise Unavailable(f"{self._host}{path} answered with no JSON: is it an API server?") from error
+        return found
 
-    async def _call(self, method: str, *arguments: str) -> dict[str, Any]:
-        call: Callable[..., dict[str, Any]] = getattr(self._objects, method)
-        return await asyncio.to_thread(call, GROUP, VERSION, *arguments, _request_timeout=_TIMEOUT)
+    def _send(
+        self, method: str, path: str, query: Query | None, body: Any, silence: float = _TIMEOUT
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": "application/json"} | ({"Content-Type": _MERGE_PATCH} if body is not None else {})
+        try:
+            request = self.api.param_serialize(
+                method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
+                auth_settings=["BearerToken"],
+            )  # fmt: skip
+            answer: urllib3.BaseHTTPResponse = self.api.call_api(
+                *request, _request_timeout=(_TIMEOUT, silence)
+            ).response
+            if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
+                raise self._refused(answer)
+        except (urllib3.exceptions.HTTPError, ApiException, ConfigException) as error:
+            raise self._silent(error) from error
+        return answer
 
-    def _explained(self, error: Exception, plural: str) -> CommandError:
-        """Return what a person can do about a call that failed."""
-        host = self._api.configuration.host
-        if not isinstance(error, ApiException):
-            return Unavailable(f"the API server {host} does not answer: {error}")
-        match error.status:
-            case 401:
-                return Unavailable(f"the API server {host} does not know you: sign in again, or use another --context")
-            case 403:
-                return Unavailable(f"you may not read {plural}.{GROUP}: {_message(error)}")
-            case 404:
-                return Unavailable(
-                    f"the cluster at {host} knows no {plural}.{GROUP}: install Leat there, or use another --context"
-                )
-            case status:
-                return Unavailable(f"the API server {host} answered {status}: {_message(error)}")
+    def _refused(self, answer: urllib3.BaseHTTPResponse) -> Refused:
+        text = answer.data.decode(errors="replace").strip()
+        try:
+            reason = str(json.loads(text)["message"])
+        except (TypeError, ValueError, KeyError):
+            return Refused(self._host, answer.status, text[:200] or str(answer.reason), served=False)
+        return Refused(self._host, answer.status, reason, served=reason != _NO_RESOURCE)
+
+    def _silent(self, error: Exception) -> Unavailable:
+        return Unavailable(f"the API server {self._host} does not answer: {error}")
+
+    @property
+    def _host(self) -> str:
+        return str(self.api.configuration.host)
 
 
-def _message(error: ApiException) -> str:
-    try:
-        return str(json.loads(error.body or "")["message"])
-    except (TypeError, ValueError, KeyError):
-        return str(error.reason)
+def _settings() -> client.Configuration:
+    settings = client.Configuration()
+    # An answer is an answer: a 503 with Retry-After is said at once, not slept over.
+    settings.retries = urllib3.Retry(2, respect_retry_after_header=False)
+    return settings
 
 
-def _is_about(error: ApiException, name: str) -> bool:
-    """Whether a 404 means that the object is missing; otherwise its whole resource type is."""
-    try:
-        return str(json.loads(error.body or "")["details"]["name"]) == name
-    except (TypeError, ValueError, KeyError):
-        return False
+def _explained(host: str, status: int, reason: str) -> str:
+    """Return what a person can do about a refusal."""
+    match status:
+        case HTTPStatus.UNAUTHORIZED:
+            return f"the API server {host} does not know you: sign in again, or use another --context"
+        case HTTPStatus.FORBIDDEN:
+            return f"you may not do this: {reason}"
+        case _:
+            return f"the API server {host} answered {status}: {reason}"

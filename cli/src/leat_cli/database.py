@@ -1,17 +1,23 @@
 """Runs of a database, with all their steps and attempts."""
 
-from collections.abc import Iterator, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 from leat_cli.problems import Invalid, Unavailable
-from leat_cli.recorded import snapshot_of
+from leat_cli.recorded import Edges, Recorded, edges_of, snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_cli.source import RunQuery
 from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.records import RunRecord
 from leat_engine.store import Store
+
+_MOST = 1000  # runs that are looked at for those in a phase
+_EVERYTHING = 2**31 - 1  # bytes of an output, and attempts of a step
+_EVERY = 2.0  # seconds between two looks for what changed
 
 
 class Database:
@@ -23,6 +29,7 @@ class Database:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._specs: dict[str, Mapping[str, Any]] = {}  # revisions never change
+        self._planned: dict[str, Edges] = {}
 
     @classmethod
     async def connect(cls, url: str) -> "Database":
@@ -35,9 +42,29 @@ class Database:
         with explained(url):
             return cls(await Store.connect(url, size=1))
 
-    async def runs(self, namespace: str | None, limit: int) -> list[RunSnapshot]:
-        """Return the newest runs of a namespace, or of all, without their steps."""
-        return [snapshot_of(run, await self._spec(run)) for run in await self._store.runs(namespace, limit)]
+    async def runs(self, query: RunQuery) -> list[RunSnapshot]:
+        """Return the newest runs, without their steps.
+
+        Raises:
+            Invalid: It has a label selector.
+        """
+        if query.selector:
+            raise Invalid.because(
+                "labels are on resources of a cluster, a database has none: leave -l or --database out"
+            )
+        runs = await self._store.runs(query.namespace, _MOST if query.phases else query.limit)
+        found = [snapshot_of(run, await self._spec(run)) for run in runs]
+        return [run for run in found if query.takes(run)][: query.limit]
+
+    async def changes(self, query: RunQuery) -> AsyncIterator[RunSnapshot]:
+        """Yield the runs that are there, oldest first, and from then on each one that is new or has changed."""
+        seen: dict[str, RunSnapshot] = {}
+        while True:
+            for run in reversed(await self.runs(query)):
+                if seen.get(run.run_id) != run:
+                    seen[run.run_id] = run
+                    yield run
+            await asyncio.sleep(_EVERY)
 
     async def run(self, namespace: str, name: str) -> RunSnapshot | None:
         """Return the newest run of this name, or None."""
@@ -46,9 +73,11 @@ class Database:
 
     async def whole(self, run: RunRecord) -> RunSnapshot:
         """Return a run with its steps and attempts."""
-        steps = await self._store.steps(run.run_id)
-        attempts = await self._store.attempts(run.run_id)
-        return snapshot_of(run, await self._spec(run), steps, attempts)
+        spec = await self._spec(run)
+        nodes = range(1, len(spec.get("steps", ())) + 1)
+        steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
+        attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
+        return snapshot_of(run, spec, Recorded(steps, attempts, self._edges(run.revision, spec)))
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:  # noqa: ARG002 - the port's signature
         """Refuse: workflows are resources of a cluster, a database only knows their revisions.
@@ -70,6 +99,11 @@ class Database:
     async def close(self) -> None:
         """Close the connections."""
         await self._store.close()
+
+    def _edges(self, revision: str, spec: Mapping[str, Any]) -> Edges:
+        if revision not in self._planned:
+            self._planned[revision] = edges_of(spec)
+        return self._planned[revision]
 
     async def _spec(self, run: RunRecord) -> Mapping[str, Any]:
         if run.revision not in self._specs:

@@ -4,9 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from leat_cli import options
 from leat_cli.output import print_value
@@ -17,22 +15,23 @@ if TYPE_CHECKING:
 _WIDTH = 2000  # characters of one value; `-o json` has all of it
 
 
-def describe(
-    name: Annotated[str, typer.Argument(help="Name of the run.")],
+def describe(  # noqa: PLR0913 - the options of a command are its parameters
+    name: options.Run,
     *,
     namespace: options.Namespace = None,
     database: options.Database = None,
     context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
     output: options.Output = None,
 ) -> None:
     """Show everything about one run.
 
-    Its inputs, output and error; from a database also the output and every attempt of each step.
+    Its inputs, output and error, and of each step the output and every attempt.
     """
     from leat_cli.source import Place, named_run
 
     async def ask() -> "RunSnapshot":
-        async with Place(database, context).open() as source:
+        async with Place(database, context, kubeconfig).open() as source:
             return await named_run(source, namespace or source.namespace, name)
 
     run = asyncio.run(ask())
@@ -48,7 +47,7 @@ def describe(
     console.print()
     console.print(terminal.tree(run, now))
     if run.steps is None:
-        terminal.err().print("steps, attempts and outputs are in the database: --database URL", markup=False)
+        terminal.err().print(f"no steps to show: {run.gap}", markup=False)
     for step in run.steps or ():
         for line in details(step, now):
             console.print(line, markup=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from leat_cli.problems import Exit, Unavailable
 from leat_cli.progress import Progress
@@ -9,6 +10,34 @@ from leat_cli.snapshot import RunSnapshot
 from leat_engine.errors import LeatError
 
 Read = Callable[[], Awaitable[RunSnapshot]]
+T = TypeVar("T")
+
+
+class Patience:
+    """Asks again until there is an answer, and says once that there was none."""
+
+    def __init__(self, note: Callable[[str], None], every: float) -> None:
+        self._note = note
+        self._every = every
+
+    async def ask(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Return the answer.
+
+        Raises:
+            CommandError: For a reason that does not pass.
+            LeatError: The same.
+        """
+        silent = False
+        while True:
+            try:
+                return await read()
+            except (Unavailable, LeatError) as error:
+                if error.lasting if isinstance(error, Unavailable) else not error.retriable:
+                    raise
+                if not silent:
+                    self._note(f"{error}; asking again until it answers")
+                silent = True
+                await asyncio.sleep(self._every)
 
 
 async def follow(read: Read, progress: Progress, every: float) -> RunSnapshot:
@@ -20,21 +49,12 @@ async def follow(read: Read, progress: Progress, every: float) -> RunSnapshot:
         CommandError: The first reading failed, or a later one for a reason that does not pass.
         LeatError: The same.
     """
+    patience = Patience(progress.note, every)
     run = await read()
-    silent = False
     while not run.done:
         progress.show(run)
         await asyncio.sleep(every)
-        try:
-            run = await read()
-        except (Unavailable, LeatError) as error:
-            if isinstance(error, LeatError) and not error.retriable:
-                raise
-            if not silent:
-                progress.note(f"{error}; asking again until it answers")
-            silent = True
-        else:
-            silent = False
+        run = await patience.ask(read)
     progress.show(run)
     return run
 

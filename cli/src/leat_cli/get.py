@@ -1,129 +1,80 @@
 """`leat get`: what runs and workflows there are."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from leat_cli import options
-from leat_cli.output import Format, print_value
+from leat_cli import complete, options
 from leat_cli.problems import Invalid
 
 if TYPE_CHECKING:
-    from rich.text import Text
-
+    from leat_cli.listing import Look
     from leat_cli.resources import WorkflowSnapshot
-    from leat_cli.snapshot import RunSnapshot
-    from leat_cli.source import Place, Source
+    from leat_cli.source import Source
 
 _RUNS = frozenset({"runs", "run", "workflowruns", "workflowrun", "wfr"})
 _WORKFLOWS = frozenset({"workflows", "workflow", "wfl"})
 
-Cells = Sequence["str | Text"]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What was asked for. ``name`` None means all of them, ``namespace`` None those of every namespace."""
-
-    name: str | None
-    namespace: str | None
-    limit: int
-    form: options.View | None
-
-    @property
-    def columns(self) -> slice:
-        """Which columns are shown: the namespace where there are several, the last ones when wide."""
-        return slice(0 if self.namespace is None else 1, None if self.form is options.View.WIDE else -2)
-
 
 def get(  # noqa: PLR0913 - the options of a command are its parameters
     what: Annotated[str, typer.Argument(metavar="[runs|workflows]", help="What to list.")] = "runs",
-    name: Annotated[str | None, typer.Argument(help="Only this one, with its values.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Only this one, with its values.", autocompletion=complete.things)
+    ] = None,
     *,
     namespace: options.Namespace = None,
-    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
+    all_namespaces: options.AllNamespaces = False,
     database: options.Database = None,
     context: options.Context = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many runs, the newest first.")] = 50,
-    output: Annotated[options.View | None, typer.Option("--output", "-o", help="Wider, or for programs.")] = None,
+    kubeconfig: options.Kubeconfig = None,
+    limit: options.Limit = 50,
+    output: options.Viewed = None,
 ) -> None:
-    """List runs or workflows of a cluster, or runs of a database."""
+    """List runs or workflows of a cluster, or runs of a database, or show one of them. `leat runs` can filter."""
+    from leat_cli.listing import Look
     from leat_cli.source import Place
 
     if what not in _RUNS | _WORKFLOWS:
         if name is not None:
             raise Invalid.because(f"found `leat get {what} {name}`, expected `leat get [runs|workflows] [NAME]`")
         what, name = "runs", what
-    answer = _get_runs if what in _RUNS else _get_workflows
 
-    async def ask(place: "Place") -> None:
-        async with place.open() as source:
+    async def ask() -> None:
+        async with Place(database, context, kubeconfig).open() as source:
             where = None if all_namespaces and name is None else namespace or source.namespace
-            await answer(source, Query(name, where, limit, output))
+            if what in _WORKFLOWS:
+                await _workflows(source, name, Look(where, output))
+            else:
+                await _runs(source, name, Look(where, output), limit)
 
-    asyncio.run(ask(Place(database, context)))
-
-
-async def _get_runs(source: "Source", query: Query) -> None:
-    from leat_cli.source import named_run
-
-    value: object
-    if query.name is not None and query.namespace is not None:
-        run = await named_run(source, query.namespace, query.name)
-        found, value = [run], run.as_json()
-    else:
-        found = await source.runs(query.namespace, query.limit)
-        value = [run.summary() for run in found]
-    headers = ("NAMESPACE", "NAME", "WORKFLOW", "PHASE", "PROGRESS", "TOOK", "AGE", "REVISION", "RUN ID")
-    _print(query, value, headers, map(_run_cells, found))
+    asyncio.run(ask())
 
 
-async def _get_workflows(source: "Source", query: Query) -> None:
-    value: object
-    if query.name is not None and query.namespace is not None:
-        workflow = await source.workflow(query.namespace, query.name)
-        if workflow is None:
-            message = f"found no workflow {query.name!r} in namespace {query.namespace!r} of {source.where}"
-            raise Invalid.because(f"{message}: `leat get workflows -A` lists what is there")
-        found, value = [workflow], workflow.as_json()
-    else:
-        found = await source.workflows(query.namespace)
-        value = [workflow.summary() for workflow in found]
-    headers = ("NAMESPACE", "NAME", "READY", "STEPS", "AGE", "MESSAGE", "REVISION", "DESCRIPTION")
-    _print(query, value, headers, map(_workflow_cells, found))
+async def _runs(source: "Source", name: str | None, look: "Look", limit: int) -> None:
+    from leat_cli.listing import print_runs
+    from leat_cli.source import RunQuery, named_run
 
-
-def _print(query: Query, value: object, headers: Cells, rows: Iterable[Cells]) -> None:
-    if query.form in {options.View.JSON, options.View.YAML}:
-        print_value(value, Format(query.form))
+    if name is None or look.namespace is None:
+        print_runs(await source.runs(RunQuery(look.namespace, limit=limit)), look)
         return
-    from leat_cli import terminal
-
-    shown = [row[query.columns] for row in rows]
-    if shown:
-        terminal.out().print(terminal.table([str(header) for header in headers[query.columns]], shown))
-    else:
-        where = "any namespace" if query.namespace is None else f"namespace {query.namespace}"
-        terminal.err().print(f"found nothing in {where}", markup=False)
+    run = await named_run(source, look.namespace, name)
+    print_runs([run], look, run.as_json())
 
 
-def _run_cells(run: "RunSnapshot") -> Cells:
-    from leat_cli import terminal
+async def _workflows(source: "Source", name: str | None, look: "Look") -> None:
+    from leat_cli.listing import print_workflows
 
-    now = datetime.now(UTC)
-    took = terminal.took(run.started_at, run.finished_at, now)
-    age = terminal.age(run.started_at, now)
-    phase = terminal.state(run.phase)
-    return (run.namespace, run.name, run.workflow, phase, run.progress, took, age, run.revision, run.run_id)
+    if name is None or look.namespace is None:
+        print_workflows(await source.workflows(look.namespace), look)
+        return
+    workflow = await _named_workflow(source, look.namespace, name)
+    print_workflows([workflow], look, workflow.as_json())
 
 
-def _workflow_cells(workflow: "WorkflowSnapshot") -> Cells:
-    from leat_cli import terminal
-
-    age = terminal.age(workflow.created_at, datetime.now(UTC))
-    facts = (workflow.namespace, workflow.name, workflow.ready, str(workflow.steps), age, workflow.message)
-    return (*facts, workflow.revision, workflow.description)
+async def _named_workflow(source: "Source", namespace: str, name: str) -> "WorkflowSnapshot":
+    found = await source.workflow(namespace, name)
+    if found is None:
+        message = f"found no workflow {name!r} in namespace {namespace!r} of {source.where}"
+        raise Invalid.because(f"{message}: `leat get workflows -A` lists what is there")
+    return found

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from leat_cli import complete
 from leat_cli.output import Format
 
 Database = Annotated[
@@ -18,17 +19,66 @@ Database = Annotated[
 ]
 Context = Annotated[
     str | None,
-    typer.Option("--context", metavar="NAME", help="Context of the kubeconfig; the current one unless stated."),
+    typer.Option(
+        "--context",
+        metavar="NAME",
+        help="Context of the kubeconfig; the current one unless stated.",
+        autocompletion=complete.contexts,
+    ),
+]
+Kubeconfig = Annotated[
+    str | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="The kubeconfig; KUBECONFIG or ~/.kube/config unless stated."),
 ]
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", metavar="NAME", help="Namespace; the context's unless stated.")
+    str | None,
+    typer.Option(
+        "--namespace",
+        "-n",
+        metavar="NAME",
+        help="Namespace; the context's unless stated.",
+        autocompletion=complete.namespaces,
+    ),
 ]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")]
+Selector = Annotated[
+    str, typer.Option("--selector", "-l", metavar="LABELS", help="Only with these labels, as kubectl takes them.")
+]
+Limit = Annotated[int, typer.Option(min=1, help="At most so many runs, the newest first.")]
 Output = Annotated[Format | None, typer.Option("--output", "-o", help="For programs, on stdout.")]
+Run = Annotated[str, typer.Argument(help="Name of the run.", autocompletion=complete.runs)]
 
 
 class View(StrEnum):
-    """Forms of a list: for programs, or the table with more columns."""
+    """Forms of a list: for programs, the table with more columns, or names as kubectl takes them."""
 
     JSON = "json"
     YAML = "yaml"
     WIDE = "wide"
+    NAME = "name"
+
+
+Viewed = Annotated[View | None, typer.Option("--output", "-o", help="Wider, or for programs.")]
+
+
+class PhaseName(StrEnum):
+    """Phases of a run, as `kubectl get` shows them."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    COMPENSATING = "Compensating"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+Phases = Annotated[
+    list[PhaseName] | None,
+    typer.Option(
+        "--phase",
+        case_sensitive=False,
+        metavar="PHASE",
+        help="Only in this phase, such as Running or Failed; may be given several times.",
+    ),
+]

@@ -64,6 +64,10 @@ class Invalid(CommandError):
 
 
 class Unavailable(CommandError):
-    """A database or a cluster does not answer, or refuses."""
+    """A database or a cluster does not answer, or refuses. ``lasting``: asking again would get the same answer."""
 
     code = Exit.UNAVAILABLE
+
+    def __init__(self, message: str, *, lasting: bool = False) -> None:
+        super().__init__(message)
+        self.lasting = lasting

@@ -1,24 +1,45 @@
 """Records of the store, to what is shown of them. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from leat_cli.snapshot import AttemptSnapshot, RunSnapshot, StepSnapshot, sensitive_inputs
-from leat_engine.records import AttemptRecord, RunRecord, StepRecord
+from leat_engine.errors import Rejected
+from leat_engine.plan import compile_plan
+from leat_engine.records import RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
 from leat_engine.result import State
 from leat_engine.spec import Step
+from leat_engine.spec.kinds import load_models
+from leat_engine.spec.parse import parse_spec
 from leat_engine.status import shown_phase
 
+Edges = Mapping[str, tuple[str, tuple[str, ...]]]
+"""Of each step its pool, and the names of those that it needs."""
 
-def snapshot_of(
-    run: RunRecord,
-    spec: Mapping[str, Any],
-    steps: Iterable[StepRecord] | None = None,
-    attempts: Iterable[AttemptRecord] = (),
-) -> RunSnapshot:
-    """Return what is shown of a run in the store. ``spec`` is its revision's; without ``steps`` only the summary."""
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the store has of the steps of a run."""
+
+    steps: Sequence[ShownStep]
+    attempts: Sequence[ShownAttempt] = ()
+    edges: Edges = field(default_factory=dict)
+
+
+def edges_of(spec: Mapping[str, Any]) -> Edges:
+    """Return pools and needs by step; nothing for a workflow that this program does not take any more."""
+    try:
+        plan = compile_plan(parse_spec(spec), load_models(), "")
+    except Rejected:
+        return {}
+    return {step.name: (step.pool, tuple(plan.steps[edge.step].name for edge in step.needs)) for step in plan.steps[1:]}
+
+
+def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | None = None) -> RunSnapshot:
+    """Return what is shown of a run in the store. ``spec`` is its revision's; without records only the summary."""
     sensitive = sensitive_inputs(spec)
     hide = Redaction.of(sensitive, run.inputs)
     done = run.succeeded + run.failed + run.skipped
@@ -36,26 +57,26 @@ def snapshot_of(
         error=hide.value(run.error),
         started_at=run.started_at,
         finished_at=run.finished_at,
-        steps=None if steps is None else tuple(_steps_of(spec, run, steps, attempts)),
+        steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
     )
 
 
-def _steps_of(
-    spec: Mapping[str, Any], run: RunRecord, steps: Iterable[StepRecord], attempts: Iterable[AttemptRecord]
-) -> Iterator[StepSnapshot]:
+def _steps_of(spec: Mapping[str, Any], run: RunRecord, recorded: Recorded) -> Iterator[StepSnapshot]:
     """Yield each step of the spec, in its order, whether anything is recorded of it or not."""
     hide = Redaction.of(sensitive_inputs(spec), run.inputs)
-    records = {record.key.step: record for record in steps}
+    found = {shown.record.key.step: shown for shown in recorded.steps}
     earlier: dict[int, list[AttemptSnapshot]] = defaultdict(list)
-    for tried in sorted(attempts, key=lambda record: record.attempt):
-        error = hide.value(tried.error)
-        snapshot = AttemptSnapshot(tried.attempt, error, tried.queued_at, tried.started_at, tried.finished_at)
-        earlier[tried.key.step].append(snapshot)
+    for shown in sorted(recorded.attempts, key=lambda shown: shown.record.attempt):
+        tried, error = shown.record, hide.value(shown.record.error)
+        times = (tried.queued_at, tried.started_at, tried.finished_at)
+        earlier[tried.key.step].append(AttemptSnapshot(tried.attempt, error, *times, shown.runner or ""))
     for number, step in enumerate(spec.get("steps", ()), start=1):
-        record = records.get(number)
+        begun = found.get(number)
+        record = begun.record if begun else None
+        pool, needs = recorded.edges.get(step["name"], ("", _written_needs(step)))
         label = _state_of(record, run_ended=run.phase.done).label
-        if record is None:
-            yield StepSnapshot(step["name"], kind_of(step), label)
+        if begun is None or record is None:
+            yield StepSnapshot(step["name"], kind_of(step), label, pool=pool, needs=needs)
             continue
         yield StepSnapshot(
             name=step["name"],
@@ -68,7 +89,15 @@ def _steps_of(
             started_at=record.started_at,
             finished_at=record.finished_at,
             earlier=tuple(earlier[number]),
+            needs=needs,
+            pool=pool,
+            runner=begun.runner or "",
         )
+
+
+def _written_needs(step: Mapping[str, Any]) -> tuple[str, ...]:
+    needs = step.get("needs") or ()
+    return tuple(need["step"] if isinstance(need, Mapping) else str(need) for need in needs)
 
 
 def _state_of(record: StepRecord | None, *, run_ended: bool) -> State:

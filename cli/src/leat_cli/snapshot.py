@@ -16,12 +16,20 @@ class AttemptSnapshot:
     error: Mapping[str, Any]
     queued_at: datetime | None
     started_at: datetime | None
-    finished_at: datetime
+    finished_at: datetime | None
+    runner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class StepSnapshot:
-    """A step of a run. ``attempts`` is 0 when it never became ready; ``earlier`` are those before the last one."""
+    """A step of a run.
+
+    Attributes:
+        attempts: 0 when it never became ready; ``earlier`` are those before the last one.
+        needs: Names of the steps that it waits for.
+        runner: Name of the runner that has it, or had it last; "" when that is not known.
+        note: Why it waits, or "".
+    """
 
     name: str
     kind: str
@@ -33,6 +41,10 @@ class StepSnapshot:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     earlier: tuple[AttemptSnapshot, ...] = ()
+    needs: tuple[str, ...] = ()
+    pool: str = ""
+    runner: str = ""
+    note: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{state, attempts, output, error, queuedAt, startedAt, finishedAt}``."""
@@ -56,6 +68,7 @@ class RunSnapshot:
         progress: Steps done of all steps, such as ``3/5``.
         message: One sentence on the state of the run, or "".
         failures: ``{step, reason, message}`` of failed steps, when ``steps`` is None.
+        gap: Why ``steps`` is None, and what to do about it.
     """
 
     namespace: str
@@ -73,6 +86,7 @@ class RunSnapshot:
     finished_at: datetime | None = None
     steps: tuple[StepSnapshot, ...] | None = None
     failures: tuple[Mapping[str, Any], ...] = ()
+    gap: str = ""
 
     @property
     def done(self) -> bool:

@@ -10,14 +10,39 @@ from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 
 
+@dataclass(frozen=True, slots=True)
+class RunQuery:
+    """Which runs are meant.
+
+    Attributes:
+        namespace: None means every one.
+        phases: Any of these; empty means all.
+        selector: Of labels, as `kubectl -l` takes it, or "".
+        limit: At most so many, the newest first.
+    """
+
+    namespace: str | None
+    phases: frozenset[str] = frozenset()
+    selector: str = ""
+    limit: int = 50
+
+    def takes(self, run: RunSnapshot) -> bool:
+        """Whether the run is in one of the phases."""
+        return not self.phases or run.phase in self.phases
+
+
 class Source(Protocol):
     """A place that knows runs. Every method raises `CommandError` or `LeatError` when the place does not answer."""
 
     where: str
     namespace: str
 
-    async def runs(self, namespace: str | None, limit: int) -> list[RunSnapshot]:
-        """Return the newest runs of a namespace, or of all."""
+    async def runs(self, query: RunQuery) -> list[RunSnapshot]:
+        """Return the newest runs, without their steps."""
+        ...
+
+    def changes(self, query: RunQuery) -> AsyncIterator[RunSnapshot]:
+        """Yield the runs that are there, and from then on each one that is new or has changed. It never ends."""
         ...
 
     async def run(self, namespace: str, name: str) -> RunSnapshot | None:
@@ -39,10 +64,11 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What the user said about where to look: a database URL, a kubeconfig context (which wins), or neither."""
+    """What the user said about where to look: a database URL, a kubeconfig or its context (which win), or neither."""
 
-    database: str | None
-    context: str | None
+    database: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Source]:
@@ -59,13 +85,13 @@ class Place:
             await source.close()
 
     async def _connect(self) -> Source:
-        if self.database and not self.context:
+        if self.database and not self.context and not self.kubeconfig:
             from leat_cli.database import Database
 
             return await Database.connect(self.database)
-        from leat_cli.cluster import Cluster
+        from leat_cli.remote import Cluster
 
-        return Cluster.connect(self.context)
+        return Cluster.connect(self)
 
 
 async def named_run(source: Source, namespace: str, name: str) -> RunSnapshot:
@@ -76,6 +102,11 @@ async def named_run(source: Source, namespace: str, name: str) -> RunSnapshot:
     """
     found = await source.run(namespace, name)
     if found is None:
-        message = f"found no run {name!r} in namespace {namespace!r} of {source.where}"
-        raise Invalid.because(f"{message}: `leat get runs -A` lists what is there")
+        raise no_run(source, namespace, name)
     return found
+
+
+def no_run(source: Source, namespace: str, name: str) -> Invalid:
+    """Return the error for a run that is not there."""
+    message = f"found no run {name!r} in namespace {namespace!r} of {source.where}"
+    return Invalid.because(f"{message}: `leat runs -A` lists what is there")

@@ -1,8 +1,9 @@
 """How runs look to people: times, states, trees and tables."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
@@ -21,18 +22,26 @@ _STYLES = {
     "Ready": ("○", "default"),
     "Suspended": ("‖", "yellow"),
 }
+_WIDE = 100_000  # characters
 _UNSTARTED = ("·", "dim")
-_QUIET = frozenset({"Waiting", "Succeeded", "Skipped"})  # what may be left out first when the terminal is too short
+_QUIET = frozenset(
+    {"Pending", "Waiting", "Succeeded", "Skipped"}
+)  # what may be left out first when the terminal is too short
 
 
 def out() -> Console:
     """Return the console of stdout. Made when it is used, so that it is the stdout of that moment."""
-    return Console(highlight=False, soft_wrap=True)
+    return Console(highlight=False, soft_wrap=True, width=_width(sys.stdout))
 
 
 def err() -> Console:
     """Return the console of stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, width=_width(sys.stderr))
+
+
+def _width(stream: TextIO) -> int | None:
+    """Return how wide a line may be: as wide as the terminal; anywhere else nothing is cut."""
+    return None if stream.isatty() else _WIDE
 
 
 def duration(seconds: float) -> str:
@@ -77,16 +86,7 @@ def error_line(error: Mapping[str, Any] | None, width: int = 160) -> str:
 
 def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> RenderableType:
     """Return the run and its steps as a tree of at most ``rows`` lines; what moves or failed is shown first."""
-    head = Text.assemble(
-        (run.name, "bold"),
-        "  ",
-        state(run.phase),
-        "  ",
-        run.progress,
-        "  ",
-        (took(run.started_at, run.finished_at, now), "dim"),
-    )
-    lines = Tree(head, guide_style="dim")
+    lines = Tree(head(run, now), guide_style="dim")
     steps = run.steps or ()
     shown = worth_showing(steps, rows)
     widths = max((len(step.name) for step in shown), default=0), max((len(step.state) for step in shown), default=0) + 2
@@ -94,13 +94,29 @@ def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> Renderable
         lines.add(_step_line(step, widths, now))
     if len(shown) < len(steps):
         lines.add(Text(f"… {len(steps) - len(shown)} more", style="dim"))
-    for failure in run.failures:
-        lines.add(
-            Text(f"{failure.get('step', '')}  {failure.get('reason', '')}: {failure.get('message', '')}", style="red")
-        )
+    return Group(lines, *complaints(run))
+
+
+def head(run: RunSnapshot, now: datetime) -> Text:
+    """Return the line that stands above a run's steps."""
+    moved = took(run.started_at, run.finished_at, now)
+    return Text.assemble((run.name, "bold"), "  ", state(run.phase), "  ", run.progress, "  ", (moved, "dim"))
+
+
+def complaints(run: RunSnapshot) -> Iterator[Text]:
+    """Yield what went wrong, below the steps: failures that no step shows, and the run's own words."""
+    for failure in () if run.steps else run.failures:
+        step, reason, message = (failure.get(name, "") for name in ("step", "reason", "message"))
+        yield Text(f"{step}  {reason}: {message}", style="red")
     if run.message and not run.succeeded:
-        return Group(lines, Text(run.message, style=_STYLES.get(run.phase, _UNSTARTED)[1]))
-    return lines
+        yield Text(run.message, style=_STYLES.get(run.phase, _UNSTARTED)[1])
+
+
+def last_error(step: StepSnapshot) -> Mapping[str, Any] | None:
+    """Return the error of the last attempt, or of the one before while another one is under way."""
+    if step.error or step.state in _QUIET or not step.earlier:
+        return step.error
+    return step.earlier[-1].error
 
 
 def worth_showing(steps: Sequence[StepSnapshot], rows: int | None) -> list[StepSnapshot]:
@@ -117,10 +133,12 @@ def _step_line(step: StepSnapshot, widths: tuple[int, int], now: datetime) -> Te
     label.pad_right(max(state_width - len(label), 0))
     tries = f"attempt {step.attempts}" if step.attempts > 1 else ""
     facts = "  ".join(part for part in (took(step.started_at, step.finished_at, now), tries) if part)
-    last = step.error or (step.earlier[-1].error if step.earlier and step.state not in _QUIET else None)
+    last = last_error(step)
     line = Text.assemble(step.name.ljust(name_width), "  ", label, "  ", (facts, "dim"))
     if last:
         line.append(f"  {error_line(last)}", style="red" if step.state == "Failed" else "dim")
+    if step.note:
+        line.append(f"  {step.note}", style="yellow")
     line.no_wrap = True
     line.overflow = "ellipsis"
     return line
@@ -145,7 +163,7 @@ def changes(before: RunSnapshot | None, after: RunSnapshot, now: datetime) -> It
     for step in after.steps or ():
         old = known.get(step.name)
         moved = old is None or (old.state, old.attempts) != (step.state, step.attempts)
-        if moved and step.state not in {"Waiting", "Ready"}:
+        if moved and step.state not in {"Pending", "Waiting", "Ready"}:
             parts = (step.state, took(step.started_at, step.finished_at, now) if step.finished_at else "",
                      f"attempt {step.attempts}" if step.attempts > 1 else "", error_line(step.error))  # fmt: skip
             yield f"{after.name}/{step.name}: " + ", ".join(part for part in parts if part)

@@ -1,7 +1,7 @@
 """`leat watch`: one run, until it ends."""
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 _EVERY = 0.5  # seconds between two readings
 
 
-def watch(
-    name: Annotated[str, typer.Argument(help="Name of the run.")],
+def watch(  # noqa: PLR0913 - the options of a command are its parameters
+    name: options.Run,
     *,
     namespace: options.Namespace = None,
     database: options.Database = None,
     context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
     output: options.Output = None,
 ) -> None:
     """Watch one run until it ends. Exits as `leat run` does: 0 succeeded, 1 failed or cancelled."""
@@ -28,7 +29,7 @@ def watch(
     from leat_cli.source import Place, named_run
 
     async def wait() -> "RunSnapshot":
-        async with Place(database, context).open() as source:
+        async with Place(database, context, kubeconfig).open() as source:
             with progress() as shown:
                 return await follow(lambda: named_run(source, namespace or source.namespace, name), shown, _EVERY)
 

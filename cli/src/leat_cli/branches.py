@@ -1,0 +1,52 @@
+"""How a run looks as a tree by what its steps need."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from leat_cli import terminal
+from leat_cli.graph import Placed, placed
+from leat_cli.snapshot import RunSnapshot
+
+_HEADERS = ("STEP", "STATE", "TOOK", "TRIES", "RUNNER", "")
+_WIDTH = 100  # characters of a note or an error
+
+
+def branches(run: RunSnapshot, now: datetime, rows: int | None = None) -> RenderableType:
+    """Return the run's head, its steps by what they need, and why it stands where it stands.
+
+    Args:
+        run: With or without steps; without them its failures are shown.
+        now: When it is looked at.
+        rows: At most so many steps, those first that move or failed; None means all.
+    """
+    parts: list[RenderableType] = [terminal.head(run, now)]
+    if run.steps:
+        shown = {step.name for step in terminal.worth_showing(run.steps, rows)}
+        lines = [_row(place, now) for place in placed(run.steps) if place.step.name in shown]
+        parts.append(terminal.table(_HEADERS, lines))
+        if len(shown) < len(run.steps):
+            parts.append(Text(f"… {len(run.steps) - len(shown)} more", style="dim"))
+    parts += terminal.complaints(run)
+    return Group(*parts)
+
+
+def _row(place: Placed, now: datetime) -> tuple[Text | str, ...]:
+    step = place.step
+    name = Text.assemble((place.guide, "dim"), step.name)
+    took = terminal.took(step.started_at, step.finished_at, now)
+    tries = str(step.attempts) if step.attempts else ""
+    return name, terminal.state(step.state), took, tries, step.runner, Text("; ").join(_remarks(place))
+
+
+def _remarks(place: Placed) -> Iterator[Text]:
+    """Yield what there is to say about a step: the error, why it waits, what else it needs."""
+    step = place.step
+    if error := terminal.last_error(step):
+        yield Text(terminal.error_line(error, _WIDTH), style="red" if step.state == "Failed" else "dim")
+    if step.note:
+        yield Text(step.note[:_WIDTH], style="yellow")
+    if place.also:
+        yield Text(f"needs {', '.join(place.also)}, too", style="dim")

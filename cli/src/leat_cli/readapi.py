@@ -1,0 +1,228 @@
+"""The read API (`read.leat.dev`), which the operator serves behind the API server: its paths and answers. Pure."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from leat_cli.snapshot import AttemptSnapshot, StepSnapshot, rfc3339
+from leat_engine.result import State
+
+GROUP, VERSION = "read.leat.dev", "v1alpha1"
+ROOT = f"/apis/{GROUP}/{VERSION}"
+POOLS = f"{ROOT}/pools"
+_OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
+_CANCELLED = State.CANCELLED.label
+STEPS, LOG = "workflowruns/steps", "workflowruns/log"
+
+
+def steps_path(namespace: str, name: str) -> str:
+    """Return where the steps of a run are."""
+    return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/steps"
+
+
+def log_path(namespace: str, name: str) -> str:
+    """Return where the log of a run is."""
+    return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/log"
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line that a step wrote. ``seq`` ascends within a run."""
+
+    seq: int
+    at: datetime | None
+    step: str
+    attempt: int
+    stream: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Lines of a run. ``after`` is where the next page begins; ``finished``: nothing comes behind these lines."""
+
+    lines: tuple[LogLine, ...]
+    after: int | None
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LogQuery:
+    """Which lines are asked for: those after ``after``, of one step or attempt where these are named."""
+
+    step: str | None = None
+    attempt: int | None = None
+    after: int | None = None
+    limit: int = 1000
+
+    def as_query(self) -> dict[str, str | int]:
+        """Return the parameters of the request."""
+        known = {"step": self.step, "attempt": self.attempt, "after": self.after, "limit": self.limit}
+        return {name: value for name, value in known.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSnapshot:
+    """The load of a pool, by the word of its runners.
+
+    Attributes:
+        oldest: Seconds that its oldest waiting step has waited.
+        desired: Runners that its RunnerPool wants now, between ``least`` and ``most``; None without a RunnerPool.
+    """
+
+    name: str
+    runners: int = 0
+    slots: int = 0
+    busy: int = 0
+    backlog: int = 0
+    oldest: float | None = None
+    kinds: tuple[str, ...] = ()
+    functions: tuple[str, ...] = ()
+    desired: int | None = None
+    least: int | None = None
+    most: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the pool as `leat top -o json` prints it."""
+        return {
+            "name": self.name,
+            "runners": self.runners,
+            "desired": self.desired,
+            "min": self.least,
+            "max": self.most,
+            "slots": self.slots,
+            "busy": self.busy,
+            "backlog": self.backlog,
+            "oldestReadySeconds": self.oldest,
+            "kinds": list(self.kinds),
+            "functions": list(self.functions),
+        }
+
+
+def steps_of(answer: Mapping[str, Any], *, ended: bool) -> Iterator[StepSnapshot]:
+    """Yield the steps of a `RunSteps`, in the order of the workflow.
+
+    What had not ended when its run did was stopped: it waits for nothing any more.
+    """
+    for found in answer["steps"]:
+        step = _step(found)
+        yield replace(step, state=_CANCELLED) if ended and step.state in _OPEN else step
+
+
+def _step(found: Mapping[str, Any]) -> StepSnapshot:
+    number = found.get("attempt") or 0
+    tried = [attempt for attempt in found.get("attempts") or () if attempt["attempt"] < number]
+    return StepSnapshot(
+        name=found["name"],
+        kind=found.get("kind") or "",
+        state=found["state"],
+        attempts=number,
+        output=found.get("output"),
+        error=found.get("error"),
+        queued_at=moment(found.get("queuedAt")),
+        started_at=moment(found.get("startedAt")),
+        finished_at=moment(found.get("finishedAt")),
+        earlier=tuple(map(_attempt, tried)),
+        needs=tuple(found.get("needs") or ()),
+        pool=found.get("pool") or "",
+        runner=str(found.get("runner") or ""),
+        note=found.get("note") or "",
+    )
+
+
+def _attempt(found: Mapping[str, Any]) -> AttemptSnapshot:
+    return AttemptSnapshot(
+        attempt=found["attempt"],
+        error=found.get("error") or {},
+        queued_at=moment(found.get("queuedAt")),
+        started_at=moment(found.get("startedAt")),
+        finished_at=moment(found.get("finishedAt")),
+        runner=str(found.get("runner") or ""),
+    )
+
+
+def log_of(answer: Mapping[str, Any]) -> LogPage:
+    """Return the lines of a `RunLog`."""
+    lines = tuple(
+        LogLine(
+            seq=line["seq"],
+            at=moment(line.get("at")),
+            step=line.get("step") or "",
+            attempt=line.get("attempt") or 0,
+            stream=line.get("stream") or "",
+            text=line.get("text") or "",
+        )
+        for line in answer.get("lines") or ()
+    )
+    return LogPage(lines, answer.get("after"), bool(answer.get("finished")))
+
+
+def pools_of(answer: Mapping[str, Any]) -> tuple[PoolSnapshot, ...]:
+    """Return the pools of a `PoolLoadList`, by name."""
+    pools = (
+        PoolSnapshot(
+            name=pool["name"],
+            runners=pool.get("runners") or 0,
+            slots=pool.get("slots") or 0,
+            busy=pool.get("busy") or 0,
+            backlog=pool.get("backlog") or 0,
+            oldest=pool.get("oldestReadySeconds"),
+            kinds=tuple(pool.get("kinds") or ()),
+            functions=tuple(pool.get("functions") or ()),
+        )
+        for pool in answer.get("items") or ()
+    )
+    return tuple(sorted(pools, key=lambda pool: pool.name))
+
+
+def why_not(status: int, reason: str, resource: str, *, served: bool) -> str:
+    """Return why the read API gave no answer, and what to do about it.
+
+    Args:
+        status: Of the refusal.
+        reason: What it says.
+        resource: Such as ``workflowruns/steps``.
+        served: Whether somebody serves the read API at all.
+    """
+    match status:
+        case HTTPStatus.NOT_FOUND if served:
+            return reason
+        case HTTPStatus.NOT_FOUND:
+            return f"the cluster serves no {GROUP}: set `readApi.enabled: true` in the values of Leat's chart"
+        case HTTPStatus.FORBIDDEN:
+            verb = "list" if resource == "pools" else "get"
+            right = f"apiGroups [{GROUP}], resources [{resource}], verbs [{verb}]"
+            return f"you may not read {resource}: ask for a Role with {right}"
+        case HTTPStatus.SERVICE_UNAVAILABLE:
+            return (
+                "the operator does not answer behind the API server: "
+                f"`kubectl get apiservice {VERSION}.{GROUP}` says why"
+            )
+        case _:
+            return f"the read API answered {status}: {reason}"
+
+
+def moment(text: str | None) -> datetime | None:
+    """Return the time that JSON holds."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def step_as_json(step: StepSnapshot) -> dict[str, Any]:
+    """Return a step as `RunSteps` has it."""
+    earlier = [
+        {
+            "attempt": tried.attempt,
+            "runner": tried.runner,
+            "error": tried.error,
+            "queuedAt": rfc3339(tried.queued_at),
+            "startedAt": rfc3339(tried.started_at),
+            "finishedAt": rfc3339(tried.finished_at),
+        }
+        for tried in step.earlier
+    ]
+    known = step.as_json()
+    attempt = known.pop("attempts")
+    facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
+    return {**facts, "runner": step.runner, "note": step.note, **known, "attempts": earlier}

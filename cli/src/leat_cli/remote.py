@@ -1,0 +1,248 @@
+"""Runs, workflows and pools of a cluster: their resources, and what the read API knows beside them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any
+
+from leat_cli import readapi
+from leat_cli.board import Board, merged
+from leat_cli.cluster import ApiServer, Query, Refused
+from leat_cli.problems import Unavailable
+from leat_cli.readapi import LogPage, LogQuery
+from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
+from leat_cli.snapshot import RunSnapshot, StepSnapshot
+from leat_cli.source import Place, RunQuery, no_run
+from leat_engine.result import Phase
+
+GROUP, VERSION = "leat.dev", "v1alpha1"
+_PAGE = 500
+_UNENDED = frozenset(phase.label for phase in Phase if not phase.done)
+_WATCH = 240  # seconds until the API server ends a watch, which is then taken up again
+_PAUSE = 1.0  # seconds before a watch that broke is taken up again
+
+
+class NotBegun(Unavailable):
+    """The operator knows nothing of a run, which may be about to begin."""
+
+
+class Cluster:
+    """The runs of one cluster."""
+
+    where = "the cluster"
+
+    def __init__(self, server: ApiServer) -> None:
+        self._server = server
+        self._gap = ""  # why there are no steps: said once, it is not asked for again
+        self.namespace = server.namespace
+
+    @classmethod
+    def connect(cls, place: Place) -> "Cluster":
+        """Read the kubeconfig; the API server is not asked yet.
+
+        Raises:
+            Unavailable: There is no kubeconfig, or no such context in it.
+        """
+        return cls(ApiServer.connect(place))
+
+    async def runs(self, query: RunQuery) -> list[RunSnapshot]:
+        """Return the newest runs, without steps and inputs."""
+        items, _ = await self._list("workflowruns", query.namespace, _selection(query))
+        items.sort(key=_created, reverse=True)
+        return [run for item in items if query.takes(run := run_of_resource(item, None))][: query.limit]
+
+    async def changes(self, query: RunQuery) -> AsyncIterator[RunSnapshot]:
+        """Yield the runs that are there, oldest first, and from then on each one that is new or has changed.
+
+        Raises:
+            CommandError: The first list could not be had; later the cluster is asked again until it answers.
+        """
+        news = Changes(query)
+        where = _selection(replace(query, phases=frozenset()))  # so that a run is seen to leave a phase, too
+        items, version = await self._list("workflowruns", query.namespace, where)
+        while True:
+            for run in news.of(items):
+                yield run
+            items = []
+            watched = {**where, "resourceVersion": version, "timeoutSeconds": _WATCH, "allowWatchBookmarks": "true"}
+            try:
+                async with self._server.watch(_path("workflowruns", query.namespace), watched, _WATCH) as events:
+                    async for event in events:
+                        version = _version(event)
+                        for run in news.of([event["object"]] if event["type"] in {"ADDED", "MODIFIED"} else []):
+                            yield run
+            except Unavailable:
+                await asyncio.sleep(_PAUSE)
+                with suppress(Unavailable):  # then the watch says so again
+                    items, version = await self._list("workflowruns", query.namespace, where)
+
+    async def brief(self, namespace: str, name: str) -> RunSnapshot:
+        """Return what the resource of a run says, without asking for its steps and its Workflow.
+
+        Raises:
+            Invalid: There is no such run.
+        """
+        resource = await self._get("workflowruns", namespace, name)
+        if resource is None:
+            raise no_run(self, namespace, name)
+        return run_of_resource(resource, None)
+
+    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
+        """Return a run, or None when there is no such resource; with its steps where the read API has them."""
+        resource = await self._get("workflowruns", namespace, name)
+        if resource is None:
+            return None
+        reference = (resource["spec"].get("workflow") or {}).get("name")
+        workflow = await self._get("workflows", namespace, reference) if reference else None
+        run = run_of_resource(resource, workflow["spec"] if workflow else None)
+        return await self._with_steps(run)
+
+    async def log(self, namespace: str, name: str, query: LogQuery) -> LogPage:
+        """Return a page of a run's log.
+
+        Raises:
+            NotBegun: The run is not in the store, yet or at all.
+            Unavailable: The read API has none; says why.
+        """
+        try:
+            return readapi.log_of(await self._server.get(readapi.log_path(namespace, name), query.as_query()))
+        except Refused as error:
+            kind = NotBegun if error.missing else Unavailable
+            raise kind(_why_not(error, readapi.LOG), lasting=error.lasting) from error
+
+    async def board(self, namespace: str | None) -> Board:
+        """Return the pools, and the runs of a namespace, or of all, that have not ended.
+
+        Raises:
+            Unavailable: There are no runs to be had. Of pools it says only in a note why there are none.
+        """
+        runs = await self.runs(RunQuery(namespace, _UNENDED, limit=_PAGE))
+        notes: list[str] = []
+        loads, resources = None, list[dict[str, Any]]()
+        try:
+            loads = readapi.pools_of(await self._server.get(readapi.POOLS))
+        except Refused as error:
+            notes.append(f"the load of pools is not known: {_why_not(error, 'pools')}")
+        try:
+            resources, _ = await self._list("runnerpools", None, {})
+        except Unavailable as error:
+            notes.append(f"no RunnerPools: {error}")
+        return Board(merged(loads, resources), tuple(runs), tuple(notes))
+
+    async def steer(self, namespace: str, name: str, wish: Mapping[str, Any]) -> RunSnapshot | None:
+        """Change fields of a run's spec, and return what became of it; None when there is no such run."""
+        path = _path("workflowruns", namespace, name)
+        try:
+            return run_of_resource(await self._server.patch(path, {"spec": dict(wish)}), None)
+        except Refused as error:
+            if error.missing:
+                return None
+            raise
+
+    async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:
+        """Return the workflows of a namespace, or of all, by name."""
+        items, _ = await self._list("workflows", namespace, {})
+        return sorted(map(workflow_of_resource, items), key=lambda found: (found.namespace, found.name))
+
+    async def workflow(self, namespace: str, name: str) -> WorkflowSnapshot | None:
+        """Return a workflow, or None when there is no such resource."""
+        resource = await self._get("workflows", namespace, name)
+        return workflow_of_resource(resource) if resource else None
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._server.close()
+
+    async def _with_steps(self, run: RunSnapshot) -> RunSnapshot:
+        if self._gap:
+            return replace(run, gap=self._gap)
+        found: list[StepSnapshot] = []
+        page: dict[str, str | int] = {}
+        try:
+            while True:
+                answer = await self._server.get(readapi.steps_path(run.namespace, run.name), page)
+                found += readapi.steps_of(answer, ended=run.done)
+                page["continue"] = answer["metadata"].get("continue") or ""
+                if not page["continue"]:
+                    return replace(run, steps=tuple(found))
+        except Refused as error:
+            gap = _why_not(error, readapi.STEPS)
+            if error.lasting and not error.missing:
+                self._gap = gap
+            return replace(run, gap=gap)
+
+    async def _list(self, plural: str, namespace: str | None, where: Query) -> tuple[list[dict[str, Any]], str]:
+        items: list[dict[str, Any]] = []
+        page: dict[str, str | int] = {**where, "limit": _PAGE}
+        while True:
+            answer = await self._known(plural, self._server.get(_path(plural, namespace), page))
+            items += answer["items"]
+            page["continue"] = answer["metadata"].get("continue") or ""
+            if not page["continue"]:
+                return items, str(answer["metadata"]["resourceVersion"])
+
+    async def _get(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
+        try:
+            return await self._known(plural, self._server.get(_path(plural, namespace, name)))
+        except Refused as error:
+            if error.missing:
+                return None
+            raise
+
+    async def _known(self, plural: str, answer: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return await answer
+        except Refused as error:
+            if error.status == HTTPStatus.NOT_FOUND and not error.missing:
+                message = f"the cluster at {error.host} knows no {plural}.{GROUP}"
+                raise Unavailable(f"{message}: install Leat there, or use another --context", lasting=True) from error
+            raise
+
+
+class Changes:
+    """What is new among runs that are seen again and again."""
+
+    def __init__(self, query: RunQuery) -> None:
+        self._query = query
+        self._seen: dict[tuple[str, str], RunSnapshot] = {}
+
+    def of(self, resources: Iterable[dict[str, Any]]) -> list[RunSnapshot]:
+        """Return the runs that are new or have changed, if they are among those that are asked for, or were."""
+        found = []
+        for resource in sorted(resources, key=_created):
+            run = run_of_resource(resource, None)
+            before = self._seen.get((run.namespace, run.name))
+            self._seen[run.namespace, run.name] = run
+            if run != before and (self._query.takes(run) or (before is not None and self._query.takes(before))):
+                found.append(run)
+        return found
+
+
+def _created(resource: Mapping[str, Any]) -> str:
+    return str(resource["metadata"].get("creationTimestamp", ""))
+
+
+def _version(event: Mapping[str, Any]) -> str:
+    """Return where a watch goes on after this event."""
+    found = event["object"]
+    if event["type"] == "ERROR":  # such as 410: what it asked for is forgotten
+        raise Unavailable(str(found.get("message")))
+    return str(found["metadata"]["resourceVersion"])
+
+
+def _path(plural: str, namespace: str | None, name: str = "") -> str:
+    within = f"/namespaces/{namespace}" if namespace else ""
+    return f"/apis/{GROUP}/{VERSION}{within}/{plural}" + (f"/{name}" if name else "")
+
+
+def _selection(query: RunQuery) -> dict[str, str | int]:
+    """Return what the API server itself can leave out. A run that nobody has seen yet has no phase: Pending."""
+    others = sorted(phase.label for phase in Phase if phase.label not in query.phases) if query.phases else []
+    fields = ",".join(f"status.phase!={phase}" for phase in others)
+    return {name: text for name, text in (("labelSelector", query.selector), ("fieldSelector", fields)) if text}
+
+
+def _why_not(error: Refused, resource: str) -> str:
+    return readapi.why_not(error.status, error.reason, resource, served=error.served)

@@ -1,0 +1,297 @@
+"""The kubectl plugin with the read API: what a user sees of runs, and does to them, with Kubernetes rights alone."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import yaml
+from tests.support.cli import LEAT, leat
+from tests.support.console import tried
+from tests.support.operator import eventually, shop, started
+from tests.support.samples import FOLDER
+from tests.support.serving import asked, serving, until_ready
+
+from leat_cli.cluster import ApiServer
+from leat_cli.source import Place
+from leat_engine.store import migrate
+
+pytestmark = pytest.mark.usefixtures("server")
+
+GREET = {"name": "greet", "transform": {"text": "hello ${ inputs.who }"}}
+STEPS = (
+    GREET,
+    {"name": "nap", "needs": ["greet"], "wait": {"duration": "1ms"}},
+    {
+        "name": "shout",
+        "script": {"shell": "bash", "run": "echo loud > $LEAT_OUTPUT", "env": {"X": "${ steps.greet.output.text }"}},
+    },
+    {"name": "end", "needs": ["nap", "shout"], "transform": "${ steps.shout.output }"},
+)
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "kubectl-leat.md"
+LONG = {"name": "long", "wait": {"duration": "1h"}}
+
+
+@pytest.fixture(scope="module")
+def server(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
+    """An operator that serves the read API, and a runner."""
+    asyncio.run(migrate(postgres_dsn))
+    environment = {
+        "KUBECONFIG": kubernetes.operator_kubeconfig,
+        "LEAT_DATABASE_URL": postgres_dsn,
+        "LEAT_AMQP_URL": amqp_url,
+        "LEAT_NAMESPACE": "leat-system",
+        "LEAT_FUNCTIONS": str(FOLDER / "functions.py"),
+    }
+    folder = tmp_path_factory.mktemp("read")
+    with ExitStack() as stack:
+        operator = stack.enter_context(serving(environment, folder))
+        kubectl = stack.enter_context(asked(kubernetes, operator.port))
+        stack.enter_context(started("leat_runner", environment, folder))
+        until_ready(operator, kubectl)
+        yield kubectl
+
+
+@pytest.fixture
+def user(kubeconfig, namespace):
+    with shop(kubeconfig, namespace) as user:
+        user.workflow("hello", *STEPS, inputs={"who": {"type": "string"}})
+        user.workflow("slow", GREET, LONG, inputs={"who": {"type": "string"}})
+        yield user
+
+
+@pytest.fixture
+def ask(kubeconfig, namespace):
+    return lambda *arguments: leat(*arguments, "-n", namespace, env={"KUBECONFIG": kubeconfig})
+
+
+@pytest.fixture
+def hello(user):
+    """A run that has succeeded."""
+    user.run("hello-1", "hello", inputs={"who": "Ada"})
+    user.until("hello-1", "Succeeded", 30)
+    return "hello-1"
+
+
+@pytest.fixture
+def slow(user):
+    """A run that waits for an hour."""
+    user.run("slow-1", "slow", inputs={"who": "Ada"})
+    user.until("slow-1", "Running", 30)
+    return "slow-1"
+
+
+def test_the_tree_shows_every_step_below_what_it_needs(ask, hello):
+    done = ask("tree", hello)
+    assert (done.code, done.err) == (0, "")
+    head, headers, *rows = done.out.splitlines()
+    assert head.startswith("hello-1  ✓ Succeeded  4/4")
+    assert headers.split() == ["STEP", "STATE", "TOOK", "TRIES", "RUNNER"]
+    assert [row.split("✓")[0].rstrip() for row in rows] == [
+        "└─ greet",
+        "   ├─ nap",
+        "   └─ shout",
+        "      └─ end",
+    ]
+    assert "needs nap, too" in rows[-1]
+
+
+def test_the_tree_for_programs_has_every_step_and_who_did_it(ask, hello):
+    steps = {step["name"]: step for step in ask("tree", hello, "-o", "json").json["steps"]}
+    assert list(steps) == ["greet", "nap", "shout", "end"]
+    assert steps["end"]["needs"] == ["nap", "shout"]
+    assert steps["shout"]["runner"]
+    assert steps["shout"]["output"] == "loud"
+
+
+def test_a_step_that_is_not_there_is_answered_with_those_that_are(ask, hello):
+    done = ask("logs", hello, "--step", "nobody")
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "found --step 'nobody', expected a step of run hello-1: greet, nap, shout, end\n"
+
+
+def test_describe_needs_no_database_any_more(ask, hello):
+    done = ask("describe", hello)
+    assert (done.code, done.err) == (0, "")
+    assert 'output: {"text": "hello Ada"}' in done.out
+
+
+def test_watching_shows_steps_as_they_end(ask, user):
+    user.run("hello-2", "hello", inputs={"who": "Ada"})
+    done = ask("watch", "hello-2", "-o", "json")
+    assert done.code == 0
+    assert "hello-2/end: Succeeded" in done.err
+    assert set(done.json["steps"]) == {"greet", "nap", "shout", "end"}
+
+
+def test_a_tree_that_is_watched_ends_with_its_run(ask, slow):
+    done = []
+    watching = threading.Thread(target=lambda: done.append(ask("tree", slow, "-w")))
+    watching.start()
+    assert ask("cancel", slow).out == f"workflowrun.leat.dev/{slow} is being cancelled\n"
+    watching.join(60)
+    (end,) = done
+    assert end.code == 1
+    assert "⊘ Cancelled" in end.out
+
+
+def test_a_run_is_suspended_resumed_and_cancelled_and_each_may_be_said_twice(ask, slow):
+    for _ in range(2):
+        suspended = ask("suspend", slow, "--wait")
+        assert (suspended.code, suspended.out.splitlines()[-1]) == (0, f"workflowrun.leat.dev/{slow} Suspended")
+    for _ in range(2):
+        resumed = ask("resume", slow, "--wait")
+        assert (resumed.code, resumed.out.splitlines()[-1]) == (0, f"workflowrun.leat.dev/{slow} Running")
+    assert ask("cancel", slow, "--wait").out.splitlines()[-1] == f"workflowrun.leat.dev/{slow} Cancelled"
+    again = ask("cancel", slow)
+    assert (again.code, again.out) == (0, f"workflowrun.leat.dev/{slow} has ended: Cancelled\n")
+    late = ask("suspend", slow)
+    assert (late.code, late.err) == (
+        2,
+        f"workflowrun.leat.dev/{slow} has ended: Cancelled; there is nothing to suspend\n",
+    )
+
+
+def test_runs_are_cancelled_by_label_or_all_and_the_others_are_let_be(ask, user, slow):
+    labelled = {"metadata": {"name": "slow-2", "labels": {"shop": "north"}}, "kind": "WorkflowRun"}
+    user.apply({**labelled, "spec": {"workflow": {"name": "slow"}, "inputs": {"who": "Bo"}}})
+    user.until("slow-2", "Running", 30)
+    assert ask("cancel", "-l", "shop=north", "--wait").out.splitlines()[-1].endswith("slow-2 Cancelled")
+    assert user.status(slow)["phase"] == "Running"
+    refused = ask("cancel", "--all")
+    assert (refused.code, "add --yes" in refused.err) == (2, True)
+    assert ask("cancel", "--all", "--yes", "--wait").code == 0
+    assert user.status(slow)["phase"] == "Cancelled"
+    nothing = ask("cancel", "--all")
+    assert (nothing.code, "found nothing to cancel" in nothing.err) == (0, True)
+
+
+def test_one_name_that_is_wrong_does_not_keep_the_others(ask, user, slow):
+    done = ask("cancel", "nobody", slow)
+    assert (done.code, "found no run 'nobody'" in done.err) == (2, True)
+    user.until(slow, "Cancelled")
+    assert ask("cancel").code == 2
+
+
+def test_runs_are_listed_by_phase_and_label_and_by_name_for_kubectl(ask, hello, slow):
+    assert ask("runs", "--phase", "running", "-o", "name").out == f"workflowrun.leat.dev/{slow}\n"
+    both = ask("runs", "--phase", "Running", "--phase", "Succeeded", "-o", "json").json
+    assert {run["name"] for run in both} == {hello, slow}
+    nothing = ask("runs", "-l", "shop=south")
+    assert (nothing.code, nothing.out, "found nothing" in nothing.err) == (0, "", True)
+
+
+def test_runs_that_are_watched_are_printed_when_they_change(user, kubeconfig, namespace, slow):
+    argv = [*LEAT, "runs", "-w", "-o", "name", "-n", namespace]
+    environment = {**os.environ, "KUBECONFIG": kubeconfig}
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
+        assert watching.stdout
+        assert watching.stdout.readline() == f"workflowrun.leat.dev/{slow}\n"
+        user.run("hello-3", "hello", inputs={"who": "Ada"})
+        assert watching.stdout.readline() == "workflowrun.leat.dev/hello-3\n"
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(30) == 130
+
+
+async def test_a_watch_that_the_api_server_ends_is_at_its_end(kubeconfig, namespace, slow):
+    server = ApiServer.connect(Place(kubeconfig=kubeconfig))
+    path = f"/apis/leat.dev/v1alpha1/namespaces/{namespace}/workflowruns"
+    async with server.watch(path, {"timeoutSeconds": 1}, 30) as events:
+        found = [event["object"]["metadata"]["name"] async for event in events]
+    await server.close()
+    assert found == [slow]
+
+
+def test_top_shows_pools_and_the_runs_that_have_not_ended(ask, hello, slow):
+    def busy():
+        board = ask("top", "-o", "json").json
+        return board if board["pools"] else None
+
+    board = eventually(busy, "the runner is seen")
+    assert [run["name"] for run in board["runs"]] == [slow]
+    (pool,) = [pool for pool in board["pools"] if pool["name"] == "default"]
+    assert pool["runners"] == 1
+    shown = ask("top", "--once")
+    assert shown.code == 0
+    assert shown.out.startswith("POOL")
+    assert slow in shown.out
+    assert hello not in shown.out
+
+
+@pytest.fixture
+def stranger(server, kubernetes, namespace, tmp_path):
+    """A kubeconfig of somebody who may read and change runs, but not what the read API knows of them."""
+    kubectl = server
+    kubectl.done("create", "serviceaccount", "stranger", "-n", namespace)
+    kubectl.done(
+        "create",
+        "role",
+        "reader",
+        "--verb=get,list",
+        "--resource=workflowruns.leat.dev,workflows.leat.dev",
+        "-n",
+        namespace,
+    )
+    kubectl.done(
+        "create", "rolebinding", "reader", "--role=reader", f"--serviceaccount={namespace}:stranger", "-n", namespace
+    )
+    config = yaml.safe_load(Path(kubernetes.kubeconfig).read_text())
+    config["users"][0]["user"] = {"token": kubectl.done("create", "token", "stranger", "-n", namespace).strip()}
+    path = tmp_path / "stranger.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return str(path)
+
+
+def test_without_the_right_the_status_is_shown_and_the_right_is_named(stranger, namespace, hello, slow):
+    done = leat("tree", hello, "-n", namespace, "--kubeconfig", stranger)
+    assert (done.code, done.out.startswith("hello-1  ✓ Succeeded  4/4")) == (0, True)
+    assert "apiGroups [read.leat.dev], resources [workflowruns/steps], verbs [get]" in done.err
+    refused = leat("cancel", slow, "-n", namespace, "--kubeconfig", stranger)
+    assert refused.code == 3
+    assert 'cannot patch resource "workflowruns"' in refused.err
+    top = leat("top", "--once", "-n", namespace, "--kubeconfig", stranger)
+    assert (top.code, slow in top.out) == (0, True)
+    assert "resources [pools], verbs [list]" in top.err
+    assert leat("logs", hello, "-s", "greet", "-n", namespace, "--kubeconfig", stranger).code == 3
+    logs = leat("logs", hello, "-n", namespace, "--kubeconfig", stranger)
+    assert (logs.code, logs.out) == (3, "")
+
+
+@pytest.fixture
+def complete(kubernetes, kubeconfig):
+    """What kubectl's own completion offers after `kubectl leat`."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), str(Path(kubernetes.kubectl).parent), os.environ["PATH"]])
+
+    def complete(*words):
+        argv = [kubernetes.kubectl, "__complete", "leat", *words]
+        environment = {**os.environ, "KUBECONFIG": kubeconfig, "PATH": path}
+        done = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True)
+        return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+    return complete
+
+
+def test_kubectl_completes_commands_runs_steps_and_namespaces(complete, namespace, hello, slow):
+    assert {"runs", "tree", "logs", "cancel", "top"} <= set(complete(""))
+    assert complete("tree", "-n", namespace, "") == [hello, slow, ":4"]
+    assert complete("cancel", "-n", namespace, hello, "") == [slow, ":4"]
+    assert complete("logs", "-n", namespace, hello, "--step", "s") == ["shout", ":4"]
+    assert complete("runs", "-n", namespace[:-3]) == [namespace, ":4"]
+    assert complete("get", "-n", namespace, "workflows", "h") == ["hello", ":4"]
+
+
+def test_the_page_about_the_plugin_says_what_happens(kubernetes, namespace, tmp_path):
+    config = yaml.safe_load(Path(kubernetes.kubeconfig).read_text())
+    config["contexts"][0]["context"]["namespace"] = namespace
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    environment = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "PATH": str(Path(kubernetes.kubectl).parent)}
+    assert tried(PAGE.read_text(), tmp_path, environment) == 10
+
+
+def test_a_completion_is_silent_where_no_cluster_answers(complete):
+    assert complete("tree", "--kubeconfig", "/nonexistent", "") == [":4"]
