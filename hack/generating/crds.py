@@ -180,7 +180,7 @@ class Structural:
             result["x-kubernetes-validations"] = RULES[name]
         if name == "Step":
             result |= self._step(result)
-        if name == "WorkflowSpec":
+        if name in {"WorkflowSpec", "WorkflowResourceSpec"}:
             steps = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
             result["properties"]["steps"] |= steps
         return result

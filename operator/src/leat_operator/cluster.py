@@ -129,8 +129,10 @@ class Cluster:
                 return
             query["continue"] = token
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> None:
-        """Make ``status`` the object's whole status. A merge patch would keep what is left out, and drop every null.
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> dict[str, Any]:
+        """Make ``status`` the object's whole status; the object as it is then.
+
+        A merge patch would keep what is left out, and drop every null.
 
         Raises:
             NotFound: The object is gone, or another one has its name now.
@@ -143,7 +145,7 @@ class Cluster:
         path = ref.resource.path(ref.namespace, ref.name, "status")
         API_WRITES.labels(f"{ref.resource.plural}/status", "patch").inc()
         try:
-            await self._request("PATCH", path, patch, content_type=JSON_PATCH)
+            return await self._request("PATCH", path, patch, content_type=JSON_PATCH)
         except Refused as refused:
             if isinstance(refused, Forbidden) or await self.exists(ref):
                 raise
@@ -159,6 +161,22 @@ class Cluster:
         API_WRITES.labels(resource.plural, "update").inc()
         metadata = body["metadata"]
         return await self._request("PUT", resource.path(metadata["namespace"], metadata["name"]), body)
+
+    async def delete(self, ref: Ref, version: str) -> None:
+        """Delete this very object, as long as it has this ``metadata.resourceVersion``; what it owns goes after it.
+
+        Raises:
+            NotFound: The object is gone.
+            Conflict: It was changed, or another one has its name now.
+        """
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": ref.uid, "resourceVersion": version},
+            "propagationPolicy": "Background",
+        }
+        API_WRITES.labels(ref.resource.plural, "delete").inc()
+        await self._request("DELETE", ref.resource.path(ref.namespace, ref.name), options)
 
     async def may(self, right: Right, name: str = "") -> bool:
         """Whether the operator's identity has the right, on the object of this name if it is given."""

@@ -74,7 +74,8 @@ class Intake:
                 case Present(_, body):
                     await self._run(body, batch)
                 case Absent(ref) if ref.resource == WORKFLOWS:
-                    self._catalog.remove(ref)
+                    if self._catalog.remove(ref):
+                        self._to.tidier.heed(ref.namespace, ref.name, None)
                 case Absent(ref):
                     self._forget(ref, batch)
                     batch.absent.append(notice)
@@ -116,6 +117,7 @@ class Intake:
 
     async def _workflow(self, body: Mapping[str, Any], batch: Batch) -> None:
         listed = self._catalog.put(body)
+        self._to.tidier.heed(listed.ref.namespace, listed.ref.name, listed.history)
         self._errands.start(tell_workflow(self._to.patcher, listed, body))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
             await self._run(waiting, batch)

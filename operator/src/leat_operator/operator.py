@@ -24,6 +24,7 @@ from leat_operator.probes import Probes
 from leat_operator.report import Reporter
 from leat_operator.settings import Settings
 from leat_operator.sweep import Sweep
+from leat_operator.tidy import Tidier
 from leat_operator.watch import Watch
 from leat_operator.wishes import Crossings
 
@@ -77,12 +78,19 @@ class Operator:
 
     async def _serve(self, cluster: Cluster, store: Store, queue: RabbitQueue, elector: Elector) -> None:
         settings, inbox, catalog = self._settings, Inbox(), Catalog(load_models())
-        patcher = Patcher(cluster, rate=settings.status_writes_per_second, in_flight=settings.status_writes_in_flight)
-        reporter = Reporter(store, catalog, patcher, inbox)
-        intake = Intake(
-            inbox, catalog, Crossings(store, queue, cluster, patcher, reporter), grace=settings.workflow_grace
-        )
         namespaces = settings.watch_namespaces
+        tidier = Tidier(
+            cluster, rate=settings.deletions_per_second, interval=settings.history_interval, namespaces=namespaces
+        )
+        patcher = Patcher(
+            cluster,
+            rate=settings.status_writes_per_second,
+            in_flight=settings.status_writes_in_flight,
+            see=tidier.see,
+        )
+        reporter = Reporter(store, catalog, patcher, inbox)
+        crossings = Crossings(store, queue, cluster, patcher, reporter, tidier)
+        intake = Intake(inbox, catalog, crossings, grace=settings.workflow_grace)
         sweep = Sweep(store, cluster, intake, reporter, inbox, settings.sweep_interval, namespaces)
         watch = Watch(inbox, namespaces)
         metrics.ACTIVE.set(1)
@@ -90,7 +98,7 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(elector.keep())
                 await self._list_workflows(cluster, inbox)
-                for part in (intake.run(), reporter.run(), sweep.run(), watch.run()):
+                for part in (intake.run(), reporter.run(), sweep.run(), tidier.run(), watch.run()):
                     group.create_task(part)
         finally:
             metrics.ACTIVE.set(0)

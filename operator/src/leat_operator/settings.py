@@ -28,6 +28,14 @@ class Settings(BaseSettings):
         default=200.0, gt=0, description="Most status patches a second; more wait, and are coalesced meanwhile"
     )
     status_writes_in_flight: int = Field(default=32, ge=1, description="Most status patches at the same time")
+    deletions_per_second: float = Field(
+        default=50.0,
+        gt=0,
+        description="Most finished WorkflowRuns deleted a second, by ttl and limits of history",
+    )
+    history_interval: float = Field(
+        default=600.0, gt=0, description="Seconds between lists of the finished WorkflowRuns"
+    )
     workflow_grace: float = Field(
         default=300.0, ge=0, description="Seconds that a run waits for a Workflow that is not there before it fails"
     )

@@ -8,9 +8,10 @@ Whatever needs more than one field to know (names, cycles, expressions, the kind
 from leat_engine.spec.duration import parse_duration
 from leat_engine.spec.parse import parse_run, parse_spec, parse_workflow
 from leat_engine.spec.run import WorkflowRun, WorkflowRunSpec
-from leat_engine.spec.workflow import Step, Workflow, WorkflowSpec
+from leat_engine.spec.workflow import History, Step, Workflow, WorkflowSpec
 
 __all__ = [
+    "History",
     "Step",
     "Workflow",
     "WorkflowRun",
