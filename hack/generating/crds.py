@@ -132,6 +132,8 @@ def _resource_schema(resource: Resource) -> Schema:
     document = resource.model.model_json_schema(by_alias=True)
     parts = Structural(document.get("$defs", {}))
     properties = {name: parts.convert(document["properties"][name]) for name in ("spec", "status")}
+    # Until the operator has seen an object, its status says so: kstatus takes one without a status for current.
+    properties["status"]["default"] = {"observedGeneration": -1}
     properties["apiVersion"] = {"type": "string", "description": "leat.dev/v1alpha1"}
     properties["kind"] = {"type": "string", "description": resource.kind}
     properties["metadata"] = {"type": "object"}

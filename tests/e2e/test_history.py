@@ -128,3 +128,6 @@ def test_what_a_dead_operator_left_and_what_changed_after_the_end_is_found_by_th
             eventually(lambda: left(user) == ["b", "c"], "the time of the first is over", 2 * DEADLINE)
             user.patch("b", {"spec": {"ttlSecondsAfterFinished": 0}})
             eventually(lambda: left(user) == ["c"], "a later change is found")
+            user.patch("c", {"spec": {"ttlSecondsAfterFinished": 7200}})
+            eventually(lambda: user.status("c")["observedGeneration"] == 2, "a change of what is over is acknowledged")
+            assert {each["observedGeneration"] for each in user.status("c")["conditions"]} == {2}

@@ -153,29 +153,35 @@ def waiting_status(workflow: str, generation: int, since: datetime) -> Status:
 def workflow_status(revision: str | None, reasons: Sequence[Reason], generation: int, at: datetime) -> Status:
     """The status of a Workflow: ``Ready``, or not with every reason and field path.
 
+    Then it is ``Stalled`` as well: kstatus takes what is only not Ready for something that is about to be.
+
     Args:
         revision: The id of the compiled revision, None when the spec is rejected.
         reasons: Why it is rejected.
         generation: The generation that was compiled.
-        at: When the condition took its status; the caller keeps it while the status stays.
+        at: When the conditions took their status; the caller keeps it while the status stays.
     """
     ready = revision is not None
-    status: Status = {
+    shared = {
+        "reason": "Compiled" if ready else "Rejected",
+        "message": "Runs can start" if ready else reasons_message(reasons),
+        "lastTransitionTime": _time(at),
         "observedGeneration": generation,
-        "conditions": [
-            {
-                "type": "Ready",
-                "status": str(ready),
-                "reason": "Compiled" if ready else "Rejected",
-                "message": "Runs can start" if ready else reasons_message(reasons),
-                "lastTransitionTime": _time(at),
-                "observedGeneration": generation,
-            },
-        ],
     }
+    conditions = [
+        {"type": "Ready", "status": str(ready), **shared},
+        {"type": "Stalled", "status": str(not ready), **shared},
+    ]
+    status: Status = {"observedGeneration": generation, "conditions": conditions}
     if ready:
         status["revision"] = revision
     return status
+
+
+def observed(status: Status, generation: int) -> Status:
+    """The status of what is over, when its spec has changed since: the change was seen, and nothing follows from it."""
+    conditions = [{**condition, "observedGeneration": generation} for condition in status.get("conditions", ())]
+    return {**status, "observedGeneration": generation, "conditions": conditions}
 
 
 def shown_phase(run: "RunRecord") -> Phase:

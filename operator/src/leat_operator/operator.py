@@ -98,7 +98,7 @@ class Operator:
             async with asyncio.TaskGroup() as group:
                 group.create_task(elector.keep())
                 await self._list_workflows(cluster, inbox)
-                for part in (intake.run(), reporter.run(), sweep.run(), tidier.run(), watch.run()):
+                for part in (intake.run(), reporter.run(), sweep.run(), tidier.run(patcher), watch.run()):
                     group.create_task(part)
         finally:
             metrics.ACTIVE.set(0)

@@ -1,7 +1,8 @@
 """Tidy: finished resources that nobody is to keep any longer are deleted. What the store knows of their runs stays.
 
 Nobody watches what is over. The agenda is filled by one list at the start, and by the API server's answers to our own
-last patches; the list is repeated now and then, for what was changed or deleted by others meanwhile.
+last patches; the list is repeated now and then, for what was changed or deleted by others meanwhile. That what is over
+has changed (its ttl, mostly) is then acknowledged in its status: kstatus would take it for in progress for ever.
 """
 
 import asyncio
@@ -14,11 +15,13 @@ import structlog
 from aiolimiter import AsyncLimiter
 
 from leat_engine.spec import History
+from leat_engine.status import observed
 from leat_operator import metrics
 from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, Expired, Forbidden, NotFound
 from leat_operator.history import Agenda, Finished
 from leat_operator.insist import insist
 from leat_operator.objects import FINISHED, RUNS, Ref
+from leat_operator.patch import Patcher
 
 log = structlog.get_logger(__name__)
 
@@ -52,24 +55,26 @@ class Tidier:
             self._agenda.put(finished)
             self._woken.set()
 
-    async def run(self) -> None:
+    async def run(self, patcher: Patcher) -> None:
         """Tidy until cancelled."""
         while True:
             if time.monotonic() >= self._next_list:
-                await self._list()
+                await self._list(patcher)
             await asyncio.gather(*map(self._delete, self._agenda.take(time.time(), IN_FLIGHT)))
             metrics.TO_TIDY.set(len(self._agenda))
             await self._pause()
 
-    async def _list(self) -> None:
+    async def _list(self, patcher: Patcher) -> None:
         """Know every finished resource that a rule speaks of."""
         before, present = self._agenda.known(), set()
         try:
             for namespace in self._namespaces or (None,):
                 async for page in self._cluster.pages(RUNS, namespace, FINISHED, PAGE):
-                    for finished in filter(None, map(Finished.of, page)):
-                        present.add(finished.ref.uid)
-                        self._agenda.put(finished)
+                    for body in page:
+                        if (finished := Finished.of(body)) is not None:
+                            present.add(finished.ref.uid)
+                            self._agenda.put(finished)
+                            await _acknowledge(patcher, finished.ref, body)
         except (ClusterUnavailable, Expired, Forbidden) as error:
             log.warning("finished runs not listed", error=str(error))
             self._next_list = self._soon()
@@ -110,3 +115,10 @@ class Tidier:
 
     def _soon(self) -> float:
         return time.monotonic() + min(SOON, self._interval)
+
+
+async def _acknowledge(patcher: Patcher, ref: Ref, body: Mapping[str, Any]) -> None:
+    """Say of a resource whose spec was changed after its end that the change was seen."""
+    status, generation = body["status"], body["metadata"]["generation"]
+    if status.get("observedGeneration") != generation:
+        await patcher.patch(ref, lambda: observed(status, generation))

@@ -17,11 +17,11 @@ async def tell_workflow(patcher: Patcher, listed: Listed, body: Mapping[str, Any
 
 
 def wanted_status(listed: Listed, shown: Mapping[str, Any], now: datetime) -> Status:
-    """The status that a Workflow is to have. ``Ready`` keeps its transition time while its status stays."""
+    """The status that a Workflow is to have. A condition keeps its transition time while its status stays."""
     revision = None if listed.compiled is None else listed.compiled.revision.id
     status = workflow_status(revision, listed.reasons, listed.generation, now)
-    ready = status["conditions"][0]
-    for condition in shown.get("conditions", ()):
-        if (condition.get("type"), condition.get("status")) == (ready["type"], ready["status"]):
-            ready["lastTransitionTime"] = condition["lastTransitionTime"]
+    since = {(each.get("type"), each.get("status")): each for each in shown.get("conditions", ())}
+    for condition in status["conditions"]:
+        if (before := since.get((condition["type"], condition["status"]))) is not None:
+            condition["lastTransitionTime"] = before["lastTransitionTime"]
     return status

@@ -31,9 +31,10 @@ class WorkflowStatus(Model):
     """What is known about a workflow."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status speaks of."""
+    """The generation of the spec that this status speaks of; -1 until the operator has seen it."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Ready: whether runs can start, with every reason and field path when the spec is wrong."""
+    """Ready: whether runs can start, with every reason and field path when the spec is wrong. Stalled: it
+    is wrong, so nothing happens until it is changed."""
     revision: str | None = None
     """The compiled version that new runs take."""
 
@@ -68,7 +69,7 @@ class WorkflowRunStatus(Model):
     """How far a run is."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status speaks of."""
+    """The generation of the spec that this status speaks of; -1 until the operator has seen it."""
     phase: PhaseName | None = None
     """Where the run is on its way."""
     conditions: list[Condition] = Field(default_factory=list)
