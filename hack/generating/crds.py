@@ -62,7 +62,8 @@ RESOURCES = (
     ),
 )
 
-UNCHANGEABLE = "the spec of a run cannot change, but for suspend, cancel, priority and ttlSecondsAfterFinished"
+# "is immutable" are the words by which Flux knows that an object has to be made anew where that is wished for.
+UNCHANGEABLE = "the spec of a run is immutable, but for suspend, cancel, priority and ttlSecondsAfterFinished"
 RULES: Mapping[str, list[Schema]] = {
     "WorkflowRunSpec": [
         {

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,6 +18,9 @@ from leat_operator.metrics import API_ERRORS, API_WRITES
 from leat_operator.objects import ACCESS_REVIEWS, Ref, Resource, Right
 
 JSON_PATCH = "application/json-patch+json"
+
+USER_AGENT = f"leat-operator/{version('leat-operator')}"
+"""Its first part is the field manager of what we write."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
@@ -234,7 +238,7 @@ class Cluster:
         self._server = info.server.rstrip("/")
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=info.as_ssl_context()),
-            headers={**info.as_http_headers(), "User-Agent": "leat-operator", "Accept": "application/json"},
+            headers={**info.as_http_headers(), "User-Agent": USER_AGENT, "Accept": "application/json"},
             proxy=info.proxy_url,
             timeout=_TIMEOUT,
         )
