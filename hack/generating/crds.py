@@ -41,6 +41,8 @@ RESOURCES = (
         "wfl",
         (
             ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+            ("Active", "integer", ".status.active", 0),
+            ("Last", "string", ".status.lastRun.phase", 0),
             ("Revision", "string", ".status.revision", 0),
             ("Age", "date", ".metadata.creationTimestamp", 0),
             ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),

@@ -76,6 +76,7 @@ class Intake:
                 case Absent(ref) if ref.resource == WORKFLOWS:
                     if self._catalog.remove(ref):
                         self._to.tidier.heed(ref.namespace, ref.name, None)
+                        self._to.standing.forget((ref.namespace, ref.name))
                 case Absent(ref):
                     self._forget(ref, batch)
                     batch.absent.append(notice)
@@ -115,9 +116,15 @@ class Intake:
         for uid in over:
             del self._known[uid]
 
+    def count(self, unfinished: Mapping[str, Mapping[str, Any]]) -> None:
+        """Learn which resources are active, of all that are not over (by uid)."""
+        settled = self._to.reporter.settled
+        self._to.standing.count(body for uid, body in unfinished.items() if not settled(uid))
+
     async def _workflow(self, body: Mapping[str, Any], batch: Batch) -> None:
         listed = self._catalog.put(body)
         self._to.tidier.heed(listed.ref.namespace, listed.ref.name, listed.history)
+        self._to.standing.show((listed.ref.namespace, listed.ref.name), body.get("status") or {})
         self._errands.start(tell_workflow(self._to.patcher, listed, body))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
             await self._run(waiting, batch)
@@ -215,6 +222,8 @@ class Intake:
         run = absent.run_id if known is None else known.run_id
         if run is not None and not self._to.reporter.settled(ref.uid) and await self._wishes.bury(ref, run) and known:
             self._known[ref.uid] = known
+        else:
+            self._to.standing.gone(ref)
 
     def _refuse(self, ref: Ref, observed: int, reasons: Sequence[Reason]) -> None:
         metrics.REJECTED.inc()

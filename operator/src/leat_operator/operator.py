@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import uuid
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 
 import structlog
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
@@ -18,15 +20,17 @@ from leat_operator.cluster import Cluster, ClusterUnavailable, Forbidden, RetryA
 from leat_operator.inbox import Inbox, Present
 from leat_operator.intake import Intake
 from leat_operator.lease import Elector, Timing
-from leat_operator.objects import WORKFLOWS
+from leat_operator.objects import WORKFLOWS, Ref
 from leat_operator.patch import Patcher
 from leat_operator.probes import Probes
 from leat_operator.report import Reporter
 from leat_operator.settings import Settings
+from leat_operator.standing import Standing
 from leat_operator.sweep import Sweep
 from leat_operator.tidy import Tidier
 from leat_operator.watch import Watch
 from leat_operator.wishes import Crossings
+from leat_operator.workflows import Standings
 
 log = structlog.get_logger(__name__)
 
@@ -82,24 +86,32 @@ class Operator:
         tidier = Tidier(
             cluster, rate=settings.deletions_per_second, interval=settings.history_interval, namespaces=namespaces
         )
+        standing = Standing()
+
+        def see(ref: Ref, body: Mapping[str, Any]) -> None:
+            tidier.see(ref, body)
+            standing.see(ref, body)
+
         patcher = Patcher(
             cluster,
             rate=settings.status_writes_per_second,
             in_flight=settings.status_writes_in_flight,
-            see=tidier.see,
+            see=see,
         )
         reporter = Reporter(store, catalog, patcher, inbox)
-        crossings = Crossings(store, queue, cluster, patcher, reporter, tidier)
+        crossings = Crossings(store, queue, cluster, patcher, reporter, tidier, standing)
         intake = Intake(inbox, catalog, crossings, grace=settings.workflow_grace)
         sweep = Sweep(store, cluster, intake, reporter, inbox, settings.sweep_interval, namespaces)
+        standings = Standings(standing, catalog, patcher, settings.standing_interval)
         watch = Watch(inbox, namespaces)
         metrics.ACTIVE.set(1)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(elector.keep())
                 await self._list_workflows(cluster, inbox)
-                for part in (intake.run(), reporter.run(), sweep.run(), tidier.run(patcher), watch.run()):
-                    group.create_task(part)
+                parts = (intake, reporter, sweep, standings, watch)
+                for work in (*(part.run() for part in parts), tidier.run(patcher)):
+                    group.create_task(work)
         finally:
             metrics.ACTIVE.set(0)
             await asyncio.to_thread(watch.join, 3.0)

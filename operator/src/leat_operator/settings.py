@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     lease_duration: int = Field(
         default=15, ge=1, description="Whole seconds after which another replica takes over from one that is silent"
     )
+    standing_interval: float = Field(
+        default=15.0, gt=0, description="Seconds in which a Workflow's count of active runs is written at most once"
+    )
     sweep_interval: float = Field(default=60.0, gt=0, description="Seconds between comparisons of cluster and store")
 
     @field_validator("watch_namespaces", mode="before")

@@ -1,23 +1,49 @@
-"""Telling a Workflow whether runs can start: one write per change of its spec, none when it knows."""
+"""Telling a Workflow whether runs can start, one write per change of its spec, and how it stands, one now and then."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from leat_engine.status import Status, workflow_status
-from leat_operator.catalog import Listed
+from leat_operator.catalog import Catalog, Listed
 from leat_operator.patch import Patcher
+from leat_operator.standing import Key, Standing, part_of
 
 
 async def tell_workflow(patcher: Patcher, listed: Listed, body: Mapping[str, Any]) -> None:
-    """Write the status of a Workflow, unless it says so already."""
-    status = wanted_status(listed, body.get("status") or {}, datetime.now(UTC))
-    if status != body.get("status"):
+    """Write the status of a Workflow, unless it says so already. How it stands is left as it is shown."""
+    shown = body.get("status") or {}
+    status = wanted_status(listed, shown, datetime.now(UTC)) | part_of(shown)
+    if status != shown:
         await patcher.patch(listed.ref, lambda: status)
 
 
+class Standings:
+    """Writes how Workflows stand, each at most once in ``interval`` seconds, and none that shows it already."""
+
+    def __init__(self, standing: Standing, catalog: Catalog, patcher: Patcher, interval: float) -> None:
+        self._standing = standing
+        self._catalog = catalog
+        self._patcher = patcher
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            await asyncio.gather(*map(self._tell, self._standing.changed()))
+
+    async def _tell(self, key: Key) -> None:
+        if (listed := self._catalog.get(*key)) is not None:
+            await self._patcher.patch(listed.ref, lambda: self._status(key, self._catalog.get(*key) or listed))
+
+    def _status(self, key: Key, listed: Listed) -> Status:
+        return wanted_status(listed, self._standing.shown(key), datetime.now(UTC)) | self._standing.part(key)
+
+
 def wanted_status(listed: Listed, shown: Mapping[str, Any], now: datetime) -> Status:
-    """The status that a Workflow is to have. A condition keeps its transition time while its status stays."""
+    """Whether runs of a Workflow can start. A condition keeps its transition time while its status stays."""
     revision = None if listed.compiled is None else listed.compiled.revision.id
     status = workflow_status(revision, listed.reasons, listed.generation, now)
     since = {(each.get("type"), each.get("status")): each for each in shown.get("conditions", ())}

@@ -27,6 +27,17 @@ class Condition(Model):
     """The generation of the spec that it speaks of."""
 
 
+class LastRun(Model):
+    """The run that ended last."""
+
+    name: str
+    """Name of the WorkflowRun; it may be gone."""
+    phase: PhaseName
+    """How it ended."""
+    finished_at: Timestamp
+    """When."""
+
+
 class WorkflowStatus(Model):
     """What is known about a workflow."""
 
@@ -37,6 +48,10 @@ class WorkflowStatus(Model):
     is wrong, so nothing happens until it is changed."""
     revision: str | None = None
     """The compiled version that new runs take."""
+    active: int | None = None
+    """Runs that are not over, as they were some seconds ago."""
+    last_run: LastRun | None = None
+    """The run that ended last, as it was some seconds ago."""
 
 
 class StepCounts(Model):
