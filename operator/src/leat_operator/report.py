@@ -38,6 +38,10 @@ LIMIT = 500
 BACKLOG = 5_000
 """Ends that may wait here for the API server; more of them wait in the store."""
 
+AHEAD = 3600.0
+"""Seconds by which an end is due before everything else: behind thousands of runs in progress, whose next word may as
+well be a later one, somebody waits for it."""
+
 _SETTLED = 20_000
 _STORE_AWAY = 1.0
 
@@ -149,7 +153,7 @@ class Reporter:
         self._moved = now
         if run.phase.done:
             self._ending.add(run.run_id)
-        self._schedule(run.run_id, tracked, tracked.pace.due(shown_phase(run), tracked.generation, now))
+        self._schedule(run.run_id, tracked, _due(tracked, report, now))
 
     def _start_due(self, group: asyncio.TaskGroup) -> None:
         """Send what is due, no more at a time than the patcher does: the others may still be replaced."""
@@ -201,7 +205,7 @@ class Reporter:
         elif outcome is Patched.GONE:
             self._inbox.put(Absent(tracked.ref, run_id))
         if tracked.latest is not None:
-            self._schedule(run_id, tracked, tracked.pace.due(shown_phase(tracked.latest.run), tracked.generation, now))
+            self._schedule(run_id, tracked, _due(tracked, tracked.latest, now))
 
     async def _plan(self, tracked: Tracked) -> Plan | None:
         if tracked.latest is None:
@@ -251,6 +255,12 @@ class Reporter:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._woken.wait()
+
+
+def _due(tracked: Tracked, report: Report, now: float) -> float:
+    """When to tell a resource of its run."""
+    due = tracked.pace.due(shown_phase(report.run), tracked.generation, now)
+    return due - AHEAD if report.run.phase.done else due
 
 
 def _pending(run: NewRun) -> RunRecord:
