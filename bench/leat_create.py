@@ -101,11 +101,12 @@ class Client:
 @asynccontextmanager
 async def connected(endpoints: Endpoints) -> AsyncIterator[Client]:
     """A client with the rights of the stack's administrator."""
-    async with _session(endpoints.kubeconfig) as session:
-        yield Client(session)
+    async with session(endpoints.kubeconfig) as opened:
+        yield Client(opened)
 
 
-def _session(kubeconfig: str) -> aiohttp.ClientSession:
+def session(kubeconfig: str) -> aiohttp.ClientSession:
+    """A session with the API server, as the user of the kubeconfig."""
     found = yaml.safe_load(Path(kubeconfig).read_text())
     cluster, user = found["clusters"][0]["cluster"], found["users"][0]["user"]
     trusted = ssl.create_default_context(cadata=b64decode(cluster["certificate-authority-data"]).decode())

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from generating.argocd import argocd_files
 from generating.crds import crd_files
 from generating.editor import schema_files
 from generating.reference import reference_files
@@ -12,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def main() -> int:
     """Write the files, or name those that are stale; then the exit code is 1."""
-    files = crd_files() | schema_files() | reference_files()
+    files = crd_files() | schema_files() | reference_files() | argocd_files()
     stale = [path for path, text in files.items() if not (ROOT / path).is_file() or (ROOT / path).read_text() != text]
     if "--check" in sys.argv[1:]:
         for path in stale:

@@ -42,6 +42,8 @@ RESOURCES = (
         "wfl",
         (
             ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
+            ("Active", "integer", ".status.active", 0),
+            ("Last", "string", ".status.lastRun.phase", 0),
             ("Revision", "string", ".status.revision", 0),
             ("Age", "date", ".metadata.creationTimestamp", 0),
             ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),
@@ -76,7 +78,8 @@ RESOURCES = (
     ),
 )
 
-UNCHANGEABLE = "the spec of a run cannot change, but for suspend, cancel, priority and ttlSecondsAfterFinished"
+# "is immutable" are the words by which Flux knows that an object has to be made anew where that is wished for.
+UNCHANGEABLE = "the spec of a run is immutable, but for suspend, cancel, priority and ttlSecondsAfterFinished"
 RULES: Mapping[str, list[Schema]] = {
     "WorkflowRunSpec": [
         {
@@ -162,6 +165,8 @@ def _resource_schema(resource: Resource) -> Schema:
     document = resource.model.model_json_schema(by_alias=True)
     parts = Structural(document.get("$defs", {}))
     properties = {name: parts.convert(document["properties"][name]) for name in ("spec", "status")}
+    # Until the operator has seen an object, its status says so: kstatus takes one without a status for current.
+    properties["status"]["default"] = {"observedGeneration": -1}
     properties["apiVersion"] = {"type": "string", "description": "leat.dev/v1alpha1"}
     properties["kind"] = {"type": "string", "description": resource.kind}
     properties["metadata"] = {"type": "object"}
@@ -216,7 +221,7 @@ class Structural:
             result["x-kubernetes-validations"] = RULES[name]
         if name == "Step":
             result |= self._step(result)
-        if name == "WorkflowSpec":
+        if name in {"WorkflowSpec", "WorkflowResourceSpec"}:
             steps = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
             result["properties"]["steps"] |= steps
         return result

@@ -107,9 +107,9 @@ def test_what_may_change_of_a_run_changes(create, patch):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"workflow": {"name": "other"}}, "the spec of a run cannot change"),
-        ({"workflow": None, "inline": {"steps": [{"name": "a", "transform": 1}]}}, "the spec of a run cannot change"),
-        ({"inputs": None}, "the spec of a run cannot change"),
+        ({"workflow": {"name": "other"}}, "the spec of a run is immutable"),
+        ({"workflow": None, "inline": {"steps": [{"name": "a", "transform": 1}]}}, "the spec of a run is immutable"),
+        ({"inputs": None}, "the spec of a run is immutable"),
         ({"priority": 10}, "less than or equal to 9"),
     ],
 )

@@ -78,7 +78,7 @@ def test_any_field_of_a_kind_may_be_an_expression():
 @pytest.mark.parametrize(
     ("name", "short", "columns"),
     [
-        ("workflows", "wfl", ["Ready", "Revision", "Age", "Message"]),
+        ("workflows", "wfl", ["Ready", "Active", "Last", "Revision", "Age", "Message"]),
         ("workflowruns", "wfr", ["Workflow", "Phase", "Progress", "ETA", "Age", "Message"]),
         ("runnerpools", "rpool", ["Ready", "Desired", "Busy", "Backlog", "Age", "Message"]),
     ],

@@ -169,30 +169,35 @@ def unable_status(reasons: Sequence[Reason], generation: int, since: datetime) -
 def workflow_status(revision: str | None, reasons: Sequence[Reason], generation: int, at: datetime) -> Status:
     """The status of a Workflow: ``Ready``, or not with every reason and field path.
 
+    Then it is ``Stalled`` as well: kstatus takes what is only not Ready for something that is about to be.
+
     Args:
         revision: The id of the compiled revision, None when the spec is rejected.
         reasons: Why it is rejected; with a revision, why its pool cannot run it.
         generation: The generation that was compiled.
-        at: When the condition took its status; the caller keeps it while the status stays.
+        at: When the conditions took their status; the caller keeps it while the status stays.
     """
     ready = revision is not None and not reasons
-    reason = "Compiled" if ready else "Rejected" if revision is None else POOL_CANNOT_RUN
-    status: Status = {
+    shared = {
+        "reason": "Compiled" if ready else "Rejected" if revision is None else POOL_CANNOT_RUN,
+        "message": "Runs can start" if ready else reasons_message(reasons),
+        "lastTransitionTime": _time(at),
         "observedGeneration": generation,
-        "conditions": [
-            {
-                "type": "Ready",
-                "status": str(ready),
-                "reason": reason,
-                "message": "Runs can start" if ready else reasons_message(reasons),
-                "lastTransitionTime": _time(at),
-                "observedGeneration": generation,
-            },
-        ],
     }
+    conditions = [
+        {"type": "Ready", "status": str(ready), **shared},
+        {"type": "Stalled", "status": str(revision is None), **shared},
+    ]
+    status: Status = {"observedGeneration": generation, "conditions": conditions}
     if revision is not None:
         status["revision"] = revision
     return status
+
+
+def observed(status: Status, generation: int) -> Status:
+    """The status of what is over, when its spec has changed since: the change was seen, and nothing follows from it."""
+    conditions = [{**condition, "observedGeneration": generation} for condition in status.get("conditions", ())]
+    return {**status, "observedGeneration": generation, "conditions": conditions}
 
 
 def shown_phase(run: "RunRecord") -> Phase:

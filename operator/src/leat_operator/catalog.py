@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from pydantic import ValidationError
 
 from leat_engine.capability import incapable
 from leat_engine.errors import Reason, Rejected
 from leat_engine.kind import SpecModels
 from leat_engine.plan import Plan, compile_plan, revision_id
 from leat_engine.records import Announced, Revision
-from leat_engine.spec import WorkflowSpec, parse_spec, parse_workflow
+from leat_engine.spec import History, WorkflowSpec, parse_spec, parse_workflow
 from leat_operator.objects import WORKFLOWS, Ref
 
 log = structlog.get_logger(__name__)
@@ -32,12 +33,13 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A Workflow: what it compiled to, or why it did not."""
+    """A Workflow: what it compiled to, or why it did not; and what it says about the history of its runs."""
 
     ref: Ref
     generation: int
     compiled: Compiled | None
     reasons: tuple[Reason, ...]
+    history: History | None = None
 
 
 class Catalog:
@@ -57,13 +59,13 @@ class Catalog:
             return known
         try:
             compiled = self.compile(parse_workflow(body).spec, ref.namespace, ref.name)
-            listed = Listed(ref, generation, compiled, ())
+            listed = Listed(ref, generation, compiled, (), history_of(body))
         except Rejected as rejected:
-            listed = Listed(ref, generation, None, rejected.reasons)
+            listed = Listed(ref, generation, None, rejected.reasons, history_of(body))
         except Exception as error:  # a defect that one Workflow meets must not stop the others
             log.exception("workflow not compiled", uid=ref.uid, namespace=ref.namespace, name=ref.name)
             reason = Reason("spec", f"cannot be compiled: {type(error).__name__}; see the operator's log")
-            listed = Listed(ref, generation, None, (reason,))
+            listed = Listed(ref, generation, None, (reason,), history_of(body))
         self._listed[ref.namespace, ref.name] = listed
         return listed
 
@@ -81,11 +83,12 @@ class Catalog:
         """The Workflow of this name, if there is one."""
         return self._listed.get((namespace, name))
 
-    def remove(self, ref: Ref) -> None:
+    def remove(self, ref: Ref) -> bool:
         """Forget a Workflow that was deleted, unless another one has its name already. Plans stay for running runs."""
         known = self._listed.get((ref.namespace, ref.name))
         if known is not None and known.ref.uid == ref.uid:
             del self._listed[ref.namespace, ref.name]
+        return self.get(ref.namespace, ref.name) is None
 
     def compile(self, spec: WorkflowSpec, namespace: str, workflow: str, path: str = "spec") -> Compiled:
         """Compile a spec, or find what it compiled to before.
@@ -116,3 +119,11 @@ class Catalog:
             Rejected: This version of the program does not take it any more.
         """
         return self.compile(parse_spec(revision.spec), revision.namespace, revision.workflow).plan
+
+
+def history_of(body: Mapping[str, Any]) -> History | None:
+    """What a Workflow says about the history of its runs, whatever the rest of it says."""
+    try:
+        return History.model_validate((body.get("spec") or {}).get("history"))
+    except ValidationError:  # there is none, or its reason is among those of the Workflow
+        return None

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +23,9 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 MANAGER = "leat-operator"
 """Who owns the fields that are applied, as `metadata.managedFields` names it."""
+
+USER_AGENT = f"leat-operator/{version('leat-operator')}"
+"""Its first part is the field manager of what we write."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
@@ -152,8 +156,10 @@ class Cluster:
         body = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "spec": spec}
         return bool((await self._request("POST", CALLER_REVIEWS.path(None), body))["status"]["allowed"])
 
-    async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> None:
-        """Make ``status`` the object's whole status. A merge patch would keep what is left out, and drop every null.
+    async def patch_status(self, ref: Ref, status: Mapping[str, Any]) -> dict[str, Any]:
+        """Make ``status`` the object's whole status; the object as it is then.
+
+        A merge patch would keep what is left out, and drop every null.
 
         Raises:
             NotFound: The object is gone, or another one has its name now.
@@ -166,7 +172,7 @@ class Cluster:
         path = ref.resource.path(ref.namespace, ref.name, "status")
         API_WRITES.labels(f"{ref.resource.plural}/status", "patch").inc()
         try:
-            await self._request("PATCH", path, patch, content_type=JSON_PATCH)
+            return await self._request("PATCH", path, patch, content_type=JSON_PATCH)
         except Refused as refused:
             if isinstance(refused, Forbidden) or await self.exists(ref):
                 raise
@@ -214,14 +220,22 @@ class Cluster:
         patch = {"metadata": {"annotations": annotations}}
         await self._request("PATCH", resource.path(namespace, name), patch, content_type=MERGE_PATCH)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
-        """Delete this very object, if it is still there."""
-        API_WRITES.labels(resource.plural, "delete").inc()
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
-        try:
-            await self._request("DELETE", resource.path(namespace, name), body)
-        except (NotFound, Conflict):  # gone, or another one has its name
-            return
+    async def delete(self, ref: Ref, version: str | None = None) -> None:
+        """Delete this very object, and what it owns after it; with ``version``, as long as it is not changed.
+
+        Raises:
+            NotFound: The object is gone.
+            Conflict: It was changed, or another one has its name now.
+        """
+        preconditions = {"uid": ref.uid, **({} if version is None else {"resourceVersion": version})}
+        options = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": preconditions,
+            "propagationPolicy": "Background",
+        }
+        API_WRITES.labels(ref.resource.plural, "delete").inc()
+        await self._request("DELETE", ref.resource.path(ref.namespace, ref.name), options)
 
     async def may(self, right: Right, name: str = "") -> bool:
         """Whether the operator's identity has the right, on the object of this name if it is given."""
@@ -279,7 +293,7 @@ class Cluster:
         self._server = info.server.rstrip("/")
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=self._connections, ssl=info.as_ssl_context()),
-            headers={**info.as_http_headers(), "User-Agent": "leat-operator", "Accept": "application/json"},
+            headers={**info.as_http_headers(), "User-Agent": USER_AGENT, "Accept": "application/json"},
             proxy=info.proxy_url,
             timeout=_TIMEOUT,
         )

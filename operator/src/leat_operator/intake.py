@@ -68,18 +68,7 @@ class Intake:
         """Act on notices, and on runs that have waited for too long."""
         batch = Batch()
         for notice in notices:
-            match notice:
-                case Present(resource, body) if resource == WORKFLOWS:
-                    await self._workflow(body, batch)
-                case Present(_, body):
-                    await self._run(body, batch)
-                case News(pools):
-                    await self._judge(pools, batch)
-                case Absent(ref) if ref.resource == WORKFLOWS:
-                    self._catalog.remove(ref)
-                case Absent(ref):
-                    self._forget(ref, batch)
-                    batch.absent.append(notice)
+            await self._sort(notice, batch)
         for waiter in self._waiting.ended(datetime.now(UTC)):
             reasons = waiter.reasons or [_never_came(waiter.workflow, self._waiting.grace)]
             self._refuse(Ref.of(RUNS, waiter.body), generation(waiter.body["metadata"]), reasons)
@@ -88,6 +77,22 @@ class Intake:
             await self._change(body)
         for absent in batch.absent:
             await self._absent(absent)
+
+    async def _sort(self, notice: Notice, batch: Batch) -> None:
+        match notice:
+            case Present(resource, body) if resource == WORKFLOWS:
+                await self._workflow(body, batch)
+            case Present(_, body):
+                await self._run(body, batch)
+            case News(pools):
+                await self._judge(pools, batch)
+            case Absent(ref) if ref.resource == WORKFLOWS:
+                if self._catalog.remove(ref):
+                    self._to.tidier.heed(ref.namespace, ref.name, None)
+                    self._to.standing.forget((ref.namespace, ref.name))
+            case Absent(ref):
+                self._forget(ref, batch)
+                batch.absent.append(notice)
 
     async def align(self, body: Mapping[str, Any], record: RunRecord) -> None:
         """Bring the store to what the resource asks for, and the resource to what the store says.
@@ -115,8 +120,15 @@ class Intake:
         for uid in over:
             del self._known[uid]
 
+    def count(self, unfinished: Mapping[str, Mapping[str, Any]]) -> None:
+        """Learn which resources are active, of all that are not over (by uid)."""
+        settled = self._to.reporter.settled
+        self._to.standing.count(body for uid, body in unfinished.items() if not settled(uid))
+
     async def _workflow(self, body: Mapping[str, Any], batch: Batch) -> None:
         listed = self._catalog.put(body)
+        self._to.tidier.heed(listed.ref.namespace, listed.ref.name, listed.history)
+        self._to.standing.show((listed.ref.namespace, listed.ref.name), body.get("status") or {})
         incapable = self._catalog.incapable(listed.compiled)
         self._errands.start(tell_workflow(self._to.patcher, listed, body, incapable))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
@@ -230,6 +242,8 @@ class Intake:
         run = absent.run_id if known is None else known.run_id
         if run is not None and not self._to.reporter.settled(ref.uid) and await self._wishes.bury(ref, run) and known:
             self._known[ref.uid] = known
+        else:
+            self._to.standing.gone(ref)
 
     def _refuse(self, ref: Ref, observed: int, reasons: Sequence[Reason]) -> None:
         metrics.REJECTED.inc()

@@ -19,6 +19,9 @@ ACCEPT_BATCH = Histogram(
 )
 REPORTED = Counter("leat_operator_reports_total", "Status patches of runs, by what they told", ["stage"])
 UNREPORTED = Gauge("leat_operator_reports_waiting", "Runs whose status is behind the store")
+TIDIED = Counter("leat_operator_runs_tidied_total", "Finished WorkflowRuns deleted, by rule (ttl, limit)", ["rule"])
+HISTORY_LISTS = Counter("leat_operator_history_lists_total", "Times that all finished WorkflowRuns were listed")
+TO_TIDY = Gauge("leat_operator_runs_to_tidy", "Finished WorkflowRuns that a ttl or a limit of history speaks of")
 CANCELLED = Counter("leat_operator_runs_deleted_total", "Runs cancelled because their resource was deleted")
 ACTIVE = Gauge("leat_operator_active", "1 while this replica holds the Lease")
 SERVED = Counter(

@@ -9,6 +9,12 @@ UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancell
 """Field selector of the runs that are not over, those without a status included."""
 
 
+FINISHED = "status.phase!=," + ",".join(
+    f"status.phase!={phase}" for phase in ("Pending", "Running", "Suspended", "Compensating")
+)
+"""Field selector of the runs that are over. A selector knows no "or", and what has no status yet has no phase."""
+
+
 class Resource(NamedTuple):
     """A kind of object, as it stands in URLs."""
 

@@ -3,7 +3,9 @@
 import asyncio
 import socket
 import uuid
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import structlog
@@ -20,7 +22,7 @@ from leat_operator.cluster import Cluster, ClusterUnavailable, Forbidden, RetryA
 from leat_operator.inbox import Inbox, Present
 from leat_operator.intake import Intake
 from leat_operator.lease import Elector, Timing
-from leat_operator.objects import WORKFLOWS
+from leat_operator.objects import WORKFLOWS, Ref
 from leat_operator.patch import Patcher
 from leat_operator.pods import Installation
 from leat_operator.pools import Pools
@@ -29,9 +31,12 @@ from leat_operator.report import Reporter
 from leat_operator.serving import serve
 from leat_operator.serving.serve import Serving
 from leat_operator.settings import Settings
+from leat_operator.standing import Standing
 from leat_operator.sweep import Sweep
+from leat_operator.tidy import Tidier
 from leat_operator.watch import Watch
 from leat_operator.wishes import Crossings
+from leat_operator.workflows import Standings
 
 log = structlog.get_logger(__name__)
 
@@ -91,13 +96,27 @@ class Operator:
 
     async def _serve(self, cluster: Cluster, store: Store, queue: RabbitQueue, elector: Elector) -> None:
         settings, inbox, catalog = self._settings, Inbox(), Catalog(load_models())
-        patcher = Patcher(cluster, rate=settings.status_writes_per_second, in_flight=settings.status_writes_in_flight)
-        reporter = Reporter(store, catalog, patcher, inbox)
-        intake = Intake(
-            inbox, catalog, Crossings(store, queue, cluster, patcher, reporter), grace=settings.workflow_grace
-        )
         namespaces = settings.watch_namespaces
+        tidier = Tidier(
+            cluster, rate=settings.deletions_per_second, interval=settings.history_interval, namespaces=namespaces
+        )
+        standing = Standing()
+
+        def see(ref: Ref, body: Mapping[str, Any]) -> None:
+            tidier.see(ref, body)
+            standing.see(ref, body)
+
+        patcher = Patcher(
+            cluster,
+            rate=settings.status_writes_per_second,
+            in_flight=settings.status_writes_in_flight,
+            see=see,
+        )
+        reporter = Reporter(store, catalog, patcher, inbox)
+        crossings = Crossings(store, queue, cluster, patcher, reporter, tidier, standing)
+        intake = Intake(inbox, catalog, crossings, grace=settings.workflow_grace)
         sweep = Sweep(store, cluster, intake, reporter, inbox, settings.sweep_interval, namespaces)
+        standings = Standings(standing, catalog, patcher, settings.standing_interval)
         news = Inbox()
         watch = Watch(inbox, news, namespaces)
         pools = Pools(cluster, store, patcher, news, _installation(settings))
@@ -109,8 +128,9 @@ class Operator:
                 await _PATIENT(pools.learn)()
                 await _PATIENT(announcements.once)()
                 await self._list_workflows(cluster, inbox)
-                for part in (intake, reporter, sweep, watch, pools, announcements):
-                    group.create_task(part.run())
+                parts = (intake, reporter, sweep, standings, watch, pools, announcements)
+                for work in (*(part.run() for part in parts), tidier.run(patcher)):
+                    group.create_task(work)
         finally:
             metrics.ACTIVE.set(0)
             await asyncio.to_thread(watch.join, 3.0)

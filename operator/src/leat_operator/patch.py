@@ -1,8 +1,9 @@
 """Writing `.status`: at a bounded rate, a bounded number at a time, until the API server has taken it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any
 
 import structlog
 from aiolimiter import AsyncLimiter
@@ -24,9 +25,17 @@ class Patched(StrEnum):
 
 
 class Patcher:
-    """Patches statuses, at most ``rate`` a second and ``in_flight`` at a time."""
+    """Patches statuses, at most ``rate`` a second and ``in_flight`` at a time. ``see`` is given what they became."""
 
-    def __init__(self, cluster: Cluster, *, rate: float, in_flight: int) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        rate: float,
+        in_flight: int,
+        see: Callable[[Ref, Mapping[str, Any]], None] = lambda _ref, _body: None,
+    ) -> None:
+        self._see = see
         self.in_flight = in_flight
         self._cluster = cluster
         # A burst of a tenth of a second's worth: a larger one would meet the API server's own limits.
@@ -52,7 +61,7 @@ class Patcher:
         ):
             with attempt:
                 await self._limiter.acquire()
-                await self._cluster.patch_status(ref, render())
+                self._see(ref, await self._cluster.patch_status(ref, render()))
 
 
 def _tell(state: RetryCallState) -> None:

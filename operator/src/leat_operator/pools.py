@@ -8,6 +8,7 @@ way of a run: runners go on without it, and KEDA scales them by itself.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -204,7 +205,8 @@ class Pools:
         wanted = {(resource, body["metadata"]["name"]) for resource, body in desired.objects}
         for key in ((resource, object_name(desired.name)) for resource in _SCALERS):
             if key not in wanted and (live := seen.objects.pop(key, None)) is not None:
-                await self._cluster.delete(key[0], self._installation.namespace, key[1], live["metadata"]["uid"])
+                with suppress(NotFound, Conflict):  # gone, or another one has its name
+                    await self._cluster.delete(Ref.of(key[0], live))
                 self._drift.forget(key)
                 log.info("scaler removed", pool=desired.name, kind=key[0].plural)
         for resource, body in desired.objects:

@@ -38,6 +38,10 @@ LIMIT = 500
 BACKLOG = 5_000
 """Ends that may wait here for the API server; more of them wait in the store."""
 
+AHEAD = 3600.0
+"""Seconds by which an end is due before everything else: behind thousands of runs in progress, whose next word may as
+well be a later one, somebody waits for it."""
+
 _SETTLED = 20_000
 _STORE_AWAY = 1.0
 
@@ -256,7 +260,9 @@ class Reporter:
 
 
 def _due(tracked: Tracked, report: Report, now: float) -> float:
-    return tracked.pace.due(shown_phase(report.run), tracked.generation, now, report.waiting)
+    """When to tell a resource of its run."""
+    due = tracked.pace.due(shown_phase(report.run), tracked.generation, now, report.waiting)
+    return due - AHEAD if report.run.phase.done else due
 
 
 def _pending(run: NewRun) -> RunRecord:

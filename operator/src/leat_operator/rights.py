@@ -30,6 +30,7 @@ def needed(namespaces: Sequence[str], installation: str) -> list[Right]:
         for resource in (WORKFLOWS, RUNS, POOLS):
             rights += [Right(verb, resource, namespace) for verb in ("get", "list", "watch")]
             rights.append(Right("patch", resource, namespace, "status"))
+        rights.append(Right("delete", RUNS, namespace))
     return rights
 
 

@@ -53,11 +53,22 @@ class Settings(BaseSettings):
         default=200.0, gt=0, description="Most status patches a second; more wait, and are coalesced meanwhile"
     )
     status_writes_in_flight: int = Field(default=32, ge=1, description="Most status patches at the same time")
+    deletions_per_second: float = Field(
+        default=50.0,
+        gt=0,
+        description="Most finished WorkflowRuns deleted a second, by ttl and limits of history",
+    )
+    history_interval: float = Field(
+        default=600.0, gt=0, description="Seconds between lists of the finished WorkflowRuns"
+    )
     workflow_grace: float = Field(
         default=300.0, ge=0, description="Seconds that a run waits for a Workflow that is not there before it fails"
     )
     lease_duration: int = Field(
         default=15, ge=1, description="Whole seconds after which another replica takes over from one that is silent"
+    )
+    standing_interval: float = Field(
+        default=15.0, gt=0, description="Seconds in which a Workflow's count of active runs is written at most once"
     )
     sweep_interval: float = Field(default=60.0, gt=0, description="Seconds between comparisons of cluster and store")
 

@@ -115,6 +115,7 @@ class Sweep:
             if self._lasts(body):
                 await self.intake.align(body, record)
         self.intake.prune(bodies)
+        self.intake.count(bodies)
         self._before = frozenset(lasting)
         log.debug("swept", resources=len(bodies), gone=len(differences.gone), unknown=len(differences.unknown))
         return differences

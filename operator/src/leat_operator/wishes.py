@@ -20,6 +20,8 @@ from leat_operator.insist import insist
 from leat_operator.objects import Ref
 from leat_operator.patch import Patcher
 from leat_operator.report import Reporter
+from leat_operator.standing import Standing
+from leat_operator.tidy import Tidier
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +35,8 @@ class Crossings:
     cluster: Cluster
     patcher: Patcher
     reporter: Reporter
+    tidier: Tidier
+    standing: Standing
 
 
 @dataclass(slots=True)

@@ -1,5 +1,6 @@
-"""Telling a Workflow whether runs can start: one write per change of its spec, none when it knows."""
+"""Telling a Workflow whether runs can start, one write per change of its spec, and how it stands, one now and then."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,14 +12,19 @@ from leat_operator.cluster import Cluster
 from leat_operator.insist import insist
 from leat_operator.objects import WORKFLOWS, Ref
 from leat_operator.patch import Patcher
+from leat_operator.standing import Key, Standing, part_of
 
 Reasons = Sequence[Reason]
 
 
 async def tell_workflow(patcher: Patcher, listed: Listed, body: Mapping[str, Any], incapable: Reasons = ()) -> None:
-    """Write the status of a Workflow, unless it says so already. ``incapable``: why its pools cannot run it."""
-    status = wanted_status(listed, body.get("status") or {}, datetime.now(UTC), incapable)
-    if status != body.get("status"):
+    """Write the status of a Workflow, unless it says so already. How it stands is left as it is shown.
+
+    ``incapable``: why its pools cannot run it.
+    """
+    shown = body.get("status") or {}
+    status = wanted_status(listed, shown, datetime.now(UTC), incapable) | part_of(shown)
+    if status != shown:
         await patcher.patch(listed.ref, lambda: status)
 
 
@@ -30,12 +36,36 @@ async def retell_workflow(cluster: Cluster, patcher: Patcher, catalog: Catalog, 
         await tell_workflow(patcher, listed, body, catalog.incapable(listed.compiled))
 
 
+class Standings:
+    """Writes how Workflows stand, each at most once in ``interval`` seconds, and none that shows it already."""
+
+    def __init__(self, standing: Standing, catalog: Catalog, patcher: Patcher, interval: float) -> None:
+        self._standing = standing
+        self._catalog = catalog
+        self._patcher = patcher
+        self._interval = interval
+
+    async def run(self) -> None:
+        """Write until cancelled."""
+        while True:
+            await asyncio.sleep(self._interval)
+            await asyncio.gather(*map(self._tell, self._standing.changed()))
+
+    async def _tell(self, key: Key) -> None:
+        if (listed := self._catalog.get(*key)) is not None:
+            await self._patcher.patch(listed.ref, lambda: self._status(key, self._catalog.get(*key) or listed))
+
+    def _status(self, key: Key, listed: Listed) -> Status:
+        shown, incapable = self._standing.shown(key), self._catalog.incapable(listed.compiled)
+        return wanted_status(listed, shown, datetime.now(UTC), incapable) | self._standing.part(key)
+
+
 def wanted_status(listed: Listed, shown: Mapping[str, Any], now: datetime, incapable: Reasons = ()) -> Status:
-    """The status that a Workflow is to have. ``Ready`` keeps its transition time while its status stays."""
+    """Whether runs of a Workflow can start. A condition keeps its transition time while its status stays."""
     revision = None if listed.compiled is None else listed.compiled.revision.id
     status = workflow_status(revision, listed.reasons or incapable, listed.generation, now)
-    ready = status["conditions"][0]
-    for condition in shown.get("conditions", ()):
-        if (condition.get("type"), condition.get("status")) == (ready["type"], ready["status"]):
-            ready["lastTransitionTime"] = condition["lastTransitionTime"]
+    since = {(each.get("type"), each.get("status")): each for each in shown.get("conditions", ())}
+    for condition in status["conditions"]:
+        if (before := since.get((condition["type"], condition["status"]))) is not None:
+            condition["lastTransitionTime"] = before["lastTransitionTime"]
     return status

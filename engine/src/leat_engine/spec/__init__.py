@@ -9,9 +9,10 @@ from leat_engine.spec.duration import parse_duration
 from leat_engine.spec.parse import parse_pool, parse_run, parse_spec, parse_workflow
 from leat_engine.spec.pool import RunnerPool, RunnerPoolSpec
 from leat_engine.spec.run import WorkflowRun, WorkflowRunSpec
-from leat_engine.spec.workflow import Step, Workflow, WorkflowSpec
+from leat_engine.spec.workflow import History, Step, Workflow, WorkflowSpec
 
 __all__ = [
+    "History",
     "RunnerPool",
     "RunnerPoolSpec",
     "Step",

@@ -34,8 +34,8 @@ class WorkflowRunSpec(Model):
     """0 to 9; steps of runs with a higher one are claimed first. Read when the run begins: this version does not act on
     a later change."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
-    """Seconds after which the finished WorkflowRun may be deleted. This version keeps the field and deletes nothing.
-    History in the store has a retention of its own."""
+    """Seconds after its end when the WorkflowRun is deleted; `spec.history` of its Workflow unless stated. The run's
+    history in the store has a retention of its own."""
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -27,15 +27,31 @@ class Condition(Model):
     """The generation of the spec that it speaks of."""
 
 
+class LastRun(Model):
+    """The run that ended last."""
+
+    name: str
+    """Name of the WorkflowRun; it may be gone."""
+    phase: PhaseName
+    """How it ended."""
+    finished_at: Timestamp
+    """When."""
+
+
 class WorkflowStatus(Model):
     """What is known about a workflow."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status speaks of."""
+    """The generation of the spec that this status speaks of; -1 until the operator has seen it."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Ready: whether runs can start, with every reason and field path when the spec is wrong."""
+    """Ready: whether runs can start, with every reason and field path when the spec is wrong. Stalled: it
+    is wrong, so nothing happens until it is changed."""
     revision: str | None = None
     """The compiled version that new runs take."""
+    active: int | None = None
+    """Runs that are not over, as they were some seconds ago."""
+    last_run: LastRun | None = None
+    """The run that ended last, as it was some seconds ago."""
 
 
 class StepCounts(Model):
@@ -68,7 +84,7 @@ class WorkflowRunStatus(Model):
     """How far a run is."""
 
     observed_generation: int | None = None
-    """The generation of the spec that this status speaks of."""
+    """The generation of the spec that this status speaks of; -1 until the operator has seen it."""
     phase: PhaseName | None = None
     """Where the run is on its way."""
     conditions: list[Condition] = Field(default_factory=list)

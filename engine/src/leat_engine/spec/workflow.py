@@ -122,13 +122,35 @@ class WorkflowSpec(Model):
     """The run's output, evaluated when every step is done."""
 
 
+class History(Model):
+    """How many finished WorkflowRuns are kept, and for how long; what is left out has no limit.
+
+    What goes is the resource. What the store knows of its run has a retention of its own.
+    """
+
+    succeeded: Annotated[int, Field(ge=0)] | None = None
+    """WorkflowRuns that succeeded: only so many of the newest are kept."""
+    failed: Annotated[int, Field(ge=0)] | None = None
+    """WorkflowRuns that failed or were cancelled: only so many of the newest are kept."""
+    ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
+    """Seconds after its end when a WorkflowRun goes that says nothing of this itself."""
+
+
+class WorkflowResourceSpec(WorkflowSpec):
+    """What a workflow does, and what is kept of its runs."""
+
+    history: Annotated[History | None, Field(exclude=True)] = None  # no part of a revision: runs do nothing else for it
+    """How many finished WorkflowRuns of the workflow are kept, and for how long. Those that are there count too: a
+    change of it holds for earlier runs."""
+
+
 class Workflow(Model):
     """A workflow: steps, and what each of them needs. Runs of it are WorkflowRuns."""
 
     api_version: Literal["leat.dev/v1alpha1"]
     kind: Literal["Workflow"]
     metadata: Metadata
-    spec: WorkflowSpec
+    spec: WorkflowResourceSpec
     """What the workflow does."""
     status: WorkflowStatus | None = None
     """What the operator found out about it."""
