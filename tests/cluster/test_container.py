@@ -76,7 +76,7 @@ class Bench:
         return list(api.list_namespaced_pod(self.namespace, label_selector=f"leat.dev/run={name}").items)
 
     def counted(self, name: str) -> tuple[int | None, int | None, int]:
-        """Pods that succeeded and failed as the run's one Job counts them, which it does a moment later, and its pods."""
+        """Pods that succeeded and that failed, as the one Job counts them a moment later, and the pods there are."""
 
         def look() -> Any:
             (job,) = self.jobs(name)
