@@ -75,6 +75,16 @@ class Bench:
         api = client.CoreV1Api(self.shop.api.api_client)
         return list(api.list_namespaced_pod(self.namespace, label_selector=f"leat.dev/run={name}").items)
 
+    def counted(self, name: str) -> tuple[int | None, int | None, int]:
+        """Pods that succeeded and that failed, as the one Job counts them a moment later, and the pods there are."""
+
+        def look() -> Any:
+            (job,) = self.jobs(name)
+            return job.status if job.status.succeeded or job.status.failed else None
+
+        status = eventually(look, "the Job is counted", SOON)
+        return status.succeeded, status.failed, len(self.pods(name))
+
     def runs(self, name: str) -> bool:
         """Whether the run's container is running."""
         return any(pod.status.phase == "Running" for pod in self.pods(name))
@@ -229,9 +239,7 @@ def test_a_container_goes_on_when_its_runner_ends_and_the_next_one_finds_it(benc
             process.end(death)
     bench.runner()
     assert bench.ended(name, "Succeeded")["output"] == "counted"
-    (job,) = bench.jobs(name)
-    assert len(bench.pods(name)) == 1
-    assert (job.status.succeeded, job.status.failed) == (1, None)
+    assert bench.counted(name) == (1, None, 1)
     assert [int(line) for line in bench.log(name)] == list(range(100))
 
 
@@ -245,8 +253,7 @@ def test_a_runner_that_was_frozen_and_wakes_up_disturbs_nobody(bench):
     frozen.process.send_signal(signal.SIGCONT)
     eventually(lambda: '"fenced"' in frozen.log.read_text(), "the frozen one was refused", LONG)
     assert bench.ended("frozen", "Succeeded")["output"] == "counted"
-    (job,) = bench.jobs("frozen")
-    assert (job.status.succeeded, len(bench.pods("frozen"))) == (1, 1)
+    assert bench.counted("frozen") == (1, None, 1)
     assert [int(line) for line in bench.log("frozen")] == list(range(100))
 
 
