@@ -7,7 +7,9 @@ import subprocess
 import sys
 import threading
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import yaml
@@ -19,7 +21,9 @@ from tests.support.serving import asked, serving, until_ready
 
 from leat_cli.cluster import ApiServer
 from leat_cli.source import Place
-from leat_engine.store import migrate
+from leat_engine.job import StepKey
+from leat_engine.records import NewLine
+from leat_engine.store import Store, migrate
 
 pytestmark = pytest.mark.usefixtures("server")
 
@@ -295,3 +299,28 @@ def test_the_page_about_the_plugin_says_what_happens(kubernetes, namespace, tmp_
 
 def test_a_completion_is_silent_where_no_cluster_answers(complete):
     assert complete("tree", "--kubeconfig", "/nonexistent", "") == [":4"]
+
+
+def test_logs_are_followed_to_the_end_and_read_by_step(ask, user, slow, postgres_dsn):
+    run_id = UUID(user.status(slow)["runId"])
+    ends = []
+    following = threading.Thread(target=lambda: ends.append(ask("logs", slow, "-f")))
+    following.start()
+    asyncio.run(say(postgres_dsn, run_id, 1, "line 1", "line 2"))
+    asyncio.run(say(postgres_dsn, run_id, 2, "[bold]hush"))
+    ask("cancel", slow, "--wait")
+    following.join(60)
+    (followed,) = ends
+    assert (followed.code, followed.err) == (0, "")
+    assert followed.out == "[greet] line 1\n[greet] line 2\n[long] [bold]hush\n"
+    assert ask("logs", slow, "-s", "greet").out == "line 1\nline 2\n"
+    assert ask("logs", slow, "--tail", "2", "--no-prefix").out == "line 2\n[bold]hush\n"
+    assert ask("logs", slow, "-s", "greet", "--attempt", "2").out == ""
+
+
+async def say(dsn, run_id, step, *texts):
+    """Write lines as a runner does."""
+    store = await Store.connect(dsn, size=1)
+    key = StepKey(run_id, 0, step)
+    await store.write_logs([NewLine(key, 1, datetime.now(UTC), "stdout", text) for text in texts])
+    await store.close()

@@ -6,9 +6,10 @@ from tests.support.cli import leat
 from tests.support.samples import FOLDER
 from tests.support.stack import fresh_database
 
-from leat_cli.local import run_here
+from leat_cli.local import Means, run_here
 from leat_cli.order import order_of
 from leat_cli.progress import Lines
+from leat_cli.secrets import secrets_of
 from leat_cli.terminal import err
 
 
@@ -18,7 +19,7 @@ def database(postgres_dsn):
     assert leat("db", "migrate", "--database", postgres_dsn).code == 0
     for name in ("conditions", "cancel"):
         order = order_of(str(FOLDER / f"{name}.yaml"), (), None)
-        run_here(order, (), postgres_dsn, Lines(err()))
+        run_here(order, Means((), secrets_of(None)), postgres_dsn, Lines(err()))
     return postgres_dsn
 
 
