@@ -16,6 +16,7 @@ from leat_engine.errors import LeatError
 from leat_operator.metrics import API_ERRORS, API_WRITES
 from leat_operator.objects import ACCESS_REVIEWS, Ref, Resource, Right
 
+APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
@@ -159,6 +160,24 @@ class Cluster:
         API_WRITES.labels(resource.plural, "update").inc()
         metadata = body["metadata"]
         return await self._request("PUT", resource.path(metadata["namespace"], metadata["name"]), body)
+
+    async def apply(
+        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, manager: str = "leat-operator"
+    ) -> dict[str, Any]:
+        """Server-side apply: the fields of ``body`` become ours, whoever had them, and those left out are let go."""
+        API_WRITES.labels(resource.plural, "apply").inc()
+        path = resource.path(namespace, body["metadata"]["name"])
+        query = {"fieldManager": manager, "force": "true"}
+        return await self._request("PATCH", path, body, query=query, content_type=APPLY)
+
+    async def delete(self, resource: Resource, namespace: str, name: str) -> None:
+        """Delete an object.
+
+        Raises:
+            NotFound: There is none of this name.
+        """
+        API_WRITES.labels(resource.plural, "delete").inc()
+        await self._request("DELETE", resource.path(namespace, name))
 
     async def may(self, right: Right, name: str = "") -> bool:
         """Whether the operator's identity has the right, on the object of this name if it is given."""

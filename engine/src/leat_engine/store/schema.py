@@ -79,7 +79,9 @@ async def _apply(connection: Connection) -> list[str]:
         "create table if not exists leat.migration"
         " (name text primary key, applied_at timestamptz not null default now())"
     )
-    await connection.execute("alter table leat.migration add column if not exists breaks boolean not null default false")
+    await connection.execute(
+        "alter table leat.migration add column if not exists breaks boolean not null default false"
+    )
     known = migrations()
     applied = await _applied(connection)
     refuse_unknown(applied, known)
