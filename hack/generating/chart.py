@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel
 
 from generating.crds import crd_files
+from generating.dashboards import dashboard_files
 from generating.rights import rights
 from generating.values import Values
 
@@ -20,7 +21,7 @@ NAMES = ("properties", "$defs")
 
 def chart_files() -> dict[str, str]:
     """Texts by path."""
-    copies = {f"{CHART}/{path}": text for path, text in crd_files().items()}
+    copies = {f"{CHART}/{path}": text for path, text in (crd_files() | dashboard_files()).items()}
     return copies | {
         f"{CHART}/values.yaml": f"# {HEADER}\n" + "\n".join(_written(Values, Values(), 0)) + "\n",
         f"{CHART}/values.schema.json": json.dumps(schema(), indent=2) + "\n",

@@ -128,3 +128,20 @@ helm.sh/hook: {{ index . 0 }}
 helm.sh/hook-weight: {{ index . 1 | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
+
+{{/* Selects the pods of all pools. The operator makes them. */}}
+{{- define "leat.runners" -}}
+matchExpressions:
+  - {key: leat.dev/pool, operator: Exists}
+{{- end }}
+
+{{/* An egress rule to these peers, or everywhere when there are none: include "leat.egress" (list PEERS PORTS) */}}
+{{- define "leat.egress" -}}
+- ports:
+    {{- range index . 1 }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+  {{- with index . 0 }}
+  to: {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
