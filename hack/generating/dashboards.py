@@ -18,7 +18,9 @@ class Panel:
 
 def _quantiles(metric: str, by: str = "") -> dict[str, str]:
     of = f"sum by (le{by}) (rate({metric}_bucket{{$of}}[$__rate_interval]))"
-    return {name: f"histogram_quantile({value}, {of})" for name, value in {"p50": 0.5, "p95": 0.95, "p99": 0.99}.items()}
+    return {
+        name: f"histogram_quantile({value}, {of})" for name, value in {"p50": 0.5, "p95": 0.95, "p99": 0.99}.items()
+    }
 
 
 def _rate(metric: str, by: str) -> dict[str, str]:

@@ -114,7 +114,9 @@ class Operator(Pods):
 
     replicas: int = Field(default=2, ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
-    watch_namespaces: list[str] = Field(default=[], description="Namespaces that are served; all of them when empty")
+    watch_namespaces: list[str] = Field(
+        default=[], description="Namespaces that are served, and the release's; all when empty"
+    )
     workflow_grace_seconds: int = Field(
         default=300, ge=0, description="How long a run waits for a Workflow that is not there"
     )

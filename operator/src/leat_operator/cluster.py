@@ -16,8 +16,11 @@ from leat_engine.errors import LeatError
 from leat_operator.metrics import API_ERRORS, API_WRITES
 from leat_operator.objects import ACCESS_REVIEWS, Ref, Resource, Right
 
-APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+MANAGER = "leat-operator"
+"""Who owns the fields that are applied, as `metadata.managedFields` names it."""
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 
@@ -162,22 +165,34 @@ class Cluster:
         return await self._request("PUT", resource.path(metadata["namespace"], metadata["name"]), body)
 
     async def apply(
-        self, resource: Resource, namespace: str | None, body: Mapping[str, Any], *, manager: str = "leat-operator"
+        self, resource: Resource, body: Mapping[str, Any], *, force: bool, manager: str = MANAGER
     ) -> dict[str, Any]:
-        """Server-side apply: the fields of ``body`` become ours, whoever had them, and those left out are let go."""
-        API_WRITES.labels(resource.plural, "apply").inc()
-        path = resource.path(namespace, body["metadata"]["name"])
-        query = {"fieldManager": manager, "force": "true"}
-        return await self._request("PATCH", path, body, query=query, content_type=APPLY)
+        """Make the fields of ``body`` the object's, by server-side apply; what was applied before and is missing goes.
 
-    async def delete(self, resource: Resource, namespace: str, name: str) -> None:
-        """Delete an object.
+        Args:
+            resource: Of which ``body`` is one.
+            body: With apiVersion, kind, and metadata that has a name, and a namespace if it is in one.
+            force: Whether to take fields from others.
+            manager: Who owns the fields.
 
         Raises:
-            NotFound: There is none of this name.
+            Conflict: Others own some of the fields. The message names them.
+            Refused: The API server does not take such an object.
         """
+        API_WRITES.labels(resource.plural, "apply").inc()
+        metadata = body["metadata"]
+        path = resource.path(metadata.get("namespace"), metadata["name"])
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        return await self._request("PATCH", path, body, query=query, content_type=APPLY_PATCH)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, uid: str) -> None:
+        """Delete this very object, if it is still there."""
         API_WRITES.labels(resource.plural, "delete").inc()
-        await self._request("DELETE", resource.path(namespace, name))
+        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
+        try:
+            await self._request("DELETE", resource.path(namespace, name), body)
+        except (NotFound, Conflict):  # gone, or another one has its name
+            return
 
     async def may(self, right: Right, name: str = "") -> bool:
         """Whether the operator's identity has the right, on the object of this name if it is given."""

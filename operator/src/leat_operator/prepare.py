@@ -52,7 +52,7 @@ async def define(folder: Path) -> None:
 
 @retry(retry=retry_if_exception_type(ClusterUnavailable), wait=RetryAfter())
 async def _apply(cluster: Cluster, body: dict[str, Any]) -> None:
-    await cluster.apply(DEFINITIONS, None, body, manager=MANAGER)
+    await cluster.apply(DEFINITIONS, body, force=True, manager=MANAGER)
 
 
 def _definitions(folder: Path) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import structlog
 
 from leat_engine.errors import LeatError
-from leat_operator.cluster import Cluster, NotFound
+from leat_operator.cluster import Cluster
 from leat_operator.objects import RUNS, WORKFLOWS
 
 PATIENCE = 90.0
@@ -52,8 +52,8 @@ async def _succeeded(cluster: Cluster, namespace: str, name: str) -> None:
 
 async def _clear(cluster: Cluster, namespace: str, name: str) -> None:
     for resource in (RUNS, WORKFLOWS):
-        with suppress(NotFound):
-            await cluster.delete(resource, namespace, name)
+        if found := await cluster.get(resource, namespace, name):
+            await cluster.delete(resource, namespace, name, found["metadata"]["uid"])
 
 
 def _workflow(name: str) -> dict[str, Any]:
