@@ -22,11 +22,11 @@ NAMES = ("properties", "$defs")
 def chart_files() -> dict[str, str]:
     """Texts by path."""
     copies = {f"{CHART}/{path}": text for path, text in (crd_files() | dashboard_files()).items()}
+    copies |= {f"{CHART}/templates/operator/{name}": text for name, text in rights().items()}
     return copies | {
         f"{CHART}/values.yaml": f"# {HEADER}\n" + "\n".join(_written(Values, Values(), 0)) + "\n",
         f"{CHART}/values.schema.json": json.dumps(schema(), indent=2) + "\n",
         f"{CHART}/README.md": _page(),
-        f"{CHART}/templates/operator/rights.yaml": rights(),
     }
 
 

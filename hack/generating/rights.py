@@ -22,15 +22,19 @@ ONLY_SOME = """\
 """With `watchNamespaces`, what is granted in all namespaces is granted in these, and where the pools are."""
 
 
-def rights() -> str:
-    """The template."""
-    found = [
-        document
-        for path in sorted(SOURCE.glob("*.yaml"))
-        for document in yaml.safe_load_all(path.read_text())
-        if document["kind"] not in {"Namespace", "ServiceAccount"}
-    ]
-    return HEADER + "".join(_granted(document) for document in found)
+WHEN = {"operator.yaml": "", "serve.yaml": "or .Values.webhook.enabled .Values.readApi.enabled"}
+"""Files of rights, and the values with which they are granted; always when empty."""
+
+
+def rights() -> dict[str, str]:
+    """The templates by file name."""
+    return {f"rights-{path.name}": _file(path, WHEN[path.name]) for path in sorted(SOURCE.glob("*.yaml"))}
+
+
+def _file(path: Path, condition: str) -> str:
+    documents = yaml.safe_load_all(path.read_text())
+    granted = "".join(_granted(one) for one in documents if one["kind"] not in {"Namespace", "ServiceAccount"})
+    return HEADER + (f"{{{{- if {condition} }}}}\n{granted}{{{{- end }}}}\n" if condition else granted)
 
 
 def _granted(document: dict[str, Any]) -> str:

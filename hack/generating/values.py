@@ -176,7 +176,7 @@ class Webhook(Part):
     failure_policy: Literal["Ignore", "Fail"] = Field(
         default="Ignore", description="`Ignore`: what is applied while the operator is away is judged afterwards"
     )
-    timeout_seconds: int = Field(default=5, ge=1, le=30)
+    timeout_seconds: int = Field(default=3, ge=1, le=30)
 
 
 class CertManager(Part):

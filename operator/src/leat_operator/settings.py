@@ -47,7 +47,7 @@ class MigrationSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="LEAT_", frozen=True)
 
-    database_url: SecretStr = Field(description="Postgres, as a user that may create tables")
+    database_url: SecretStr = Field(min_length=1, description="Postgres, as a user that may create tables")
 
 
 Loaded = TypeVar("Loaded", bound=BaseSettings)
