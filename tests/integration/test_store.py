@@ -12,7 +12,6 @@ from tests.support.load import a_run, revision_of
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.wake import wake
 from leat_engine.commit import written_form
-from leat_engine.errors import SchemaMismatch
 from leat_engine.job import END, StepKey, uuid7
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import Store, migrate
@@ -413,29 +412,7 @@ async def test_a_runner_does_not_leave_in_the_middle_of_its_own_claim(store, han
     assert (again.key.run_id, again.attempt) == (run.run_id, 2)
 
 
-# -- schema -----------------------------------------------------------------------------------------------------------
-
-
-async def test_migrating_again_or_many_times_at_once_changes_nothing(database):
-    assert await asyncio.gather(*(migrate(database) for _ in range(4))) == [[]] * 4
-
-
-async def test_a_database_of_a_newer_leat_is_refused_by_store_and_migration(database):
-    connection = await asyncpg.connect(database)
-    await connection.execute("insert into leat.migration (name) values ('9999_from_the_future')")
-    try:
-        with pytest.raises(SchemaMismatch, match=r"9999_from_the_future.*upgrade this one"):
-            await Store.connect(database)
-        with pytest.raises(SchemaMismatch, match="upgrade this one"):
-            await migrate(database)
-    finally:
-        await connection.execute("delete from leat.migration where name = '9999_from_the_future'")
-        await connection.close()
-
-
-async def test_a_database_without_the_schema_is_refused_with_the_command_that_helps(postgres):
-    with pytest.raises(SchemaMismatch, match="leat db migrate"):
-        await Store.connect(postgres.postgres_dsn.replace("/leat?", "/postgres?"))
+# -- months -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("days", [-400, 0, 31, 400])

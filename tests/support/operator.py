@@ -27,15 +27,15 @@ T = TypeVar("T")
 Body = dict[str, Any]
 
 
-def eventually(look: Callable[[], T | None], what: str, seconds: float = DEADLINE) -> T:
-    """The first thing that ``look`` finds. Fails after ``seconds``."""
+def eventually(look: Callable[[], T | None], what: str, seconds: float = DEADLINE, every: float = 0.01) -> T:
+    """The first thing that ``look`` finds, looking ``every`` so many seconds. Fails after ``seconds``."""
     end = time.monotonic() + seconds
     while True:
         if found := look():
             return found
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds:g} s: {what}")
-        time.sleep(0.01)
+        time.sleep(every)
 
 
 @dataclass

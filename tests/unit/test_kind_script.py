@@ -123,6 +123,18 @@ async def test_the_environment_is_the_documented_one_and_nothing_of_the_runners(
     }
 
 
+async def test_no_process_that_a_script_can_look_at_has_the_runners_environment(monkeypatch):
+    monkeypatch.setenv("LEAT_DATABASE_URL", "postgresql://leat:secret@db/leat")
+    kind = ScriptKind(a_setup(script_grace=GRACE))  # with a watcher of its own, which begins in this environment
+    try:
+        assert await kind.execute(a_step(), Script(run="true")) == Succeeded()
+        begun = [process.environ() for process in psutil.Process().children(recursive=True) if not ended(process.pid)]
+        assert begun
+        assert not [variables for variables in begun if "LEAT_DATABASE_URL" in variables]
+    finally:
+        await kind.close()
+
+
 async def test_the_script_runs_in_an_empty_home_that_only_its_user_may_enter(tmp_path):
     seen = "[os.getcwd(), os.environ['HOME'], os.listdir()]"
     here, home, files = (

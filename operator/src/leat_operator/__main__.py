@@ -1,17 +1,24 @@
-"""`python -m leat_operator`: one replica of the operator, set up by LEAT_ variables."""
+"""`python -m leat_operator`: one replica of the operator, set up by LEAT_ variables.
+
+`python -m leat_operator migrate` and `python -m leat_operator define FOLDER` prepare a database and a cluster for it;
+`python -m leat_operator try NAMESPACE NAME` sees whether the whole installation works.
+"""
 
 import asyncio
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import structlog
 import uvloop
 
-from leat_engine.errors import LeatError
+from leat_engine.errors import LeatError, Reason, Rejected
 from leat_engine.logs import configure
-from leat_operator import settings
+from leat_operator import prepare, settings, trial
 from leat_operator.operator import Operator
+
+USAGE = "no argument, `migrate`, `define FOLDER`, or `try NAMESPACE NAME`"
 
 log = structlog.get_logger(__name__)
 
@@ -27,16 +34,36 @@ async def serve(configured: settings.Settings) -> None:
         log.info("stopped")
 
 
-def main() -> int:
-    """Return the exit code: 0 after a signal, 1 when the Lease was lost or something failed, 2 for wrong settings."""
+async def migrate(configured: settings.MigrationSettings) -> None:
+    """Bring the database to this version's schema."""
+    await prepare.migrate(configured.database_url.get_secret_value())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Return the exit code: 0 after a signal or a command, 1 when something failed, 2 for wrong settings or arguments.
+
+    It is also 1 when the Lease was lost.
+    """
+    level = "INFO"
     try:
-        configured = settings.load()
+        match arguments:
+            case []:
+                configured = settings.load()
+                level, work = configured.log_level, serve(configured)
+            case ["migrate"]:
+                work = migrate(settings.read(settings.MigrationSettings))
+            case ["define", folder]:
+                work = prepare.define(Path(folder))
+            case ["try", namespace, name]:
+                work = trial.run(namespace, name)
+            case _:
+                raise Rejected([Reason("", f"expected {USAGE}, found {' '.join(arguments)}")])
     except LeatError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    configure(configured.log_level, process="operator")
+    configure(level, process="operator")
     try:
-        uvloop.run(serve(configured))
+        uvloop.run(work)
     except Exception as error:
         for each in leaves(error):
             trace = None if isinstance(each, LeatError) else each  # its message is all that its reader needs
@@ -55,4 +82,4 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -1,7 +1,7 @@
 """What an installation decides. Every setting is an environment variable: LEAT_ and the field's name in capitals."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -84,20 +84,36 @@ class Settings(BaseSettings):
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+class MigrationSettings(BaseSettings):
+    """All that a migration needs."""
+
+    model_config = SettingsConfigDict(env_prefix="LEAT_", frozen=True)
+
+    database_url: SecretStr = Field(min_length=1, description="Postgres, as a user that may create tables")
+
+
+Loaded = TypeVar("Loaded", bound=BaseSettings)
+
+
 def load() -> Settings:
-    """Read the settings from the environment.
+    """The operator's settings; raises as `read`."""
+    return read(Settings)
+
+
+def read(kind: type[Loaded]) -> Loaded:
+    """Read settings from the environment.
 
     Raises:
         Rejected: A variable is missing or wrong; each is named with what it takes.
     """
     try:
-        return Settings()
-    except ValidationError as error:
-        raise Rejected(_reason(problem) for problem in error.errors()) from None  # its text would show the values
+        return kind()
+    except ValidationError as error:  # its text would show the values
+        raise Rejected(_reason(kind, problem) for problem in error.errors()) from None
 
 
-def _reason(problem: Any) -> Reason:
+def _reason(kind: type[BaseSettings], problem: Any) -> Reason:
     name = str(problem["loc"][0])
-    field = Settings.model_fields.get(name)
+    field = kind.model_fields.get(name)
     expected = "" if field is None else f" Expected: {field.description}."
     return Reason(f"LEAT_{name.upper()}", f"{problem['msg']}.{expected}")

@@ -1,5 +1,12 @@
-"""Migrations and partitions: the shape of the database, and the refusal of shapes this program does not know."""
+"""Migrations and partitions: the shape of the database, and the refusal of shapes this program cannot work with.
 
+A migration whose first line is ``-- breaks older programs`` takes or changes something that the version before it uses.
+All others only add, so that they may be applied while that version still runs, and stay when it is rolled back to. The
+database keeps which is which: an older program can know it of a migration that it has never seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -14,53 +21,82 @@ Connection = asyncpg.Connection | PoolConnectionProxy
 PARTITIONED = {"run": 85, "step": 70, "attempt": 100, "log": 100}
 """Tables split by month on the UUIDv7, with their fillfactor: room for the updates that keep a row on its page."""
 
+BREAKS = "-- breaks older programs"
+LOCK_TIMEOUT = "10s"
 MONTHS_AHEAD = 1
 MONTH = "%Y_%m"
 _LOCK = 0x1EA7_0001
 
 
-def migrations() -> dict[str, str]:
-    """SQL by name, in the order of their numbers."""
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``migrations/``."""
+
+    name: str
+    sql: str
+
+    @property
+    def breaks(self) -> bool:
+        """Whether programs that do not know it can no longer work."""
+        return self.sql.partition("\n")[0].strip() == BREAKS
+
+
+def migrations() -> dict[str, Migration]:
+    """Migrations by name, in the order of their numbers."""
     folder = files("leat_engine.store") / "migrations"
     names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
-    return {name.removesuffix(".sql"): (folder / name).read_text() for name in names}
+    found = [Migration(name.removesuffix(".sql"), (folder / name).read_text()) for name in names]
+    return {migration.name: migration for migration in found}
 
 
 async def migrate(dsn: str) -> list[str]:
     """Bring the database to this program's schema; returns the names of the migrations applied now.
 
-    Safe to run twice and at the same time from several places: an advisory lock makes the others wait.
+    Safe to run twice and at the same time from several places: an advisory lock makes the others wait. What a newer
+    program has added stays.
 
     Raises:
-        SchemaMismatch: The database has migrations that this program does not know.
-        StoreRefused: The URL is none, or Postgres does not let us in.
-        StoreUnavailable: Postgres does not answer.
+        SchemaMismatch: The database has migrations that this program does not know and cannot work with.
+        StoreRefused: The URL is none, or Postgres does not let us in, or refuses a statement.
+        StoreUnavailable: Postgres does not answer, or somebody holds a table: try again.
     """
     with connecting():
         connection = await asyncpg.connect(dsn, statement_cache_size=0)  # so that a pooler may stand between
     try:
-        async with connection.transaction():
-            await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
-            await connection.execute("create schema if not exists leat")
-            await connection.execute(
-                "create table if not exists leat.migration"
-                " (name text primary key, applied_at timestamptz not null default now())"
-            )
-            known = migrations()
-            applied = await _applied(connection)
-            _refuse_unknown(applied, known)
-            todo = [name for name in known if name not in applied]
-            for name in todo:
-                await connection.execute(known[name])
-                await connection.execute("insert into leat.migration (name) values ($1)", name)
-            await add_months(connection, datetime.now(UTC))
-        return todo
+        with connecting():
+            async with connection.transaction():
+                return await _apply(connection)
     finally:
         await connection.close()
 
 
+async def _apply(connection: Connection) -> list[str]:
+    await connection.execute("select pg_advisory_xact_lock($1)", _LOCK)
+    # While a statement waits for a table, all that comes after it waits too, running programs included.
+    await connection.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+    await connection.execute("create schema if not exists leat")
+    await connection.execute(
+        "create table if not exists leat.migration"
+        " (name text primary key, applied_at timestamptz not null default now())"
+    )
+    await connection.execute(
+        "alter table leat.migration add column if not exists breaks boolean not null default false"
+    )
+    known = migrations()
+    applied = await _applied(connection)
+    refuse_unknown(applied, known)
+    todo = [migration for name, migration in known.items() if name not in applied]
+    for migration in todo:
+        await connection.execute(migration.sql)
+        await connection.execute(
+            "insert into leat.migration (name, breaks) values ($1, $2)", migration.name, migration.breaks
+        )
+    await add_months(connection, datetime.now(UTC))
+    return [migration.name for migration in todo]
+
+
 async def check(connection: Connection) -> None:
-    """Refuse a database whose schema is not exactly this program's.
+    """Refuse a database that lacks something of this program's schema, or that has outgrown this program.
 
     Raises:
         SchemaMismatch: The message names the command that helps.
@@ -69,10 +105,24 @@ async def check(connection: Connection) -> None:
         raise SchemaMismatch("the database has no Leat schema: run `leat db migrate`")
     known = migrations()
     applied = await _applied(connection)
-    _refuse_unknown(applied, known)
+    refuse_unknown(applied, known)
     behind = [name for name in known if name not in applied]
     if behind:
         raise SchemaMismatch(f"the database lacks the migrations {', '.join(behind)}: run `leat db migrate`")
+
+
+def refuse_unknown(applied: Mapping[str, bool], known: Mapping[str, Migration]) -> None:
+    """Refuse migrations that this program does not know and that break those who do not. Others only add.
+
+    Raises:
+        SchemaMismatch: Only a newer program can work with this database.
+    """
+    unknown = sorted(name for name, breaks in applied.items() if breaks and name not in known)
+    if unknown:
+        raise SchemaMismatch(
+            "the database was upgraded by a newer Leat, and older ones cannot work with it any more (migrations: "
+            f"{', '.join(unknown)}): upgrade this one, or go back with a backup from before the upgrade"
+        )
 
 
 async def add_months(connection: Connection, now: datetime) -> None:
@@ -150,13 +200,10 @@ def bound(moment: datetime) -> str:
     return f"{prefix[:8]}-{prefix[8:]}-0000-0000-000000000000"
 
 
-async def _applied(connection: Connection) -> set[str]:
-    return {row["name"] for row in await connection.fetch("select name from leat.migration")}
-
-
-def _refuse_unknown(applied: set[str], known: dict[str, str]) -> None:
-    unknown = sorted(applied - known.keys())
-    if unknown:
-        raise SchemaMismatch(
-            f"the database was upgraded by a newer Leat (unknown migrations: {', '.join(unknown)}): upgrade this one"
-        )
+async def _applied(connection: Connection) -> dict[str, bool]:
+    """The migrations that the database has, and whether they break programs that do not know them."""
+    # Read by way of JSON: a database of the first days has no such column, and nothing that breaks.
+    rows = await connection.fetch(
+        "select name, coalesce((to_jsonb(m) ->> 'breaks')::boolean, false) as breaks from leat.migration m"
+    )
+    return {row["name"]: row["breaks"] for row in rows}

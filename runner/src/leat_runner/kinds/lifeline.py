@@ -50,8 +50,9 @@ class Lifeline:
 
 def _start() -> subprocess.Popen[bytes]:
     # A session of its own: the Ctrl-C that ends the runner must not end the watcher first.
+    # An environment of its own, empty: unlike the runner's, it can be read in /proc by every script of the same user.
     command = [sys.executable, "-I", "-S", __file__]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)  # noqa: S603 - our own file
+    return subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True, env={})  # noqa: S603 - our own file
 
 
 def _write(watcher: subprocess.Popen[bytes], line: str) -> None:
