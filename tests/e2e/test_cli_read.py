@@ -322,5 +322,6 @@ async def say(dsn, run_id, step, *texts):
     """Write lines as a runner does."""
     store = await Store.connect(dsn, size=1)
     key = StepKey(run_id, 0, step)
-    await store.write_logs([NewLine(key, 1, datetime.now(UTC), "stdout", text) for text in texts])
+    runner = await store.register("narrator", "nobodys", 1)
+    await store.write_logs([NewLine(runner, key, 1, datetime.now(UTC), "stdout", text) for text in texts])
     await store.close()

@@ -15,7 +15,7 @@ import uvloop
 
 from leat_engine.errors import LeatError, Reason, Rejected
 from leat_engine.logs import configure
-from leat_operator import prepare, settings, trial
+from leat_operator import lean, prepare, settings, trial  # noqa: F401  lean first: it acts when it is imported
 from leat_operator.operator import Operator
 
 USAGE = "no argument, `migrate`, `define FOLDER`, or `try NAMESPACE NAME`"
