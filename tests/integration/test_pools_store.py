@@ -122,6 +122,23 @@ async def test_a_pool_at_rest_needs_a_runner_for_the_steps_of_the_dead(store, po
     assert await asked(postgres_dsn) == 0
 
 
+async def test_a_pool_whose_last_runner_was_killed_is_woken_as_one_at_rest(store, postgres_dsn):
+    idle = await store.register("a", "default", 10)
+    await accepted(store, steps("a"))
+    assert await asked(postgres_dsn) == 0  # it is there and will take the job
+    await age(postgres_dsn, idle, 60)
+    assert await asked(postgres_dsn) == 1  # nobody is there to declare it dead
+
+
+async def test_steps_that_the_last_runner_of_a_pool_took_with_it_wake_the_pool(store, postgres_dsn):
+    _, jobs = await accepted(store, steps("a"))
+    hand = await Hand.registered(store)
+    await hand.claim(jobs)
+    assert await asked(postgres_dsn) == 0
+    await age(postgres_dsn, hand.runner, 60)
+    assert await asked(postgres_dsn) == 1
+
+
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.tuples(st.integers(0, 10), st.one_of(st.none(), st.floats(0, 1000)), st.booleans()), max_size=8),
