@@ -9,9 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 _TRACKED = subprocess.run(["git", "ls-files", "*.md"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-PAGES = [
-    ROOT / name for name in _TRACKED.split() if not name.startswith("hack/generating/")
-]  # those are parts of pages
+PAGES = [ROOT / name for name in _TRACKED.split() if not name.startswith("hack/generating/")]  # parts of pages
 
 
 def links(page):
