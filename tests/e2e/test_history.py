@@ -1,8 +1,11 @@
 """Finished resources go by their ttl and their Workflow's limits, and nothing else does."""
 
 import asyncio
+from contextlib import contextmanager
 
 import pytest
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
 from tests.support.operator import DEADLINE, eventually, shop, started
 
 from leat_engine.result import Phase
@@ -39,6 +42,41 @@ def operator(environment, tmp_path):
 
 def active(environment, folder):
     return started("leat_operator", environment, folder)
+
+
+@contextmanager
+def a_policy_that_keeps(name, kubeconfig, namespace):
+    """A ValidatingAdmissionPolicy of the cluster that lets nobody delete one of the namespace's runs."""
+    rule = {"apiGroups": ["leat.dev"], "apiVersions": ["*"], "resources": ["workflowruns"], "operations": ["DELETE"]}
+    places = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+    with config.new_client_from_config(kubeconfig) as api:
+        policies, runs = client.AdmissionregistrationV1Api(api), client.CustomObjectsApi(api)
+        policies.create_validating_admission_policy({
+            "metadata": {"name": namespace},
+            "spec": {
+                "matchConstraints": {"resourceRules": [rule], "namespaceSelector": places},
+                "validations": [{"expression": f"oldObject.metadata.name != '{name}'", "message": "it is kept"}],
+            },
+        })  # fmt: skip
+        policies.create_validating_admission_policy_binding(
+            {"metadata": {"name": namespace}, "spec": {"policyName": namespace, "validationActions": ["Deny"]}}
+        )
+
+        def holds():
+            try:
+                runs.delete_namespaced_custom_object(
+                    "leat.dev", "v1alpha1", namespace, "workflowruns", name, dry_run="All"
+                )
+            except ApiException as error:
+                return "it is kept" in error.body
+            return False
+
+        try:
+            eventually(holds, "the policy holds", every=0.1)
+            yield
+        finally:
+            policies.delete_validating_admission_policy_binding(namespace)
+            policies.delete_validating_admission_policy(namespace)
 
 
 def left(user):
@@ -131,3 +169,18 @@ def test_what_a_dead_operator_left_and_what_changed_after_the_end_is_found_by_th
             user.patch("c", {"spec": {"ttlSecondsAfterFinished": 7200}})
             eventually(lambda: user.status("c")["observedGeneration"] == 2, "a change of what is over is acknowledged")
             assert {each["observedGeneration"] for each in user.status("c")["conditions"]} == {2}
+
+
+def test_one_that_a_policy_of_the_cluster_keeps_stops_neither_the_others_nor_the_operator(
+    operator, user, kubeconfig, namespace
+):
+    user.workflow("hello", GREET)
+    user.run("kept", "hello")
+    user.until("kept", "Succeeded")
+    with a_policy_that_keeps("kept", kubeconfig, namespace):
+        user.patch("kept", {"spec": {"ttlSecondsAfterFinished": 0}})
+        eventually(lambda: "it is kept" in operator.log.read_text(), "it was tried")
+        user.run("other", "hello", ttlSecondsAfterFinished=0)
+        eventually(lambda: left(user) == ["kept"], "the other one goes")
+        assert operator.alive()
+    eventually(lambda: left(user) == [], "it goes when it may")

@@ -1,10 +1,13 @@
 """When certificates of our own are made anew, without a cluster."""
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,6 +53,20 @@ def test_a_certificate_is_renewed_at_two_thirds_of_its_life_by_the_same_authorit
     later = renewed(made, NAMES, NOW + SERVING_LIFE * 2 / 3 + DAY)
     assert later.certificate != made.certificate
     assert later.authorities == made.authorities
+
+
+def test_a_certificate_without_names_that_somebody_put_there_is_replaced():
+    made = renewed(None, NAMES, NOW)
+    nameless = (
+        x509.CertificateBuilder(made.authorities[0].subject, made.certificate.subject, made.key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + DAY)
+        .sign(made.authority_key, hashes.SHA256())
+    )
+    found = renewed(replace(made, certificate=nameless), NAMES, NOW)
+    assert found.certificate != nameless
+    assert found.authorities == made.authorities
 
 
 def test_other_names_need_another_certificate():

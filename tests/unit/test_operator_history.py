@@ -1,5 +1,6 @@
 """Which finished resources go, by their time and by their Workflow's limits."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import strategies as st
 from leat_engine.plan import revision_id
 from leat_engine.spec import History, parse_workflow
 from leat_engine.spec.kinds import load_models
+from leat_operator import tidy
 from leat_operator.catalog import Catalog
 from leat_operator.history import Agenda, Finished
 from leat_operator.objects import RUNS, Ref
+from leat_operator.tidy import Tidier
 
 ENDED = "2026-03-01T12:00:09.000Z"
 AT = 1772366409.0
@@ -239,3 +242,38 @@ def test_the_limits_of_a_workflow_hold_even_when_its_steps_are_wrong():
     listed = Catalog(load_models()).put(wrong)
     assert listed.compiled is None
     assert listed.history == History(failed=1)
+
+
+class OnePage:
+    """A cluster with one finished run. ``during`` is called while its first list is read."""
+
+    def __init__(self, during):
+        self.deleted = asyncio.Event()
+        self._during = during
+
+    async def pages(self, *_):
+        yield [self._run()]
+        self._during()
+
+    async def get(self, *_):
+        return self._run()
+
+    async def delete(self, *_):
+        self.deleted.set()
+
+    @staticmethod
+    def _run():
+        shown = body()
+        shown["metadata"] |= {"generation": 1, "resourceVersion": "1"}
+        shown["status"]["observedGeneration"] = 1
+        return shown
+
+
+async def test_a_rule_that_comes_while_a_list_is_read_gets_a_list_of_its_own(monkeypatch):
+    monkeypatch.setattr(tidy, "SOON", 0.0)
+    cluster = OnePage(lambda: tidier.heed("shop", "order", History(succeeded=0)))
+    tidier = Tidier(cluster, rate=100, interval=600)
+    task = asyncio.create_task(tidier.run(None))
+    async with asyncio.timeout(10):
+        await cluster.deleted.wait()
+    task.cancel()

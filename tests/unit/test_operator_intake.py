@@ -233,6 +233,16 @@ def test_a_run_that_its_pool_cannot_run_is_not_admitted(catalog):
     assert isinstance(admit(run(), catalog), Admitted)
 
 
+def test_reasons_have_the_path_of_where_a_spec_stands_whoever_had_the_same_before(catalog):
+    catalog.announce(pool("subtract"))
+    catalog.put(workflow("hello", ADD))
+    inline = run(workflow=None, inline={"steps": [ADD]})
+    for body, path in ((run(), "spec"), (inline, "spec.inline"), (run(), "spec")):
+        assert [reason.path for reason in admit(body, catalog).reasons] == [f"{path}.steps[0].function.name"]
+    revision = catalog.get("shop", "hello").compiled.revision.id
+    assert catalog.plan(revision) is catalog.get("shop", "hello").compiled.plan
+
+
 def test_what_runners_of_an_older_spec_announced_does_not_hold():
     old = pool("add")
     assert current(old, {"default": "another"}) == {}

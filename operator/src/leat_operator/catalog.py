@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 _PLANS = 1024
 """Plans that are kept; one more is compiled again when it is needed, in milliseconds."""
 
+_ROOTS = ("spec", "spec.inline")
+"""Where a spec stands in its resource. Plans name steps by their paths, so one spec has a plan for each place."""
+
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
@@ -43,12 +46,12 @@ class Listed:
 
 
 class Catalog:
-    """Workflows by namespace and name, plans by revision."""
+    """Workflows by namespace and name, plans by revision and by where its spec stands."""
 
     def __init__(self, models: SpecModels) -> None:
         self._models = models
         self._listed: dict[tuple[str, str], Listed] = {}
-        self._plans: OrderedDict[str, Compiled] = OrderedDict()
+        self._plans: OrderedDict[tuple[str, str], Compiled] = OrderedDict()
         self._pools: Mapping[str, Announced] = {}
 
     def put(self, body: Mapping[str, Any]) -> Listed:
@@ -98,19 +101,20 @@ class Catalog:
         """
         document = spec.as_json()
         revision = Revision(revision_id(document), namespace, workflow, document)
-        if (kept := self._plans.get(revision.id)) is not None:
-            self._plans.move_to_end(revision.id)
+        key = revision.id, path
+        if (kept := self._plans.get(key)) is not None:
+            self._plans.move_to_end(key)
             return kept
         compiled = Compiled(revision, compile_plan(spec, self._models, revision.id, path), spec.pool)
-        self._plans[revision.id] = compiled
+        self._plans[key] = compiled
         if len(self._plans) > _PLANS:
             self._plans.popitem(last=False)
         return compiled
 
     def plan(self, revision_id: str) -> Plan | None:
         """The plan of a revision, if it is kept."""
-        kept = self._plans.get(revision_id)
-        return None if kept is None else kept.plan
+        found = (self._plans.get((revision_id, root)) for root in _ROOTS)
+        return next((kept.plan for kept in found if kept is not None), None)
 
     def restore(self, revision: Revision) -> Plan:
         """Compile what the store keeps of a revision.

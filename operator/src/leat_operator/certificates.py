@@ -185,7 +185,10 @@ def _general(name: str) -> x509.GeneralName:
 
 
 def _names(certificate: x509.Certificate) -> set[str]:
-    alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    try:
+        alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:  # none that this program has made
+        return set()
     return {str(each.value) for each in alternatives}
 
 

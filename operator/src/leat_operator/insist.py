@@ -14,13 +14,17 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 
-async def insist(call: Callable[[], Awaitable[T]]) -> T:
+async def insist(call: Callable[[], Awaitable[T]], *, even_forbidden: bool = True) -> T:
     """Call until the store and the cluster answer. Everything that is called so may be done twice.
 
-    What is forbidden is waited for as well: an API server that has just started does not know all roles yet.
+    Args:
+        call: What is to be done.
+        even_forbidden: Wait for what is forbidden as well: an API server that has just started does not know all roles
+            yet. False where a policy of the cluster may forbid one thing and allow the next.
     """
+    away = (StoreUnavailable, ClusterUnavailable)
     async for attempt in AsyncRetrying(
-        retry=retry_if_exception_type((StoreUnavailable, ClusterUnavailable, Forbidden)),
+        retry=retry_if_exception_type((*away, Forbidden) if even_forbidden else away),
         wait=RetryAfter(),
         before_sleep=_told_to_wait,
         reraise=True,

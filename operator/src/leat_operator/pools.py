@@ -119,12 +119,19 @@ class Pools:
         seen, load = await self._look(bool(bodies)), await self._load()
         names = {body["metadata"]["name"] for body in bodies}
         for gone in self.revisions.keys() - names:
-            del self.revisions[gone]
+            self._forget(gone)
+        uids = {body["metadata"]["uid"] for body in bodies}
+        self._generations = {uid: known for uid, known in self._generations.items() if uid in uids}
         healths = [await self._one(body, seen, load) for body in bodies]
         if load is not None and time.monotonic() - self._told >= SETTLED:
             await self._costs.tell([member for member in load.members if member.pool in names])
             self._told = time.monotonic()
         return all(health in {Health.READY, Health.AT_REST, Health.INVALID} for health in healths)
+
+    def _forget(self, pool: str) -> None:
+        del self.revisions[pool]
+        for resource in (DEPLOYMENTS, *_SCALERS):
+            self._drift.forget((resource, object_name(pool)))
 
     # -- look -----------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from aiolimiter import AsyncLimiter
 from leat_engine.spec import History
 from leat_engine.status import observed
 from leat_operator import metrics
-from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, Expired, Forbidden, NotFound
+from leat_operator.cluster import Cluster, ClusterUnavailable, Conflict, Expired, Forbidden, NotFound, Refused
 from leat_operator.history import Agenda, Finished
 from leat_operator.insist import insist
 from leat_operator.objects import FINISHED, RUNS, Ref
@@ -67,6 +67,7 @@ class Tidier:
     async def _list(self, patcher: Patcher) -> None:
         """Know every finished resource that a rule speaks of."""
         before, present = self._agenda.known(), set()
+        self._next_list = float("inf")  # a rule that comes meanwhile asks for another list
         try:
             for namespace in self._namespaces or (None,):
                 async for page in self._cluster.pages(RUNS, namespace, FINISHED, PAGE):
@@ -80,7 +81,7 @@ class Tidier:
             self._next_list = self._soon()
             return
         self._agenda.retain(before, present)
-        self._next_list = time.monotonic() + self._interval
+        self._next_list = min(self._next_list, time.monotonic() + self._interval)
         metrics.HISTORY_LISTS.inc()
         log.debug("finished runs listed", present=len(present), remembered=len(self._agenda))
 
@@ -96,11 +97,15 @@ class Tidier:
             self._agenda.put(now)
             return
         try:
-            await insist(lambda: self._cluster.delete(run.ref, body["metadata"]["resourceVersion"]))
+            version = body["metadata"]["resourceVersion"]
+            await insist(lambda: self._cluster.delete(run.ref, version), even_forbidden=False)
         except NotFound:
             return
         except Conflict:  # it was changed in this very moment
             self._agenda.put(now)
+            return
+        except Refused as refused:  # a policy of the cluster keeps it; the next list tries again, and others go
+            log.warning("run not tidied", namespace=run.ref.namespace, name=run.ref.name, error=str(refused))
             return
         metrics.TIDIED.labels("ttl" if expired else "limit").inc()
         log.debug("run tidied", uid=run.ref.uid, namespace=run.ref.namespace, name=run.ref.name)

@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 import subprocess
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ OPERATOR_NAMESPACE, OPERATOR_ACCOUNT = "leat-system", "leat-operator"
 
 _ROOT = Path(__file__).parents[4]
 _START_SECONDS = 90.0
+_SERVED_SECONDS = 30
 
 
 @dataclass(frozen=True)
@@ -91,9 +93,19 @@ def establish(endpoints: Endpoints, folders: Sequence[Path]) -> None:
         if applied.returncode != 0:
             raise StackError(f"the API server refuses what is in {folder}: {applied.stderr.strip()}")
         if "customresourcedefinition" in applied.stdout:
-            waited = _kubectl(endpoints, "wait", "--for=condition=Established", "--timeout=30s", *files)
-            if waited.returncode != 0:
-                raise StackError(f"the API server does not serve what is in {folder}: {waited.stderr.strip()}")
+            _await_served(endpoints, folder, files)
+
+
+def _await_served(endpoints: Endpoints, folder: Path, files: Sequence[str]) -> None:
+    """Ask again: `kubectl wait` gives up at a definition that was made this moment and has no conditions yet."""
+    end = time.monotonic() + _SERVED_SECONDS
+    while True:
+        waited = _kubectl(endpoints, "wait", "--for=condition=Established", f"--timeout={_SERVED_SECONDS}s", *files)
+        if waited.returncode == 0:
+            return
+        if time.monotonic() >= end:
+            raise StackError(f"the API server does not serve what is in {folder}: {waited.stderr.strip()}")
+        time.sleep(0.1)
 
 
 def etcd_program(programs: Path, root: Path, cluster: Cluster) -> Program:
