@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from leat_engine.spec.pool import RunnerPoolSpec
+
 Labels = dict[str, str]
 Objects = list[dict[str, Any]]
 Quantity = Annotated[str, Field(pattern=r"^[0-9.]+([eEinumkKMGTP][a-zA-Z0-9]*)?$")]
@@ -145,10 +147,8 @@ class Namespaces(Part):
     namespaces: list[str] = []
 
 
-class Pool(BaseModel):
+class Pool(RunnerPoolSpec):
     """A RunnerPool: the fields of its spec, and what its service account may do, which is nothing unless stated."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="allow", populate_by_name=True)
 
     service_account_annotations: Labels = Field(
         default={}, description="Of a service account made for the pool, such as for a cloud's workload identity"
