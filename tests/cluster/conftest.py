@@ -11,7 +11,7 @@ from tests.support.ledger import Ledger, ledger_in
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What brings an operator of its own comes first: that of the release answers for all namespaces, and has to be last.
+    """What brings an operator of its own comes first: that of the release answers for all namespaces.
 
     The rest is in the order of the alphabet, which ends with the release's removal.
     """
