@@ -240,13 +240,28 @@ class InlinePolicy(Part):
     actions: list[Action] = ["Warn", "Audit"]
 
 
+class RunPolicy(Part):
+    """`inputs` and `inline` of a run cannot be changed. Without it a change of them is taken and does nothing."""
+
+    enabled: bool = False
+    actions: list[Action] = ["Deny"]
+
+
 class Policies(Part):
     """ValidatingAdmissionPolicies, checked by the API server itself. `Deny` refuses, `Warn` and `Audit` only tell."""
 
     priority: PriorityPolicy = PriorityPolicy()
     pool_images: ImagePolicy = ImagePolicy()
     no_inline_runs: InlinePolicy = InlinePolicy()
+    immutable_runs: RunPolicy = RunPolicy()
     namespace_selector: dict[str, Any] = Field(default={}, description="Where they hold; everywhere when empty")
+
+
+class ApiPriority(Part):
+    """A FlowSchema: a small share of the API server for the operator, lent while idle; queues instead of refusals."""
+
+    enabled: bool = False
+    nominal_concurrency_shares: int = Field(default=10, ge=1, description="Those of all levels together are the whole")
 
 
 class Roles(Part):
@@ -284,5 +299,6 @@ class Values(Part):
     cert_manager: CertManager = CertManager()
     roles: Roles = Roles()
     policies: Policies = Policies()
+    api_priority: ApiPriority = ApiPriority()
     network_policies: NetworkPolicies = NetworkPolicies()
     monitoring: Monitoring = Monitoring()
