@@ -11,7 +11,7 @@ from tests.support.operator import eventually
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_api_server_takes_all_that_is_rendered(case, installation):
-    """kubeconform's schemas are a download that not everybody has; the API server has its own, and is the judge."""
+    """With the rules that no schema tells; those are for `test_conformity.py`."""
     places: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for document in rendered(CASES[case]):
         metadata = document["metadata"]
