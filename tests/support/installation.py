@@ -186,15 +186,15 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 
 
 @contextmanager
-def installed(site: Site, folder: Path) -> Iterator[Installation]:
-    """Build, package, install and wait. In the end it is uninstalled, and its namespaces and its database are gone."""
+def installed(site: Site, folder: Path, changes: Body | None = None) -> Iterator[Installation]:
+    """Build, package, install (with other values) and wait. In the end it is uninstalled, and its namespaces and its database are gone."""
     chart = Path(_run(["helm", "package", str(CHART), "--destination", str(folder)], "", True).split(": ")[-1].strip())
     installation = Installation(site, chart, {}, site.name, f"{site.name}-work")
     spaces = [installation.namespace, installation.work]
     for name in DOCKERFILES:
         installation.build(name)
     with database(site) as dsn:
-        installation.values = _values(installation, dsn)
+        installation.values = _values(installation, dsn) | (changes or {})
         try:
             _clean(installation, spaces)
             installation.apply(*(_namespace(name) for name in spaces), namespace="default")
