@@ -221,7 +221,7 @@ class PriorityPolicy(Part):
 
     enabled: bool = False
     actions: list[Action] = ["Warn", "Audit"]
-    above: int = Field(default=100, description="Priorities up to this one are for everybody")
+    above: int = Field(default=5, ge=0, le=9, description="Priorities up to this one are for everybody")
     groups: list[str] = Field(default=["system:masters"], description="Who may go above it")
 
 

@@ -1,6 +1,6 @@
-"""The bundled Postgres and RabbitMQ, as somebody who tries Leat out has them: `--set dev...enabled=true` and nothing else.
+"""The bundled Postgres and RabbitMQ, as somebody who tries Leat out has them.
 
-Where the whole lane runs on them there is nothing to add. Elsewhere their images are built here, from Debian's packages.
+Where the whole lane runs on them there is nothing to add. Elsewhere their images are built here, of Debian's packages.
 """
 
 from dataclasses import replace

@@ -65,9 +65,9 @@ class Site:
             servers=(servers[0], servers[1], servers[2]) if all(servers) else None,
         )
 
-    def image(self, name: str, dockerfile: Path, context: Path = ROOT) -> str:
-        """Build an image and make it known to the cluster; its reference. Its tag is the site's name."""
-        tag = f"{name}:{self.name}"
+    def image(self, name: str, dockerfile: Path, context: Path = ROOT, *, tag: str = "") -> str:
+        """Build an image and make it known to the cluster; its reference. Its tag is the site's name unless stated."""
+        tag = f"{name}:{tag or self.name}"
         command = [*self.build, tag, str(dockerfile), str(context)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{tag} cannot be built:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
@@ -187,7 +187,10 @@ RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("e
 
 @contextmanager
 def installed(site: Site, folder: Path, changes: Body | None = None) -> Iterator[Installation]:
-    """Build, package, install (with other values) and wait. In the end it is uninstalled, and its namespaces and its database are gone."""
+    """Build, package, install (with other values) and wait.
+
+    In the end it is uninstalled, and its namespaces and its database are gone.
+    """
     chart = Path(_run(["helm", "package", str(CHART), "--destination", str(folder)], "", True).split(": ")[-1].strip())
     installation = Installation(site, chart, {}, site.name, f"{site.name}-work")
     spaces = [installation.namespace, installation.work]
