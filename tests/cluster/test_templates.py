@@ -8,7 +8,7 @@ import yaml
 from tests.support.charts import CASES, EVERYTHING, OPERATORS, OWN, TRIED, helm, of, pods, rendered
 from tests.support.installation import CHART, ROOT
 
-CLUSTER = ROOT / "config/cluster"
+CLUSTER, SERVE = ROOT / "config/cluster", ROOT / "config/serve"
 
 
 @pytest.mark.parametrize("case", [*CASES, "operators"])
@@ -122,6 +122,25 @@ def test_what_a_cluster_may_have_besides_is_the_same_with_and_without_the_chart(
     found = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in yaml.safe_load_all(text)}
     written = yaml.safe_load_all(own.read_text().replace("leat-system", "place"))
     assert found == {(one["kind"], one["metadata"]["name"]): one["spec"] for one in written}
+
+
+def test_what_the_operator_serves_is_the_same_with_and_without_the_chart():
+    documents = rendered(OWN | {"webhook": {"enabled": True}, "readApi": {"enabled": True}})
+    (webhook,) = of(documents, "ValidatingWebhookConfiguration", "leat")
+    (service,) = of(documents, "APIService", "v1alpha1.read.leat.dev")
+    own = {path.stem: yaml.safe_load(path.read_text()) for path in SERVE.glob("*api.yaml")}
+    own |= {"webhook": yaml.safe_load((SERVE / "webhook.yaml").read_text())}
+    assert _apart(webhook["webhooks"][0], "clientConfig") == _apart(own["webhook"]["webhooks"][0], "clientConfig")
+    assert _apart(service["spec"], "service") == _apart(own["read-api"]["spec"], "service")
+    named = (webhook["webhooks"][0]["clientConfig"]["service"]["name"], service["spec"]["service"]["name"])
+    variables = {one["name"]: one.get("value") for one in pods(documents)["leat-operator"]["containers"][0]["env"]}
+    assert {*named, *(one["metadata"]["name"] for one in of(documents, "Service", "leat-operator-https"))} == {
+        variables["LEAT_SERVICE"]
+    }
+
+
+def _apart(part, key):
+    return {name: value for name, value in part.items() if name != key}
 
 
 def test_a_pool_with_rights_reaches_the_api_server_wherever_its_steps_may_go():
