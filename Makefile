@@ -40,7 +40,8 @@ test-e2e: stack ## Run the tests on the API server and real processes, and leave
 	@echo "test-e2e: passed. Next: make check. To end the servers: .venv/bin/leat-stack down --home $(STACK)"
 
 e2e: setup ## Install the chart on the cluster of $KUBECONFIG and strike it (docs/operations/install.md tells what it needs)
-	@pytest tests/cluster $(ARGS)
+	@pytest tests/cluster --durations=20 $(ARGS)
+	@leat-stack down --home $(STACK) >/dev/null
 	@echo "e2e: passed; nothing is left on the cluster but the CRDs. Next: git commit"
 
 .PHONY: stack

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from leat_engine.spec.pool import RunnerPoolSpec
+
 Labels = dict[str, str]
 Objects = list[dict[str, Any]]
 Quantity = Annotated[str, Field(pattern=r"^[0-9.]+([eEinumkKMGTP][a-zA-Z0-9]*)?$")]
@@ -145,10 +147,8 @@ class Namespaces(Part):
     namespaces: list[str] = []
 
 
-class Pool(BaseModel):
+class Pool(RunnerPoolSpec):
     """A RunnerPool: the fields of its spec, and what its service account may do, which is nothing unless stated."""
-
-    model_config = ConfigDict(alias_generator=to_camel, extra="allow", populate_by_name=True)
 
     service_account_annotations: Labels = Field(
         default={}, description="Of a service account made for the pool, such as for a cloud's workload identity"
@@ -221,7 +221,7 @@ class PriorityPolicy(Part):
 
     enabled: bool = False
     actions: list[Action] = ["Warn", "Audit"]
-    above: int = Field(default=100, description="Priorities up to this one are for everybody")
+    above: int = Field(default=5, ge=0, le=9, description="Priorities up to this one are for everybody")
     groups: list[str] = Field(default=["system:masters"], description="Who may go above it")
 
 
@@ -240,13 +240,28 @@ class InlinePolicy(Part):
     actions: list[Action] = ["Warn", "Audit"]
 
 
+class RunPolicy(Part):
+    """`inputs` and `inline` of a run cannot be changed. Without it a change of them is taken and does nothing."""
+
+    enabled: bool = False
+    actions: list[Action] = ["Deny"]
+
+
 class Policies(Part):
     """ValidatingAdmissionPolicies, checked by the API server itself. `Deny` refuses, `Warn` and `Audit` only tell."""
 
     priority: PriorityPolicy = PriorityPolicy()
     pool_images: ImagePolicy = ImagePolicy()
     no_inline_runs: InlinePolicy = InlinePolicy()
+    immutable_runs: RunPolicy = RunPolicy()
     namespace_selector: dict[str, Any] = Field(default={}, description="Where they hold; everywhere when empty")
+
+
+class ApiPriority(Part):
+    """A FlowSchema: a small share of the API server for the operator, lent while idle; queues instead of refusals."""
+
+    enabled: bool = False
+    nominal_concurrency_shares: int = Field(default=10, ge=1, description="Those of all levels together are the whole")
 
 
 class Roles(Part):
@@ -284,5 +299,6 @@ class Values(Part):
     cert_manager: CertManager = CertManager()
     roles: Roles = Roles()
     policies: Policies = Policies()
+    api_priority: ApiPriority = ApiPriority()
     network_policies: NetworkPolicies = NetworkPolicies()
     monitoring: Monitoring = Monitoring()

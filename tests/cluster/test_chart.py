@@ -11,7 +11,7 @@ from tests.support.operator import eventually
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_api_server_takes_all_that_is_rendered(case, installation):
-    """kubeconform's schemas are a download that not everybody has; the API server has its own, and is the judge."""
+    """With the rules that no schema tells; those are for `test_conformity.py`."""
     places: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for document in rendered(CASES[case]):
         metadata = document["metadata"]
@@ -23,7 +23,16 @@ def test_the_api_server_takes_all_that_is_rendered(case, installation):
             metadata["name"] += "-dry"
         places[metadata["namespace"]].append(document)
     for place, documents in places.items():
-        dry = ("apply", "--server-side", "--dry-run=server", "--validate=strict", "--filename", "-")
+        # An APIService has its content for a name, and the release has that one already.
+        dry = (
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename",
+            "-",
+        )
         installation.kubectl(*dry, namespace=place, stdin=yaml.safe_dump_all(documents))
 
 

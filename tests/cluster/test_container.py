@@ -1,10 +1,9 @@
 """Container steps with real pods. Operator and runners are processes of this machine; the pods are the cluster's.
 
-Needs KUBECONFIG of a cluster that this machine reaches, and an image with Python in it (LEAT_TEST_PYTHON_IMAGE).
+The steps' image is that of the runner: it has a Python, and takes up the output files of others.
 """
 
 import asyncio
-import os
 import secrets
 import signal
 from contextlib import ExitStack
@@ -13,26 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from kubernetes import client, config, utils
-from kubernetes.client.exceptions import ApiException
+from kubernetes import client, config
+from tests.support.installation import DOCKERFILES, defined
 from tests.support.operator import Shop, eventually, started
 from tests.support.samples import samples
 
 from leat_engine.store import Store, migrate
 
-KUBECONFIG = os.environ.get("KUBECONFIG", "")
-IMAGE = os.environ.get("LEAT_TEST_PYTHON_IMAGE", "python:3.11-slim-bookworm")
-CRDS = Path(__file__).parents[2] / "crds"
 SOON, LONG = 30.0, 120.0
-
-pytestmark = pytest.mark.skipif(not KUBECONFIG, reason="KUBECONFIG names no cluster")
 
 
 def python(code: str, **fields: Any) -> dict[str, Any]:
-    """A container that runs the code."""
-    command = ["python", "-u", "-c", code]
-    return {"image": IMAGE, "imagePullPolicy": "IfNotPresent", "command": command, **fields}
+    """A container that runs the code, in the bench's image."""
+    return {"imagePullPolicy": "IfNotPresent", "command": ["python", "-u", "-c", code], **fields}
 
 
 def writes(value: str) -> str:
@@ -61,6 +53,7 @@ class Bench:
         return process
 
     def submit(self, name: str, container: dict[str, Any], **step: Any) -> None:
+        container = {"image": self.environment["LEAT_IMAGE"], **container}
         self.shop.workflow(name, {"name": "work", "container": container, **step}, output="${ steps.work.output }")
         self.shop.run(name, name)
 
@@ -104,16 +97,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def cluster(site):
     connect: Any = config.new_client_from_config
-    with connect(KUBECONFIG) as api:
-        try:
-            client.ApiextensionsV1Api(api).read_custom_resource_definition("workflowruns.leat.dev")
-        except ApiException as error:
-            if error.status != 404:
-                raise
-            for file in sorted(CRDS.glob("*.yaml")):
-                utils.create_from_dict(api, yaml.safe_load(file.read_text()))
+    with connect(site.kubeconfig) as api, defined(site.kubeconfig):
         core, name = client.CoreV1Api(api), f"container-test-{secrets.token_hex(3)}"
         core.create_namespace({"metadata": {"name": name}})
         try:
@@ -123,16 +109,16 @@ def cluster():
 
 
 @pytest.fixture(scope="module")
-def installed(cluster, postgres_dsn, amqp_url, tmp_path_factory):
+def installed(site, cluster, postgres_dsn, amqp_url, tmp_path_factory):
     asyncio.run(migrate(postgres_dsn))
     environment = {
-        "KUBECONFIG": KUBECONFIG,
+        "KUBECONFIG": site.kubeconfig,
         "LEAT_DATABASE_URL": postgres_dsn,
         "LEAT_AMQP_URL": amqp_url,
         "LEAT_NAMESPACE": cluster.namespace,
         "LEAT_WATCH_NAMESPACES": cluster.namespace,
         "LEAT_HEARTBEAT": "0.5",
-        "LEAT_IMAGE": IMAGE,
+        "LEAT_IMAGE": site.image("leat-runner", DOCKERFILES["leat-runner"]),
     }
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("containers")
@@ -268,7 +254,7 @@ def test_a_run_that_is_deleted_takes_its_job_along(bench):
 def test_a_sample_that_needs_pods_reaches_the_end_it_states(bench, sample):
     for document in sample.documents:
         if document["kind"] == "WorkflowRun":
-            document["spec"]["inputs"] = {"image": IMAGE}
+            document["spec"]["inputs"] = {"image": bench.environment["LEAT_IMAGE"]}
         bench.shop.apply(document)
     name = sample.run["metadata"]["name"]
     assert bench.ended(name, sample.phase)["output"] == sample.output

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 from tests.support.charts import CASES, EVERYTHING, OPERATORS, OWN, TRIED, helm, of, pods, rendered
-from tests.support.installation import CHART
+from tests.support.installation import CHART, ROOT
+
+CLUSTER, SERVE = ROOT / "config/cluster", ROOT / "config/serve"
 
 
 @pytest.mark.parametrize("case", [*CASES, "operators"])
@@ -32,6 +34,9 @@ def test_without_addresses_it_is_said_what_to_set_and_how_to_try_it():
         ({"postgress": {}}, "postgress"),
         ({"policies": {"priority": {"actions": ["Refuse"]}}}, "/policies/priority/actions/0"),
         ({"images": {"operator": {"digest": "latest"}}}, "/images/operator/digest"),
+        ({"pools": {"default": {"replica": {"min": 1}}}}, "/pools/default"),
+        ({"pools": {"default": {"replicas": {"min": "one"}}}}, "/pools/default/replicas/min"),
+        ({"pools": {"default": {"scaling": {"metric": "moon"}}}}, "/pools/default/scaling/metric"),
     ],
 )
 def test_a_value_that_is_unknown_or_of_another_type_is_refused_with_its_place(values, place):
@@ -106,6 +111,48 @@ def test_with_some_namespaces_only_the_operator_has_no_right_beyond_them():
     documents = rendered(EVERYTHING)
     assert of(documents, "ClusterRoleBinding", "leat-operator") == []
     assert {one["metadata"]["namespace"] for one in of(documents, "RoleBinding", "leat-operator")} == {"shop", "place"}
+
+
+@pytest.mark.parametrize(("template", "file"), [("priority", "priority.yaml"), ("policies", "immutable-runs.yaml")])
+def test_what_a_cluster_may_have_besides_is_the_same_with_and_without_the_chart(template, file):
+    """The names are the release's."""
+    own, place = CLUSTER / file, f"templates/{template}.yaml"
+    values = OWN | {"apiPriority": {"enabled": True}, "policies": {"immutableRuns": {"enabled": True}}}
+    text = yaml.safe_dump_all(rendered(values, "--show-only", place)).replace("place-leat", "leat")
+    found = {(one["kind"], one["metadata"]["name"]): one["spec"] for one in yaml.safe_load_all(text)}
+    written = yaml.safe_load_all(own.read_text().replace("leat-system", "place"))
+    assert found == {(one["kind"], one["metadata"]["name"]): one["spec"] for one in written}
+
+
+def test_what_the_operator_serves_is_the_same_with_and_without_the_chart():
+    documents = rendered(OWN | {"webhook": {"enabled": True}, "readApi": {"enabled": True}})
+    (webhook,) = of(documents, "ValidatingWebhookConfiguration", "leat")
+    (service,) = of(documents, "APIService", "v1alpha1.read.leat.dev")
+    own = {path.stem: yaml.safe_load(path.read_text()) for path in SERVE.glob("*api.yaml")}
+    own |= {"webhook": yaml.safe_load((SERVE / "webhook.yaml").read_text())}
+    assert _apart(webhook["webhooks"][0], "clientConfig") == _apart(own["webhook"]["webhooks"][0], "clientConfig")
+    assert _apart(service["spec"], "service") == _apart(own["read-api"]["spec"], "service")
+    named = (webhook["webhooks"][0]["clientConfig"]["service"]["name"], service["spec"]["service"]["name"])
+    variables = {one["name"]: one.get("value") for one in pods(documents)["leat-operator"]["containers"][0]["env"]}
+    assert {*named, *(one["metadata"]["name"] for one in of(documents, "Service", "leat-operator-https"))} == {
+        variables["LEAT_SERVICE"]
+    }
+
+
+def _apart(part, key):
+    return {name: value for name, value in part.items() if name != key}
+
+
+def test_a_pool_with_rights_reaches_the_api_server_wherever_its_steps_may_go():
+    documents = rendered(EVERYTHING | {"networkPolicies": {"enabled": True, "runnerEgress": []}})
+    pools = [one for one in of(documents, "NetworkPolicy") if "-pool-" in one["metadata"]["name"]]
+    assert {one["spec"]["podSelector"]["matchLabels"]["leat.dev/pool"] for one in pools} == {"default", "gpu", "other"}
+    assert all({"protocol": "TCP", "port": 6443} in one["spec"]["egress"][0]["ports"] for one in pools)
+
+
+def test_a_pool_can_be_left_out_and_needs_no_field():
+    values = OWN | {"pools": {"default": None, "gpu": {}}}
+    assert [one["metadata"]["name"] for one in of(rendered(values), "RunnerPool")] == ["gpu"]
 
 
 def test_nothing_is_in_another_namespace_than_the_releases_but_for_what_was_asked_for():

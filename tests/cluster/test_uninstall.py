@@ -21,7 +21,8 @@ def test_an_uninstalled_release_leaves_the_definitions_and_what_users_made_and_n
     left = [
         name
         for name in installation.kubectl("get", KINDS, "--output", "name").split()
-        if name.rpartition("/")[2].startswith(installation.fullname)
+        if name.rpartition("/")[2].startswith((installation.fullname, "v1alpha1.read.leat.dev"))
+        or name.endswith("webhookconfiguration.admissionregistration.k8s.io/leat")
     ]
     assert left == []
     assert "workflowruns.leat.dev" in installation.kubectl("get", "crds", "--output", "name")

@@ -39,6 +39,7 @@ EVERYTHING = OWN | {
         "priority": {"enabled": True, "groups": ["ops"]},
         "poolImages": {"enabled": True, "prefixes": ["registry.example.com/"]},
         "noInlineRuns": {"enabled": True},
+        "immutableRuns": {"enabled": True},
         "namespaceSelector": {"matchLabels": {"team": "shop"}},
     },
     "networkPolicies": {
@@ -48,6 +49,7 @@ EVERYTHING = OWN | {
     },
     "webhook": {"enabled": True},
     "readApi": {"enabled": True},
+    "apiPriority": {"enabled": True},
     "monitoring": {"dashboards": {"enabled": True}},
 }
 OPERATORS = {

@@ -65,6 +65,14 @@ class Site:
             servers=(servers[0], servers[1], servers[2]) if all(servers) else None,
         )
 
+    def image(self, name: str, dockerfile: Path, context: Path = ROOT, *, tag: str = "") -> str:
+        """Build an image and make it known to the cluster; its reference. Its tag is the site's name unless stated."""
+        tag = f"{name}:{tag or self.name}"
+        command = [*self.build, tag, str(dockerfile), str(context)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{tag} cannot be built:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
+        return tag
+
 
 @dataclass
 class Installation:
@@ -101,15 +109,10 @@ class Installation:
         """The reference of ``leat-operator``, ``leat-runner``, or another image that was built here."""
         return self.images[name]
 
-    def build(self, name: str, dockerfile: Path, context: Path = ROOT) -> str:
-        """Build an image and make it known to the cluster; its reference. Its tag is the site's name."""
-        tag = f"{name}:{self.site.name}"
-        done = subprocess.run(
-            [*self.site.build, tag, str(dockerfile), str(context)], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"{tag} cannot be built:\n{done.stdout[-2000:]}{done.stderr[-4000:]}"
-        self.images[name] = tag
-        return tag
+    def build(self, name: str, dockerfile: Path | None = None, context: Path = ROOT) -> str:
+        """Build an image and make it known to the cluster; its reference."""
+        self.images[name] = self.site.image(name, dockerfile or DOCKERFILES[name], context)
+        return self.images[name]
 
     def variant(self, name: str, *lines: str, files: dict[str, str] | None = None) -> str:
         """Build ``NAME-next``: the image with some lines more in its Dockerfile, and with files beside it."""
@@ -176,26 +179,31 @@ class Installation:
 
 OPERATOR = "app.kubernetes.io/component=operator"
 RUNNERS = "leat.dev/pool=default"
+GRANTED = "granted"
+"""The pool whose runners may read Secrets and run Jobs in the namespace of tests. Those of `default` may do nothing."""
+
 RESTRICTED = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
 
 
 @contextmanager
-def installed(site: Site, folder: Path) -> Iterator[Installation]:
-    """Build, package, install and wait. In the end it is uninstalled, and its namespaces and its database are gone."""
+def installed(site: Site, folder: Path, changes: Body | None = None) -> Iterator[Installation]:
+    """Build, package, install (with other values) and wait.
+
+    In the end it is uninstalled, and its namespaces and its database are gone.
+    """
     chart = Path(_run(["helm", "package", str(CHART), "--destination", str(folder)], "", True).split(": ")[-1].strip())
     installation = Installation(site, chart, {}, site.name, f"{site.name}-work")
     spaces = [installation.namespace, installation.work]
-    for name, dockerfile in DOCKERFILES.items():
-        installation.build(name, dockerfile)
+    for name in DOCKERFILES:
+        installation.build(name)
     with database(site) as dsn:
-        installation.values = _values(installation, dsn)
+        installation.values = _values(installation, dsn) | (changes or {})
         try:
             _clean(installation, spaces)
             installation.apply(*(_namespace(name) for name in spaces), namespace="default")
             # Helm installs CRDs once. Those that an earlier version has left behind are brought up to date by hand.
             if "workflows.leat.dev" in installation.kubectl("get", "crds", "--output", "name"):
-                crds = str(CHART / "crds")
-                installation.kubectl("apply", "--server-side", "--force-conflicts", "--filename", crds)
+                _define(("kubectl", "--kubeconfig", site.kubeconfig))
             installation.upgrade()
             yield installation
         finally:
@@ -216,10 +224,33 @@ def database(site: Site) -> Iterator[str | None]:
         _sql(site.servers[0], f"drop database if exists {name} with (force)")
 
 
+@contextmanager
+def defined(kubeconfig: str) -> Iterator[None]:
+    """The cluster has the definitions of this tree. In the end they are gone, if they were not there before."""
+    kubectl = ("kubectl", "--kubeconfig", kubeconfig)
+    before = "workflows.leat.dev" in _run([*kubectl, "get", "crds", "--output", "name"], "", True)
+    _define(kubectl)
+    try:
+        yield
+    finally:
+        if not before:
+            _run([*kubectl, "delete", "--filename", str(CHART / "crds"), "--timeout=2m"], "", True)
+
+
+def _define(kubectl: tuple[str, ...]) -> None:
+    apply = ("apply", "--server-side", "--force-conflicts", "--filename", str(CHART / "crds"))
+    _run([*kubectl, *apply], "", True)
+
+
 def _values(installation: Installation, dsn: str | None) -> Body:
     site = installation.site
     images = {part: _reference(installation.image(f"leat-{part}")) for part in ("operator", "runner")}
-    values: Body = {"images": images}
+    granted = {"namespaces": [installation.work]}
+    pools = {
+        "default": {},
+        GRANTED: {"replicas": {"min": 1, "max": 1}, "slots": 20, "secrets": granted, "containers": granted},
+    }
+    values: Body = {"images": images, "pools": pools, "webhook": {"enabled": True}, "readApi": {"enabled": True}}
     if site.shared:
         values["operator"] = {"watchNamespaces": [installation.namespace, installation.work]}
     if site.servers is None:
