@@ -114,7 +114,7 @@ async def _perform(attempt: Attempt, means: Means, now: datetime) -> Outcome:
             error = StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout")
             outcome = Failed(error)
     if attempt.taken_over is not None and not trial.begun:
-        await forsake(view, node, means.kinds)  # the kind never heard of what it was to go on with
+        await forsake(attempt.view, node, means.kinds)  # the kind never heard of what it was to go on with
     return outcome
 
 

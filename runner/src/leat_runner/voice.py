@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 from leat_engine.job import StepKey
 from leat_engine.store import Store
@@ -62,4 +63,4 @@ class Words:
         """Tell what the step waits for."""
         if self._note is None:
             self._note = self._notes.of(*self._speaker, self._mask)
-        self._note(text)
+        self._logs.on_loop(partial(self._note, text))
