@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,12 +14,13 @@ from tests.support.pods import a_cluster, granted
 from tests.support.queue import until
 from tests.support.steps import a_setup, a_step
 
-from leat_engine.job import StepKey
+from leat_engine.job import StepKey, effect_key
 from leat_engine.kind import END_WORK
 from leat_engine.result import Failed, Succeeded
 from leat_engine.spec.container import Container
 from leat_runner.kinds import container as kind_module
 from leat_runner.kinds.container import ContainerKind
+from leat_runner.kinds.job_manifest import job_of
 from leat_runner.kinds.setup import KindSetup
 from leat_runner.kubernetes import Kubernetes
 
@@ -69,15 +71,22 @@ class Steps:
     def __init__(self, kind, namespace):
         self.kind = kind
         run = uuid4()
-        self._step = {"key": StepKey(run, 0, 1), "idempotency_key": f"{run}/0/1", "namespace": namespace, "timeout": 60}
+        self.key = StepKey(run, 0, 1)
+        self._step = {"key": self.key, "idempotency_key": effect_key(self.key), "namespace": namespace, "timeout": 60}
 
-    def begin(self, kind=None, fields=None, attempt=1, try_number=1, run_uid=""):
+    def context(self):
+        return a_step(**self._step, attempt=1, try_number=1)
+
+    async def forsaken(self, *keys):
+        await self.kind.forsake(self._step["namespace"], self.key.run_id, {effect_key(key) for key in keys})
+
+    def begin(self, kind=None, fields=None, attempt=1, try_number=1, **known):
         told = Told()
         step = a_step(
             **self._step,
             attempt=attempt,
             try_number=try_number,
-            run_uid=run_uid,
+            **known,
             log=lambda stream, text, at=None: told.lines.append(f"{stream} {text} {at or ''}".strip()),
             note=told.notes.append,
         )
@@ -198,6 +207,62 @@ async def test_a_job_that_ended_while_no_runner_looked_is_not_run_again(cluster,
     await one.cancelled()
     cluster.ends(0, "done")
     assert await step.begin(attempt=2, try_number=1).outcome() == Succeeded("done")
+    assert len(cluster.jobs()) == 1
+
+
+async def test_a_job_that_may_have_run_and_was_tidied_up_while_no_runner_looked_is_not_run_again(cluster, step):
+    began = datetime.now(UTC)
+    one = step.begin(taken_over=began - timedelta(seconds=61), fields={"ttlSecondsAfterFinished": 60})
+    error = (await one.outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("Evicted", "JobLost", True)
+    assert "effect" in error.message
+    one = step.begin(taken_over=began, logged_until=began + timedelta(seconds=1))  # it has said something: it was there
+    assert (await one.outcome()).error.reason == "JobLost"
+    assert cluster.jobs() == []
+
+
+async def test_a_job_that_an_earlier_runner_cannot_have_lost_to_its_ttl_is_made(cluster, step):
+    began = datetime.now(UTC) - timedelta(seconds=30)
+    one = step.begin(taken_over=began, logged_until=began - timedelta(seconds=1))  # what was said is of an earlier try
+    await a_running_pod(cluster)
+    cluster.ends(0, "done")
+    assert await one.outcome() == Succeeded("done")
+
+
+async def test_a_job_of_the_same_name_that_is_not_this_steps_is_left_alone(cluster, step):
+    job = job_of(step.context(), Container(image="x"), "")
+    job["metadata"]["annotations"] = {"leat.dev/idempotency-key": "another/0/1"}
+    job["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "somebody"}
+    cluster.make_job(job)
+    error = (await step.begin().outcome()).error
+    assert (error.type, error.reason, error.retriable) == ("Kubernetes", "NameTaken", False)
+    assert all(word in error.message for word in ("somebody", job["metadata"]["name"], "another/0/1"))
+    assert len(cluster.jobs()) == 1
+
+
+async def test_what_a_runner_left_of_a_stopped_run_is_deleted_and_nothing_else(cluster, step, namespace):
+    left, other = step.begin(), Steps(step.kind, namespace).begin()
+    await until(lambda: len(cluster.jobs()) == 2, 20)
+    for one in (left, other):
+        await one.cancelled()  # its runner dies
+    await step.forsaken(step.key._replace(step=7))  # another step of the run
+    assert len(cluster.jobs()) == 2
+    await step.forsaken(step.key)
+    (job,) = cluster.jobs()
+    assert job["metadata"]["labels"]["leat.dev/run-id"] != str(step.key.run_id)
+
+
+async def test_a_job_that_has_ended_stays_for_people_when_its_run_is_stopped(cluster, step):
+    one = step.begin()
+    await the_job(cluster)
+    await one.cancelled()
+    cluster.job_becomes(
+        startTime="2026-03-01T12:00:00Z",
+        completionTime="2026-03-01T12:00:01Z",
+        conditions=[{"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "True"}],
+        succeeded=1,
+    )
+    await step.forsaken(step.key)
     assert len(cluster.jobs()) == 1
 
 
@@ -345,6 +410,26 @@ async def test_an_api_server_that_is_away_is_waited_for_and_the_step_does_not_fa
     await wire.mend()
     assert await one.outcome() == Succeeded("done while nobody looked")
     assert len(cluster.jobs()) == 1
+
+
+async def test_the_end_of_a_run_does_not_wait_for_an_api_server_that_is_away(cluster, wired, namespace, monkeypatch):
+    monkeypatch.setattr(kind_module, "END_SECONDS", 0.1)
+    kind, wire = wired
+    steps = Steps(kind, namespace)
+    one = steps.begin()
+    await the_job(cluster)
+    await one.cancelled()
+    await wire.cut()
+    await steps.forsaken(steps.key)
+    assert len(cluster.jobs()) == 1
+    await wire.mend()
+    await until(lambda: cluster.jobs() == [], 20)
+
+
+async def test_a_runner_that_may_not_look_for_jobs_lets_the_run_end(operator_kubeconfig, namespace):
+    async with a_kind(operator_kubeconfig) as kind:
+        steps = Steps(kind, namespace)
+        await steps.forsaken(steps.key)
 
 
 async def test_a_job_is_deleted_when_the_api_server_is_back_and_the_cancel_does_not_wait(

@@ -104,6 +104,19 @@ def test_a_cancelled_run_and_one_whose_time_is_over_leave_no_job(installation, c
     eventually(lambda: not cluster.jobs(), "its Job is deleted")
 
 
+def test_a_run_that_is_cancelled_while_nobody_follows_its_container_leaves_no_job(installation, cluster, user):
+    first = installation()
+    user.workflow("long", WORK)
+    user.run("long", "long")
+    job = the_job(cluster)
+    first.end(9)
+    user.patch("long", {"spec": {"cancel": True}})
+    eventually(lambda: user.status("long").get("conditions"), "the operator has seen it")
+    installation()
+    user.until("long", "Cancelled")
+    eventually(lambda: not cluster.jobs(), f"the Job {job['metadata']['name']} is deleted")
+
+
 def test_a_runner_that_is_asked_to_leave_does_not_wait_for_a_container(installation, cluster, user):
     runner = installation()
     user.workflow("long", WORK)

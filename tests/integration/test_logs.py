@@ -21,6 +21,7 @@ from leat_engine.store import Store, migrate
 from leat_runner import logs
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.logs import ATTEMPT_BYTES, ATTEMPT_LINES, NOTICE, TAIL_LINES, AttemptLog, LogWriter, Speaker
+from leat_runner.overhear import overhearing
 from leat_runner.work import Runner, RunnerOptions
 
 NOW = datetime.now(UTC)
@@ -230,9 +231,9 @@ def _texts(store, key):
 
 
 @asynccontextmanager
-async def running(store):
+async def running(store, **settings):
     queue = LocalQueue()
-    runner = Runner(store, queue, load_kinds(KindSetup(KindSettings())), RunnerOptions("logs", heartbeat=0.2))
+    runner = Runner(store, queue, load_kinds(KindSetup(KindSettings(**settings))), RunnerOptions("logs", heartbeat=0.2))
     await runner.start()
     try:
         yield queue
@@ -249,6 +250,40 @@ async def test_what_a_script_prints_can_be_read_when_its_run_has_ended(store):
         await eventually(_phase(store, run), Phase.SUCCEEDED)
         lines = {(line.step, line.attempt, line.stream, line.text) for line in await store.logs(run.run_id)}
     assert lines == {(1, 1, "stdout", "hello"), (1, 1, "stderr", "oops")}
+
+
+TALKER = """
+import logging, sys
+import leat
+out = sys.stdout
+
+@leat.step
+def talk(ctx):
+    ctx.note("waits")
+    print("from a", end=" ")
+    print("thread")
+    print("kept", file=out)
+    logging.getLogger("shop").info("sold %d", 3)
+
+@leat.step
+async def flood():
+    print("x\\n" * 30_000, file=sys.stderr)
+"""
+
+
+async def test_what_a_function_prints_and_logs_can_be_read_and_is_bounded(store, tmp_path):
+    module = tmp_path / "talker.py"
+    module.write_text(TALKER)
+    spec = {"steps": [{"name": "talk", "function": {"name": "talk"}}, {"name": "flood", "function": {"name": "flood"}}]}
+    with overhearing():
+        async with running(store, functions=str(module)) as queue:
+            run, jobs = await accepted(store, spec)
+            await queue.publish(jobs)
+            await eventually(_phase(store, run), Phase.SUCCEEDED)
+            talk = [(line.stream, line.text) for line in await store.logs(run.run_id, step=1)]
+            flood = await store.logs(run.run_id, step=2, limit=20_000)
+    assert talk == [("stdout", "from a thread"), ("stdout", "kept"), ("stderr", "INFO shop: sold 3")]
+    assert len(flood) == logs.ATTEMPT_LINES + 1 + logs.TAIL_LINES
 
 
 def _phase(store, run):

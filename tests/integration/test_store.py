@@ -368,6 +368,23 @@ async def test_a_run_without_a_resource_is_never_reported(store, hand):
     assert run.run_id not in {report.run.run_id for report in await store.reports(1000)}
 
 
+async def test_an_heir_learns_when_its_try_was_begun_and_a_retry_that_nobody_began_it(store, hand):
+    run, (first,) = await accepted(store, CHAIN)
+    await hand.claim([first])
+    assert await store.begun(first.key, 1) is None
+    claimed = (await store.steps(run.run_id))[0].started_at
+    await store.rescue(hand.runner, LOST)
+    heir = await Hand.registered(store)
+    await heir.claim([job(run.run_id, 1, 2)])
+    await store.retire(heir.runner)
+    assert await store.begun(first.key, 3) == claimed
+    third = await Hand.registered(store)
+    await third.claim([job(run.run_id, 1, 3)])
+    error = '{"type": "ExitCode", "message": ""}'
+    await store.delay(third.runner, [Lateness(first.key, 3, 0, "default", error)])
+    assert await store.begun(first.key, 4) is None
+
+
 # -- rescue and retire ------------------------------------------------------------------------------------------------
 
 

@@ -23,6 +23,9 @@ class Cluster:
     def jobs(self) -> list[Json]:
         return list(self._plain(self._jobs.list_namespaced_job(self.namespace))["items"])
 
+    def make_job(self, job: Json) -> None:
+        self._jobs.create_namespaced_job(self.namespace, job)
+
     def pod(self, job: Json, name: str = "pod-1") -> None:
         """Make the Job's pod, as its controller would."""
         labels = {

@@ -4,11 +4,12 @@ A kind is two entry points of the same name: ``leat.specs`` gives the pydantic m
 and the operator need; ``leat.kinds`` gives the class that executes it, which only runners import.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, TypeGuard
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -60,6 +61,7 @@ class StepContext:
         timeout: Seconds this attempt may take, or None. The runner enforces it by cancelling ``execute``.
         run_uid: Of the resource that stands for the run; "" without one.
         log: Takes what the step says.
+        taken_over: Of a kind that outlives its runner: when an earlier runner began this try, or None.
         logged_until: Of a kind that outlives its runner: when the last line was said that the store has, or None.
         note: Tells people what the step waits for, in one short sentence; "" when it does not wait any more.
     """
@@ -77,6 +79,7 @@ class StepContext:
     try_number: int = 1
     run_uid: str = ""
     log: StepLog = _unheard
+    taken_over: datetime | None = None
     logged_until: datetime | None = None
     note: Callable[[str], None] = _untold
 
@@ -88,10 +91,7 @@ class Kind(Protocol):
     groups, close connections) and let `asyncio.CancelledError` through. It returns an outcome for what it expects to go
     wrong; an exception that escapes becomes an ``Internal`` error.
 
-    A kind whose work goes on without its runner, such as a Job in a cluster, has the class attribute
-    ``outlives_runner = True``. Its runner then leaves at once when it has to, and one that takes over finds the work by
-    ``idempotency_key`` and ``try_number``. Such a kind asks `ends_work` of the `asyncio.CancelledError` that it
-    catches: only then it ends the work, else it lets it be.
+    A kind whose work goes on without its runner is an `Outliving`.
     """
 
     weight: ClassVar[Weight]
@@ -105,7 +105,26 @@ class Kind(Protocol):
         ...
 
 
-def outlives_runner(kind: Kind | None) -> bool:
+class Outliving(Kind, Protocol):
+    """A kind whose work goes on without its runner, such as a Job in a cluster.
+
+    Its runner leaves at once when it has to, and one that takes over finds the work by ``idempotency_key`` and
+    ``try_number``. ``execute`` asks `ends_work` of the `asyncio.CancelledError` that it catches: only then it ends the
+    work, else it lets it be.
+    """
+
+    outlives_runner: ClassVar[bool]
+    """True."""
+
+    async def forsake(self, namespace: str, run_id: UUID, keys: Collection[str]) -> None:
+        """End what is left of steps that nobody follows any more, named by their idempotency keys.
+
+        A run may wait for it to end: it takes seconds at most, and what takes longer goes on behind it.
+        """
+        ...
+
+
+def outlives_runner(kind: Kind | None) -> TypeGuard[Outliving]:
     """Whether steps of the kind go on without the runner that began them."""
     return bool(getattr(kind, "outlives_runner", False))
 

@@ -18,6 +18,7 @@ from leat_engine.logs import configure
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.store import Store
 from leat_runner.kinds import KindSettings, KindSetup, ability_of, load_kinds
+from leat_runner.overhear import overhearing
 from leat_runner.probes import Probes
 from leat_runner.secrets import installed, mask_held
 from leat_runner.settings import RunnerSettings
@@ -105,7 +106,8 @@ def main() -> None:
     settings = RunnerSettings()
     configure(settings.log_level, mask_held, process="runner", pool=settings.pool)
     try:
-        uvloop.run(serve(settings))
+        with overhearing():
+            uvloop.run(serve(settings))
     except LeatError as error:
         sys.exit(f"leat-runner: {error}")
 

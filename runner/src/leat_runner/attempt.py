@@ -23,9 +23,9 @@ from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
-from leat_runner.logs import AttemptLog
+from leat_runner.forsake import forsake
 from leat_runner.secrets import SecretError, SecretReader, holding, masked
-from leat_runner.voice import Mask, Voice
+from leat_runner.voice import Mask, Voice, Words
 
 MAX_LOST = 3
 """Runners that may die under a step before it counts as what kills them."""
@@ -40,6 +40,7 @@ class Attempt:
     Attributes:
         broken_off: Earlier attempts that ended with their runner, and are not held against the step.
         lost: Of these, attempts whose runner died: a few of them are.
+        taken_over: When an earlier runner began this try, whose work may have outlived it.
         logged_until: When the last line was said that the store has of work that outlived its runner.
     """
 
@@ -50,6 +51,7 @@ class Attempt:
     broken_off: int = 0
     lost: int = 0
     resumed: bool = False
+    taken_over: datetime | None = None
     logged_until: datetime | None = None
 
     @property
@@ -70,8 +72,10 @@ class Means:
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
     """Do the step, once, and tell what to write. Results that its expressions read are in the view."""
     view, node = attempt.view, attempt.node
-    if view.stopping is not None and node.id:
-        return _ended(attempt, cancelled(view))
+    if view.stopping is not None:
+        await forsake(view, node, means.kinds)
+        if node.id:
+            return _ended(attempt, cancelled(view))
     if attempt.lost >= MAX_LOST and not outlives_runner(means.kinds.get(node.kind)):
         message = f"{attempt.lost} runners died while they ran it; it is not tried again"
         return _ended(attempt, failed(StepError(ErrorType.RUNNER_LOST, message, retriable=False)))
@@ -99,22 +103,37 @@ async def _perform(attempt: Attempt, means: Means, now: datetime) -> Outcome:
         return Failed(StepError(ErrorType.NOT_FOUND, message, retriable=False))
     seconds, what = _limit(attempt, now)
     trial = _Trial(attempt, kind, means.voice, seconds, now)
-    try:
-        with _within(seconds):
-            return await (trial.discreetly(means.secrets) if node.secrets else trial.plainly())
-    except _Late:
-        return Failed(StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout"))
+    trying = trial.discreetly(means.secrets) if node.secrets else trial.plainly()
+    if seconds is None:
+        outcome = await trying
+    else:
+        try:
+            with _within(seconds):
+                outcome = await trying
+        except _Late:
+            error = StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout")
+            outcome = Failed(error)
+    if attempt.taken_over is not None and not trial.begun:
+        await forsake(attempt.view, node, means.kinds)  # the kind never heard of what it was to go on with
+    return outcome
 
 
-@dataclass(frozen=True, slots=True)
 class _Trial:
-    """The step's body, once. ``seconds`` is what it may take, which somebody else enforces."""
+    """The step's body, once. ``seconds`` is what it may take, which somebody else enforces.
 
-    attempt: Attempt
-    kind: Kind
-    voice: Voice
-    seconds: float | None
-    now: datetime
+    Attributes:
+        begun: The kind has been asked to execute.
+    """
+
+    __slots__ = ("attempt", "begun", "kind", "now", "seconds", "voice")
+
+    def __init__(self, attempt: Attempt, kind: Kind, voice: Voice, seconds: float | None, now: datetime) -> None:
+        self.attempt = attempt
+        self.kind = kind
+        self.voice = voice
+        self.seconds = seconds
+        self.now = now
+        self.begun = False
 
     async def plainly(self) -> Outcome:
         """Evaluate the fields and execute."""
@@ -144,16 +163,20 @@ class _Trial:
 
     async def _execute(self, fields: Any, mask: Mask | None) -> Outcome:
         attempt = self.attempt
-        said = self.voice.log(attempt.key, attempt.node.name, attempt.number, mask)
+        words = self.voice.of(attempt.key, attempt.node.name, attempt.number, mask)
         try:
             model = self._checked(fields)
-            return model if isinstance(model, Failed) else await self.kind.execute(self._context(said, mask), model)
+            if isinstance(model, Failed):
+                return model
+            self.begun = True
+            return await self.kind.execute(self._context(words), model)
         except Exception as error:
             log.exception("step_defect")
             tail = traceback.format_exception_only(error)[-1].strip()
             return Failed(StepError(ErrorType.INTERNAL, tail))
         finally:
-            await said.close()
+            if words.log_kept is not None:
+                await words.log_kept.close()
 
     def _checked(self, fields: Any) -> BaseModel | Failed:
         node = self.attempt.node
@@ -162,7 +185,7 @@ class _Trial:
         except ValidationError as error:
             return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
 
-    def _context(self, said: AttemptLog, mask: Mask | None) -> StepContext:
+    def _context(self, words: Words) -> StepContext:
         attempt, view = self.attempt, self.attempt.view
         return StepContext(
             key=attempt.key,
@@ -177,9 +200,10 @@ class _Trial:
             traceparent=view.traceparent,
             try_number=attempt.number - attempt.broken_off,
             run_uid=view.uid,
-            log=said,
+            log=words.log,
+            taken_over=attempt.taken_over,
             logged_until=attempt.logged_until,
-            note=self.voice.note(attempt.key, attempt.number, mask),
+            note=words.note,
         )
 
 
@@ -188,11 +212,8 @@ class _Late(Exception):
 
 
 @contextmanager
-def _within(seconds: float | None) -> Iterator[None]:
-    """`asyncio.timeout`, with a cancel that tells the kind to end its work; raises `_Late`. None: there is no limit."""
-    if seconds is None:
-        yield
-        return
+def _within(seconds: float) -> Iterator[None]:
+    """`asyncio.timeout`, with a cancel that tells the kind to end its work; raises `_Late`."""
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  we run in one
     before, passed = task.cancelling(), False

@@ -5,8 +5,10 @@ they are dropped and counted, for a step must not stop because nobody can hear i
 """
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -58,7 +60,7 @@ class Speaker(NamedTuple):
 class AttemptLog:
     """What one attempt says. Call it with each line; ``close`` it when the attempt is over."""
 
-    __slots__ = ("_attempt", "_bytes", "_left_out", "_lines", "_mask", "_name", "_tail", "_tail_bytes", "_writer")
+    __slots__ = ("_attempt", "_bytes", "_left_out", "_lines", "_lock", "_mask", "_name", "_tail", "_tail_bytes", "_writer")
 
     def __init__(
         self, writer: "LogWriter", attempt: Speaker, name: str, mask: Callable[[str], str] | None = None
@@ -72,19 +74,26 @@ class AttemptLog:
         self._left_out = 0
         self._tail: deque[NewLine] | None = None
         self._tail_bytes = 0
+        self._lock = threading.RLock()  # re-entrant, as a finalizer that prints can run at any point
 
     def __call__(self, stream: str, text: str, at: datetime | None = None) -> None:
-        """Keep one line."""
+        """Keep one line. Any thread may call it: functions do."""
         text = harmless(text if self._mask is None else self._mask(text))
         log.debug("step.output", step=self._name, stream=stream, line=text)
         at = at or datetime.now(UTC)
-        for piece in pieces(text):
-            self._keep(NewLine(*self._attempt, at, stream, piece))
+        with self._lock:
+            for piece in pieces(text):
+                self._keep(NewLine(*self._attempt, at, stream, piece))
 
     async def close(self) -> None:
         """Nothing more comes: write the end of what was left out, and wait a moment until the store has it all."""
         if not self._lines:
             return
+        with self._lock:
+            self._put_tail()
+        await self._writer.settled(LAST_WORDS)
+
+    def _put_tail(self) -> None:
         if self._tail:
             missing = self._left_out - len(self._tail)
             if missing:
@@ -95,7 +104,6 @@ class AttemptLog:
             for line in self._tail:
                 self._writer.put(line)
             self._tail = None
-        await self._writer.settled(LAST_WORDS)
 
     def _keep(self, line: NewLine) -> None:
         size = len(line.text) + OVERHEAD
@@ -114,7 +122,7 @@ class AttemptLog:
 
 
 class LogWriter:
-    """Writes the lines of all steps of a runner. ``put`` never waits."""
+    """Writes the lines of all steps of a runner. ``put`` never waits, and any thread may call it."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -127,11 +135,15 @@ class LogWriter:
         self._urgent = asyncio.Event()
         self._progress = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._lock = threading.RLock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.get_ident()
 
     def start(self) -> None:
         """Begin to write."""
         if self._task is None:
-            self._task = asyncio.create_task(self._loop(), name="step logs")
+            self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+            self._task = asyncio.create_task(self._write_all(), name="step logs")
 
     async def stop(self) -> None:
         """Write what waits, if Postgres takes it soon, and stop."""
@@ -144,18 +156,34 @@ class LogWriter:
     def put(self, line: NewLine) -> None:
         """Write the line soon."""
         size = len(line.text) + OVERHEAD
-        if self._bytes + size > BUFFER_BYTES:
-            STORE_AWAY.inc()
-            if not self._dropped:
-                self._dropped = True
-                log.error("log_lines_dropped", hint="Postgres does not take what steps say; it is dropped and counted")
-            return
-        self._waiting.append(line)
-        self._bytes += size
-        self._put += 1
-        self._arrived.set()
+        with self._lock:
+            if self._bytes + size > BUFFER_BYTES:
+                self._drop()
+                return
+            self._waiting.append(line)
+            self._bytes += size
+            self._put += 1
+        self._wake(self._arrived)
         if self._bytes >= FLUSH_BYTES:
-            self._urgent.set()
+            self._wake(self._urgent)
+
+    def _drop(self) -> None:
+        STORE_AWAY.inc()
+        if not self._dropped:
+            self._dropped = True
+            log.error("log_lines_dropped", hint="Postgres does not take what steps say; it is dropped and counted")
+
+    def _wake(self, event: asyncio.Event) -> None:
+        if not event.is_set():
+            self.on_loop(event.set)
+
+    def on_loop(self, call: Callable[[], object]) -> None:
+        """Call it on the loop: here, or soon, if this is the thread of a function."""
+        if self._loop is None or threading.get_ident() == self._thread:
+            call()
+            return
+        with suppress(RuntimeError):  # the loop is closed: the runner has gone on without this thread
+            self._loop.call_soon_threadsafe(call)
 
     async def settled(self, seconds: float) -> None:
         """Return when everything that was put is written, or after ``seconds``."""
@@ -169,15 +197,15 @@ class LogWriter:
         except TimeoutError:
             log.warning("log_lines_late", lines=wanted - self._done)
 
-    async def _loop(self) -> None:
+    async def _write_all(self) -> None:
         while True:
             await self._arrived.wait()
             if self._bytes < FLUSH_BYTES:
                 await self._hurried(FLUSH_SECONDS)
             self._urgent.clear()
+            self._arrived.clear()  # before the look: what a thread puts after it sets this again
             while self._waiting:
                 await self._write([self._waiting.popleft() for _ in range(min(BATCH_LINES, len(self._waiting)))])
-            self._arrived.clear()
 
     async def _hurried(self, seconds: float) -> None:
         try:
@@ -201,6 +229,7 @@ class LogWriter:
                 WRITTEN.inc(len(lines))
                 self._dropped = False
                 break
-        self._bytes -= sum(len(line.text) + OVERHEAD for line in lines)
+        with self._lock:
+            self._bytes -= sum(len(line.text) + OVERHEAD for line in lines)
         self._done += len(lines)
         self._progress.set()

@@ -1,6 +1,8 @@
 """How a running step is heard: what it says goes to the log, what it waits for becomes its note."""
 
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 
 from leat_engine.job import StepKey
 from leat_engine.store import Store
@@ -28,10 +30,37 @@ class Voice:
         await self._notes.stop()
         await self._logs.stop()
 
-    def log(self, key: StepKey, name: str, attempt: int, mask: Mask | None) -> AttemptLog:
-        """What takes the lines of an attempt of the step with this name."""
-        return AttemptLog(self._logs, Speaker(self.runner, key, attempt), name, mask)
+    def of(self, key: StepKey, name: str, attempt: int, mask: Mask | None) -> "Words":
+        """What takes the words of an attempt of the step with this name."""
+        return Words(self._logs, self._notes, Speaker(self.runner, key, attempt), name, mask)
 
-    def note(self, key: StepKey, attempt: int, mask: Mask | None) -> Callable[[str], None]:
-        """What takes the notes of an attempt."""
-        return self._notes.of(self.runner, key, attempt, mask)
+
+class Words:
+    """What one attempt says and waits for. Most say nothing: what it takes to keep words is made with the first one.
+
+    Attributes:
+        log_kept: Of an attempt that has said something; to be closed when it is over.
+    """
+
+    __slots__ = ("_logs", "_mask", "_name", "_note", "_notes", "_speaker", "log_kept")
+
+    def __init__(self, logs: LogWriter, notes: Notes, speaker: Speaker, name: str, mask: Mask | None) -> None:
+        self._logs = logs
+        self._notes = notes
+        self._speaker = speaker
+        self._name = name
+        self._mask = mask
+        self._note: Callable[[str], None] | None = None
+        self.log_kept: AttemptLog | None = None
+
+    def log(self, stream: str, text: str, at: datetime | None = None) -> None:
+        """Keep one line."""
+        if self.log_kept is None:
+            self.log_kept = AttemptLog(self._logs, self._speaker, self._name, self._mask)
+        self.log_kept(stream, text, at)
+
+    def note(self, text: str) -> None:
+        """Tell what the step waits for."""
+        if self._note is None:
+            self._note = self._notes.of(*self._speaker, self._mask)
+        self._logs.on_loop(partial(self._note, text))

@@ -178,13 +178,19 @@ class Runner:
             if missing or (node.id == END and not view.complete):
                 await self._learn(attempt, missing)
             if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
-                until = await persistently("logged_until", lambda: self._store.logged_until(attempt.key))
-                attempt = replace(attempt, logged_until=until)
+                attempt = await self._taken_over(attempt)
             return await carry_out(attempt, self._means)
         except Exception as error:
             log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
             return Ended(view, node.id, attempt.number, failed(defect))
+
+    async def _taken_over(self, attempt: Attempt) -> Attempt:
+        """The attempt with what is known of the work that an earlier runner may have left."""
+        key, number = attempt.key, attempt.number
+        began = await persistently("begun", lambda: self._store.begun(key, number))
+        until = await persistently("logged_until", lambda: self._store.logged_until(key))
+        return replace(attempt, taken_over=began, logged_until=until)
 
     def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late]") -> None:
         """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""

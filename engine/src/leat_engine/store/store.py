@@ -271,6 +271,11 @@ class Store:
         at: datetime | None = (await self._fetch("logged_until", key.run_id, key.scope, key.step))[0]["at"]
         return at
 
+    async def begun(self, key: StepKey, attempt: int) -> datetime | None:
+        """When runners that are gone began the try that the attempt goes on with; None when it is the try's first."""
+        at: datetime | None = (await self._fetch("begun", key.run_id, key.scope, key.step, attempt))[0]["at"]
+        return at
+
     # -- runners --------------------------------------------------------------------------------------------------
 
     async def register(self, name: str, pool: str, slots: int, ability: Ability | None = None) -> int:

@@ -8,8 +8,10 @@ A pod that waits says for what: in the step's note, within seconds. Its log is f
 """
 
 import asyncio
+from collections.abc import Collection, Coroutine
 from contextlib import aclosing
 from typing import Any, ClassVar
+from uuid import UUID
 
 import structlog
 
@@ -18,6 +20,7 @@ from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.spec import parse_duration
 from leat_engine.spec.container import Container
 from leat_runner.kinds.job_manifest import OUTPUT, Place, job_of, place_of
+from leat_runner.kinds.jobs import NoJob, delete, make, sweep
 from leat_runner.kinds.pod_feed import PodFeed
 from leat_runner.kinds.pod_log import PodLog
 from leat_runner.kinds.pod_state import (
@@ -83,6 +86,8 @@ class ContainerKind:
             outcome = await attempt.follow()
         except ApiRefused as refused:
             outcome = _refused(refused, attempt.place)
+        except NoJob as none:
+            return Failed(none.error)
         except NoCluster as error:
             return Failed(StepError(ErrorType.KUBERNETES, str(error), reason="NoCluster", retriable=False))
         except asyncio.CancelledError as cancel:
@@ -98,6 +103,10 @@ class ContainerKind:
             await self._end(attempt, making)
         return outcome
 
+    async def forsake(self, namespace: str, run_id: UUID, keys: Collection[str]) -> None:
+        """Delete the Jobs of steps that nobody follows. Those that have ended stay for people."""
+        await self._aside(sweep(self._api, namespace, run_id, keys))
+
     async def close(self) -> None:
         """Give the last deletions a moment, and end the session."""
         if self._ending:
@@ -108,9 +117,13 @@ class ContainerKind:
         await self._api.close()
 
     async def _end(self, attempt: "_Attempt", making: "asyncio.Future[None]") -> None:
-        """Delete the Job. While the API server is away this goes on, and the attempt does not wait for it."""
+        """Delete the Job."""
         attempt.over = True
-        task = asyncio.create_task(_delete(self._api, attempt.place, making))
+        await self._aside(delete(self._api, attempt.place, making))
+
+    async def _aside(self, deletion: Coroutine[Any, Any, None]) -> None:
+        """Delete. While the API server is away this goes on, and nobody waits for it."""
+        task = asyncio.create_task(deletion)
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
         await asyncio.wait({task}, timeout=END_SECONDS)
@@ -136,19 +149,13 @@ class _Attempt:
         tries = 0
         while not self.over:
             try:
-                await self._api.create(self.place.jobs, body)
+                await make(self._api, self._step, body)
             except ApiUnavailable as error:
                 tries += 1
                 log.warning("job_held", job=self.place.name, tries=tries, reason=str(error))
                 self._note(Waiting("ApiServerAway", "its Job cannot be created: the API server does not answer"))
                 await asyncio.sleep(pause(tries))
-            except ApiRefused as refused:
-                if refused.reason != "AlreadyExists":
-                    raise
-                log.info("job_adopted", job=self.place.name, step=self._step.name, attempt=self._step.attempt)
-                return
             else:
-                log.info("job_created", job=self.place.name, step=self._step.name, attempt=self._step.attempt)
                 return
 
     async def follow(self) -> Outcome:
@@ -293,26 +300,6 @@ class _Attempt:
             if isinstance(why, Gone) and why.reason in ("DeadlineExceeded", "JobDeleted"):
                 return taken_away(why)
         return taken_away(gone)
-
-
-async def _delete(api: Kubernetes, place: Place, making: "asyncio.Future[None]") -> None:
-    """Delete the Job, however long the API server is away. What is being created is deleted afterwards."""
-    await asyncio.wait({making})
-    if making.cancelled() or making.exception() is not None:
-        return
-    tries = 0
-    while True:
-        try:
-            log.info("job_deleted", job=place.name, there=await api.delete(place.job))
-        except ApiUnavailable as error:
-            tries += 1
-            log.warning("job_undeleted", job=place.name, tries=tries, reason=str(error))
-            await asyncio.sleep(pause(tries))
-        except (ApiRefused, NoCluster) as error:
-            log.warning("job_left", job=place.name, reason=str(error))
-            return
-        else:
-            return
 
 
 def _refused(refused: ApiRefused, place: Place) -> Failed:

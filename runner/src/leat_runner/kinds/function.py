@@ -1,7 +1,7 @@
 """function: call the user's Python, by the name it was marked with.
 
 An ``async def`` runs on the runner's loop and must not block it. A plain ``def`` runs in a thread of its own, with the
-caller's context variables; a thread cannot be interrupted, so a cancelled one goes on in the background with its result
+caller's context variables, by which what it prints is known for its step's; a thread cannot be interrupted, so a cancelled one goes on in the background with its result
 thrown away. An exception is a failure of its class's name, and retriable; `leat.StepFailed` is one of the user's own.
 """
 
@@ -19,6 +19,7 @@ from leat_engine.spec.kinds import Function
 from leat_runner.kinds.output import details, succeeded
 from leat_runner.kinds.setup import KindSetup
 from leat_runner.kinds.user_code import BadArguments, StepFunction, load_functions
+from leat_runner.overhear import SPEAKS, Speech
 from leat_runner.sdk import StepFailed
 
 TRACEBACK = 4096
@@ -50,22 +51,30 @@ class FunctionKind:
             arguments = function.bind(step, fields.arguments)
         except BadArguments as error:
             return Failed(StepError(ErrorType.INVALID, str(error), reason="BadArguments", retriable=False))
-        if not function.is_async:
-            return await _in_thread(function, arguments)
+        speech = Speech(step.log)
+        outside = SPEAKS.set(speech)
         try:
-            return succeeded(await function.call(**arguments))
-        except asyncio.CancelledError as error:
-            # The user's code may raise it too, by awaiting something that was cancelled: that is only a failure.
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            return failure(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is the user's
-            # SystemExit too: sys.exit in a step must not end the runner.
-            return failure(error)
+            return await (_on_loop if function.is_async else _in_thread)(function, arguments)
+        finally:
+            SPEAKS.reset(outside)
+            speech.end()
 
     async def close(self) -> None:
         """Nothing is held; threads still in user code are not waited for."""
+
+
+async def _on_loop(function: StepFunction, arguments: dict[str, Any]) -> Outcome:
+    try:
+        return succeeded(await function.call(**arguments))
+    except asyncio.CancelledError as error:
+        # The user's code may raise it too, by awaiting something that was cancelled: that is only a failure.
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        return failure(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever it is, it is the user's
+        # SystemExit too: sys.exit in a step must not end the runner.
+        return failure(error)
 
 
 def failure(error: BaseException) -> Failed:

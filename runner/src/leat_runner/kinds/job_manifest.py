@@ -19,6 +19,11 @@ from leat_engine.spec.container import Container, EnvVar, SecurityContext
 STEP = "step"
 """The container that does the work."""
 
+KEY = "leat.dev/idempotency-key"
+"""The annotation that tells whose a Job is."""
+
+RUN_ID = "leat.dev/run-id"
+
 OUTPUT = "leat-output"
 """The container that tells the output, and the volume that it finds it in."""
 
@@ -115,7 +120,7 @@ def job_of(step: StepContext, fields: Container, image: str) -> dict[str, Any]:
         "name": place.name,
         "namespace": place.namespace,
         "labels": labels,
-        "annotations": {"leat.dev/idempotency-key": step.idempotency_key},
+        "annotations": {KEY: step.idempotency_key},
     }
     if step.run_uid:
         metadata["ownerReferences"] = [
@@ -135,7 +140,7 @@ def _labels(step: StepContext) -> dict[str, str]:
     return {
         "app.kubernetes.io/managed-by": "leat",
         "leat.dev/run": _label(step.run_name),
-        "leat.dev/run-id": str(step.key.run_id),
+        RUN_ID: str(step.key.run_id),
         "leat.dev/step": _label(step.name),
         "leat.dev/attempt": str(step.attempt),
     }
