@@ -1,11 +1,13 @@
 """Fixtures only. The first test that needs a part of the stack starts it; all later runs of pytest share it."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.stack import fresh_database, fresh_namespace, fresh_vhost
 
+from leat_engine.store import Store, migrate
 from leat_stack import Endpoints, Part, up
 
 HOME = Path(__file__).parents[1] / ".leat" / "test"
@@ -37,6 +39,22 @@ def postgres_dsn(postgres: Endpoints) -> Iterator[str]:
     """A database for this module alone, empty at its start."""
     with fresh_database(postgres) as dsn:
         yield dsn
+
+
+@pytest.fixture(scope="module")
+def database(postgres_dsn: str) -> str:
+    """That database with Leat's schema."""
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
+        loop.run(migrate(postgres_dsn))
+    return postgres_dsn
+
+
+@pytest.fixture
+async def store(database: str) -> AsyncIterator[Store]:
+    """A store on that database."""
+    store = await Store.connect(database)
+    yield store
+    await store.close()
 
 
 @pytest.fixture(scope="module")

@@ -7,18 +7,11 @@ from contextlib import contextmanager
 import pytest
 from tests.support.operator import eventually, shop, started
 
-from leat_engine.store import Store, migrate
+from leat_engine.store import Store
 
 RUNS, WRITES = "workflowruns/status", "leat_operator_api_writes_total"
 GREET = {"name": "greet", "transform": {"greeting": "hello"}}
 LONG = {"name": "long", "wait": {"duration": "1h"}}
-
-
-@pytest.fixture(scope="module")
-def database(postgres_dsn):
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(migrate(postgres_dsn))
-    return postgres_dsn
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """RunnerPools against a real API server and a real store. There is no controller manager: tests are it."""
 
-import asyncio
 import subprocess
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from tests.support.operator import eventually, shop, started
 from tests.support.samples import FOLDER
 
 from leat_engine.records import Ability
-from leat_engine.store import Store, migrate
 from leat_operator.cluster import Cluster
 from leat_operator.inbox import Inbox
 from leat_operator.metrics import API_WRITES
@@ -29,20 +27,6 @@ from leat_operator.pools import Pools
 
 KEDA = Path(__file__).parents[1] / "support" / "keda.yaml"
 NAME = "leat-pool-default"
-
-
-@pytest.fixture(scope="module")
-def database(postgres_dsn):
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
-        runner.run(migrate(postgres_dsn))
-    return postgres_dsn
-
-
-@pytest.fixture
-async def store(database):
-    store = await Store.connect(database)
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """When a silent runner is taken for dead, and when it is not."""
 
-import asyncio
-
 import pytest
 from tests.support.hand import Hand, age
 from tests.support.queue import eventually
@@ -9,7 +7,7 @@ from tests.support.queue import eventually
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import StoreUnavailable
 from leat_engine.queue.rabbit import RabbitQueue
-from leat_engine.store import Store, migrate
+from leat_engine.store import Store
 
 OPTIONS = CaretakerOptions(interval=0.5, silent_for=6)
 
@@ -19,20 +17,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-@pytest.fixture(scope="module")
-def database(postgres_dsn):
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-    return postgres_dsn
-
-
-@pytest.fixture
-async def store(database):
-    store = await Store.connect(database)
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from tests.support.queue import eventually
 
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.result import Phase
-from leat_engine.store import Store, migrate
+from leat_engine.store import Store
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.work import Runner, RunnerOptions
 
@@ -30,11 +30,10 @@ class CountingQueue(RabbitQueue):
 
 
 @pytest.fixture(scope="module")
-def database(postgres_dsn):
+def database(database):
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-        loop.run(witnessed(postgres_dsn))
-    return postgres_dsn
+        loop.run(witnessed(database))
+    return database
 
 
 @pytest.fixture

@@ -8,19 +8,16 @@ from tests.support.graphs import a_graph
 from tests.support.load import Load, witnessed
 from tests.support.queue import until
 
-from leat_engine.store import migrate
-
 POINTS = [f"{when} {what}" for what in ("claim", "ack", "commit", "publish") for when in ("before", "after")]
 WAVE = 6
 WAVES = 20
 
 
 @pytest.fixture(scope="module")
-def database(postgres_dsn):
+def database(database):
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-        loop.run(witnessed(postgres_dsn))
-    return postgres_dsn
+        loop.run(witnessed(database))
+    return database
 
 
 @pytest.fixture(scope="module")

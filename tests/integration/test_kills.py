@@ -14,7 +14,6 @@ from tests.support.load import Load, witnessed
 from tests.support.queue import eventually, until
 
 from leat_engine.result import Phase
-from leat_engine.store import migrate
 
 SECONDS = 15.0
 
@@ -56,11 +55,10 @@ class Chaos:
 
 
 @pytest.fixture(scope="module")
-def database(postgres_dsn):
+def database(database):
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-        loop.run(witnessed(postgres_dsn))
-    return postgres_dsn
+        loop.run(witnessed(database))
+    return database
 
 
 @pytest.fixture

@@ -44,13 +44,6 @@ def database(postgres_dsn):
     return postgres_dsn
 
 
-@pytest.fixture
-async def store(database):
-    store = await Store.connect(database)
-    yield store
-    await store.close()
-
-
 @asynccontextmanager
 async def writing(store):
     writer = LogWriter(store)

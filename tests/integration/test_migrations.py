@@ -13,13 +13,6 @@ from leat_engine.store import Store, migrate, schema
 FUTURE = "9999_from_the_future"
 
 
-@pytest.fixture(scope="module")
-def database(postgres_dsn):
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-    return postgres_dsn
-
-
 @asynccontextmanager
 async def connected(database):
     connection = await asyncpg.connect(database)

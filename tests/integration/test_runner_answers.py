@@ -16,7 +16,7 @@ from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import StoreUnavailable
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.result import Phase, State
-from leat_engine.store import Store, migrate
+from leat_engine.store import Store
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.work import Runner, RunnerOptions
 
@@ -38,11 +38,10 @@ class LossyStore(Store):
 
 
 @pytest.fixture(scope="module")
-def database(postgres_dsn):
+def database(database):
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-        loop.run(witnessed(postgres_dsn))
-    return postgres_dsn
+        loop.run(witnessed(database))
+    return database
 
 
 @pytest.fixture

@@ -14,27 +14,12 @@ from leat_engine.caretakers.wake import wake
 from leat_engine.commit import written_form
 from leat_engine.job import END, StepKey, uuid7
 from leat_engine.result import Phase, Result, State
-from leat_engine.store import Store, migrate
 from leat_engine.store.store import SQL
 from leat_engine.store.writes import Lateness
 
 LOST = {"type": "RunnerLost", "message": "the runner fell silent"}
 CHAIN = steps("one", two=["one"])
 PAIR = steps("left", "right")
-
-
-@pytest.fixture(scope="module")
-def database(postgres_dsn):
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-    return postgres_dsn
-
-
-@pytest.fixture
-async def store(database):
-    store = await Store.connect(database)
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -1,30 +1,12 @@
 """What the store shows to people who read: bounded, and with the names of runners."""
 
-import asyncio
-
-import pytest
 from tests.support.hand import Hand, accepted, done, steps
 
 from leat_engine.job import StepKey
 from leat_engine.result import Result, State
-from leat_engine.store import Store, migrate
 
 CHAIN = steps("one", two=["one"], three=["two"])
 LOST = {"type": "RunnerLost", "message": "the runner fell silent"}
-
-
-@pytest.fixture(scope="module")
-def database(postgres_dsn):
-    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
-        loop.run(migrate(postgres_dsn))
-    return postgres_dsn
-
-
-@pytest.fixture
-async def store(database):
-    store = await Store.connect(database)
-    yield store
-    await store.close()
 
 
 async def test_steps_are_shown_as_far_as_they_have_begun_with_the_names_of_their_runners(store):
