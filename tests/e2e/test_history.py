@@ -40,8 +40,12 @@ def operator(environment, tmp_path):
         yield process
 
 
+@contextmanager
 def active(environment, folder):
-    return started("leat_operator", environment, folder)
+    """An operator, as soon as it holds the Lease: one that was killed before holds it for a while."""
+    with started("leat_operator", environment, folder) as process:
+        eventually(lambda: process.ready and process.metric("leat_operator_active") == 1, "it is active", 40)
+        yield process
 
 
 @contextmanager

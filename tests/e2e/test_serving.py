@@ -156,6 +156,7 @@ async def test_what_steps_said_is_read_line_by_line_and_shows_nothing_sensitive(
         runner = await store.register("narrator", "nobodys", 1)
         lines = [NewLine(runner, StepKey(run_id, 0, node), tried, at, "stdout", text) for node, tried, text in texts]
         await store.write_logs(lines)
+        await store.retire(runner)
     finally:
         await store.close()
     answer = said(kubectl, namespace)
