@@ -31,7 +31,7 @@ PLAN = compile_plan(
                 {"name": "never", "container": {"image": "x"}, "needs": ["left"]},
                 {"name": "other", "http": {"url": "https://there.example"}},
                 {"name": "wrong", "container": {"image": "x", "args": ["${ string(1 / inputs.n) }"]}},
-            ]
+            ],
         }
     ),
     load_models(),

@@ -16,7 +16,7 @@ from leat_engine.spec.kinds import Function
 from leat_runner.kinds.function import FunctionKind
 from leat_runner.overhear import LINE_CHARS, SPEAKS, Speech, overhearing
 
-MODULE = '''
+MODULE = """
 import asyncio, logging, sys, threading, contextvars
 import leat
 
@@ -60,7 +60,7 @@ def thread():
 @leat.step
 async def silent():
     pass
-'''
+"""
 
 
 @dataclass
@@ -95,7 +95,7 @@ async def said(kind, name, **arguments):
 async def test_what_a_function_prints_is_heard_and_does_not_go_to_the_process(tmp_path, capsys):
     with a_kind(tmp_path) as kind:
         heard = await said(kind, "plain", word="a")
-        print("of nobody")
+        print("of nobody")  # noqa: T201  what is tested
     assert heard.lines == [("stdout", "plain a"), ("stdout", "kept a"), ("stderr", "oops a")]
     assert capsys.readouterr() == ("of nobody\n", "")
 

@@ -60,7 +60,18 @@ class Speaker(NamedTuple):
 class AttemptLog:
     """What one attempt says. Call it with each line; ``close`` it when the attempt is over."""
 
-    __slots__ = ("_attempt", "_bytes", "_left_out", "_lines", "_lock", "_mask", "_name", "_tail", "_tail_bytes", "_writer")
+    __slots__ = (
+        "_attempt",
+        "_bytes",
+        "_left_out",
+        "_lines",
+        "_lock",
+        "_mask",
+        "_name",
+        "_tail",
+        "_tail_bytes",
+        "_writer",
+    )
 
     def __init__(
         self, writer: "LogWriter", attempt: Speaker, name: str, mask: Callable[[str], str] | None = None

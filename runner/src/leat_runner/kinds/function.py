@@ -1,8 +1,9 @@
 """function: call the user's Python, by the name it was marked with.
 
 An ``async def`` runs on the runner's loop and must not block it. A plain ``def`` runs in a thread of its own, with the
-caller's context variables, by which what it prints is known for its step's; a thread cannot be interrupted, so a cancelled one goes on in the background with its result
-thrown away. An exception is a failure of its class's name, and retriable; `leat.StepFailed` is one of the user's own.
+caller's context variables, so that what it prints is known for its step's; a thread cannot be interrupted, so a
+cancelled one goes on in the background with its result thrown away. An exception is a failure of its class's name, and
+retriable; `leat.StepFailed` is one of the user's own.
 """
 
 import asyncio
