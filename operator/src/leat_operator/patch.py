@@ -15,6 +15,9 @@ from leat_operator.objects import Ref
 
 log = structlog.get_logger(__name__)
 
+FORBIDDEN_SECONDS = 20.0
+"""For how long a right that is missing is waited for: an API server that has just started grants nothing yet."""
+
 
 class Patched(StrEnum):
     """What became of a status."""
@@ -55,13 +58,22 @@ class Patcher:
             return Patched.DONE
 
     async def _insist(self, ref: Ref, render: Callable[[], Status]) -> None:
-        retried = (ClusterUnavailable, Conflict, Forbidden)  # a right that is missing may be granted
         async for attempt in AsyncRetrying(
-            retry=retry_if_exception_type(retried), wait=RetryAfter(), before_sleep=_tell, reraise=True
+            retry=retry_if_exception_type((ClusterUnavailable, Conflict, Forbidden)),
+            stop=_is_forbidden_for_long,
+            wait=RetryAfter(),
+            before_sleep=_tell,
+            reraise=True,
         ):
             with attempt:
                 await self._limiter.acquire()
                 self._see(ref, await self._cluster.patch_status(ref, render()))
+
+
+def _is_forbidden_for_long(state: RetryCallState) -> bool:
+    """A policy that denies some statuses must not keep the slots from all others. The sweep asks for them again."""
+    error = state.outcome.exception() if state.outcome else None
+    return isinstance(error, Forbidden) and (state.seconds_since_start or 0.0) >= FORBIDDEN_SECONDS
 
 
 def _tell(state: RetryCallState) -> None:
