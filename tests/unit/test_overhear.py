@@ -135,7 +135,7 @@ async def test_what_the_log_itself_prints_is_not_heard_again(tmp_path, capsys):
     heard = Heard()
 
     def loud(stream, text, at=None):
-        print("debug:", text)
+        print("debug:", text)  # noqa: T201
         heard(stream, text, at)
 
     with a_kind(tmp_path) as kind:
