@@ -131,6 +131,19 @@ async def test_a_function_that_says_nothing_has_no_lines(tmp_path):
         assert SPEAKS.get() is None
 
 
+async def test_what_the_log_itself_prints_is_not_heard_again(tmp_path, capsys):
+    heard = Heard()
+
+    def loud(stream, text, at=None):
+        print("debug:", text)  # noqa: T201
+        heard(stream, text, at)
+
+    with a_kind(tmp_path) as kind:
+        await kind.execute(a_step(log=loud), Function.model_validate({"name": "thread"}))
+    assert heard.texts == ["from within"]
+    assert capsys.readouterr().out == "debug: from within\n"
+
+
 def test_afterwards_all_is_as_it_was():
     root = logging.getLogger()
     before = (sys.stdout, sys.stderr, root.level, list(root.handlers), [each.level for each in root.handlers])

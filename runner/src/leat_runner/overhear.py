@@ -40,8 +40,7 @@ class Speech:
                 lines.append(last[:LINE_CHARS])
                 last = last[LINE_CHARS:]
             rest[stream] = last
-            for line in lines:
-                self._log(stream, line.removesuffix("\r"))
+            self._give(stream, [line.removesuffix("\r") for line in lines])
 
     def end(self) -> None:
         """Nothing more comes: give out the lines that did not end."""
@@ -50,8 +49,15 @@ class Speech:
         with _SAYING:
             rest, self._rest = self._rest, None
             for stream, text in rest.items():
-                if text:
-                    self._log(stream, text)
+                self._give(stream, [text] if text else [])
+
+    def _give(self, stream: str, lines: list[str]) -> None:
+        outside = SPEAKS.set(None)  # what the log itself prints is not the step's: heard, it would never end
+        try:
+            for line in lines:
+                self._log(stream, line)
+        finally:
+            SPEAKS.reset(outside)
 
 
 SPEAKS: ContextVar[Speech | None] = ContextVar("leat_speaks", default=None)
