@@ -21,8 +21,12 @@ def cost_of_failing(text: str) -> tuple[str, float]:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("${ inputs.big.map(x, inputs.big.map(y, inputs.big.map(z, x * y * z))) }", "more than 10000 elements"),
-        ("${ inputs.big.all(x, inputs.big.all(y, true)) }", "more than 10000 elements"),
+        # Whichever of two bounds is met first: that depends on the machine.
+        (
+            "${ inputs.big.map(x, inputs.big.map(y, inputs.big.map(z, x * y * z))) }",
+            "more than 10000 elements|takes more",
+        ),
+        ("${ inputs.big.all(x, inputs.big.all(y, true)) }", "more than 10000 elements|takes more"),
         ("${ inputs.big.map(x, inputs.text) }", "builds lists of more than"),
         ("${ inputs.big.all(x, inputs.text.replace('a', 'b').size() > 0) }", "takes more than"),
         ("${ ['aaaa']" + ".map(x, x + x + x + x + x + x + x + x)" * 10 + " }", "can copy what it reads"),
@@ -33,7 +37,7 @@ def cost_of_failing(text: str) -> tuple[str, float]:
 )
 def test_a_bomb_ends_with_an_error_before_it_takes_a_second(text, said):
     message, seconds = cost_of_failing(text)
-    assert said in message
+    assert any(each in message for each in said.split("|"))
     assert seconds < 1
 
 
