@@ -101,7 +101,7 @@ def granted(cluster: Cluster, kubeconfig: str, folder: Path) -> Path:
     for document in yaml.safe_load_all(text):
         document["metadata"]["namespace"] = cluster.namespace
         for subject in document.get("subjects", ()):
-            subject["namespace"] = cluster.namespace
+            subject |= {"name": "leat-runner", "namespace": cluster.namespace}
         utils.create_from_dict(api, document)
     request = {"spec": {"audiences": [], "expirationSeconds": 3600}}
     token = core.create_namespaced_service_account_token("leat-runner", cluster.namespace, request).status.token
