@@ -66,7 +66,7 @@ class ErrorType(StrEnum):
     TIMEOUT = "Timeout"  # `timeout`, `deadline` or the run's `timeout` passed
     EXIT_CODE = "ExitCode"  # a script or container ended with another code than 0
     OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
-    EVICTED = "Evicted"  # a container's pod was evicted, preempted or deleted, or its node was lost
+    EVICTED = "Evicted"  # a container's pod was evicted, preempted or deleted, its node was lost, or its Job is gone
     NOT_STARTED = "NotStarted"  # a container's pod could not begin in time; the reason says why
     KUBERNETES = "Kubernetes"  # the API server refuses a container's Job; the reason is its own
     EXPRESSION = "Expression"  # an expression could not be evaluated
