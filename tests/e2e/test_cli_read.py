@@ -190,7 +190,10 @@ def test_runs_are_listed_by_phase_and_label_and_by_name_for_kubectl(ask, hello, 
     assert (nothing.code, nothing.out, "found nothing" in nothing.err) == (0, "", True)
 
 
-def test_runs_that_are_watched_are_printed_when_they_change(user, kubeconfig, namespace, slow):
+def test_runs_that_are_watched_are_printed_when_they_change(user, kubeconfig, namespace, slow, request):
+    # A child inherits that an interrupt is ignored, as it is where tests run in the background.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     argv = [*LEAT, "runs", "-w", "-o", "name", "-n", namespace]
     environment = {**os.environ, "KUBECONFIG": kubeconfig}
     with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
