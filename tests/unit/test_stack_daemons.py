@@ -29,6 +29,14 @@ def test_a_daemon_that_runs_is_found_and_not_started_again(daemons):
     assert daemons.find("sleeper").pid == first
 
 
+def test_a_daemon_without_an_environment_as_each_is_while_it_begins_is_found(daemons):
+    bare = daemons.start(Program("bare", ["/usr/bin/env", "-i", *SLEEPER]))
+    daemons.wait_until(lambda: not psutil.Process(bare).environ(), "bare", 30)
+    assert daemons.find("bare").pid == bare
+    daemons.kill_all()
+    assert daemons.find("bare") is None
+
+
 def test_a_stale_process_id_of_a_stranger_is_neither_trusted_nor_killed(daemons, tmp_path):
     with subprocess.Popen(SLEEPER) as stranger:
         (tmp_path / "pid").mkdir()

@@ -1,8 +1,9 @@
 """Background processes of one stack: started once, found again by later commands, stopped without hitting a stranger.
 
 A process id in a file says nothing after a reboot or a crash. So each daemon carries `home#name` in its environment,
-its children inherit it, and only a process that shows this mark is ever signalled. A process that hides its
-environment, as runners do from their scripts, is known by the moment it started.
+its children inherit it, and only a process that shows this mark is ever signalled. A process that shows no
+environment, as runners hide theirs from their scripts and as every process has none for a moment of its `exec`, is known
+by the moment it started.
 """
 
 import os
@@ -67,9 +68,9 @@ class Daemons:
             process = psutil.Process(int(pid))
         except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
             return None
-        if _hides(process):
-            return process if _born(process.pid) == born else None
-        return process if _mark_of(process) == self._mark(name) else None
+        if shown := _shown(process):
+            return process if shown.get(MARK) == self._mark(name) else None
+        return process if _lives(process) and _born(process.pid) == born else None
 
     def names(self) -> list[str]:
         """Return the names of the daemons that this home has known, running or not."""
@@ -139,20 +140,14 @@ def _free_ports(count: int, held: ExitStack) -> Iterator[int]:
 
 
 def _mark_of(process: psutil.Process) -> str | None:
-    try:
-        return process.environ().get(MARK)
-    except (psutil.Error, OSError):  # gone, a zombie, or somebody else's
-        return None
+    return _shown(process).get(MARK)
 
 
-def _hides(process: psutil.Process) -> bool:
+def _shown(process: psutil.Process) -> Mapping[str, str]:
     try:
-        process.environ()
-    except psutil.AccessDenied:
-        return True
-    except (psutil.Error, OSError):
-        return False
-    return False
+        return process.environ()
+    except (psutil.Error, OSError):  # gone, a zombie, somebody else's, or it hides
+        return {}
 
 
 def _born(pid: int) -> str:
