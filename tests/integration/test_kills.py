@@ -87,12 +87,14 @@ async def test_nothing_is_lost_doubled_or_stuck_when_runners_are_killed_and_froz
 
 
 async def test_a_runner_that_was_frozen_for_too_long_is_fenced_and_goes_on_under_a_new_id(fleet, database, amqp_url):
-    frozen, other = fleet.start(), fleet.start()
-    ready(frozen, other)
+    frozen = fleet.start()
+    ready(frozen)
     async with Load.connected(database, amqp_url, fleet.effects) as load:
         await load.submit(a_graph(number, slowest=0.3) for number in range(40))
+        await until(fleet.effects.exists, 20)
         frozen.freeze()
-        await until(lambda: other.events("rescued"), 20)
+        other = fleet.start()  # now: else it could have taken all steps before the first one held any
+        await until(lambda: other.events("rescued"), 30)
         frozen.thaw()
         await until(lambda: len(frozen.events("runner_registered")) == 2, 20)
         (fenced,) = frozen.events("fenced")
