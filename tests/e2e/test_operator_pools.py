@@ -1,5 +1,6 @@
 """RunnerPools against a real API server and a real store. There is no controller manager: tests are it."""
 
+import asyncio
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from tests.support.samples import FOLDER
 
 from leat_engine.records import Ability
 from leat_operator.cluster import Cluster
+from leat_operator.health import numbers
 from leat_operator.inbox import Inbox
 from leat_operator.metrics import API_WRITES
 from leat_operator.objects import (
@@ -300,6 +302,39 @@ async def test_idle_runners_are_told_to_go_first(pools, cluster, user, store, na
     assert await costs() == [None, "205"]
     for runner in (idle, working):
         await store.retire(runner)
+
+
+async def test_a_defect_that_one_pool_meets_stops_neither_the_others_nor_the_room(pools, user, monkeypatch):
+    def counted(body, *others):
+        return 1 / 0 if body["metadata"]["name"] == "bad" else numbers(body, *others)
+
+    monkeypatch.setattr("leat_operator.pools.numbers", counted)
+    create(user, "bad")
+    create(user, "good")
+    await pools.round()
+    assert (status(user, "good")["ready"], status(user, "good")["desired"]) == (0, 1)
+    assert holding(status(user, "bad")) == ("Invalid", "Stalled")
+    assert "a defect of the operator, ZeroDivisionError" in ready(status(user, "bad"))["message"]
+
+
+async def test_the_room_goes_on_after_a_round_that_met_a_defect(pools, user, monkeypatch):
+    again, met = asyncio.Event(), []
+
+    async def broken(self, members):
+        met.append(members)
+        if len(met) > 1:
+            again.set()
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("leat_operator.eviction.Costs.tell", broken)
+    create(user)
+    room = asyncio.create_task(pools.run())
+    try:
+        await asyncio.wait_for(again.wait(), 30)
+        assert status(user)["desired"] == 1
+        assert not room.done()
+    finally:
+        room.cancel()
 
 
 # -- with the operator's process -------------------------------------------------------------------------------------

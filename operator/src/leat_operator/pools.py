@@ -95,6 +95,9 @@ class Pools:
             except LeatError as error:  # whatever it is, runners go on without us, and the next round may do better
                 log.warning("pools not looked at", error=str(error))
                 wait = UNSETTLED
+            except Exception:  # a defect of this room must not end the operator, which has runs to accept
+                log.exception("pools not looked at")
+                wait = UNSETTLED
 
     async def learn(self) -> None:
         """Know the revisions of all pools, before what runners announced is judged by them.
@@ -186,6 +189,17 @@ class Pools:
     # -- compare and act ------------------------------------------------------------------------------------------
 
     async def _one(self, body: Body, seen: Seen, load: Load | None) -> Health:
+        try:
+            return await self._settle(body, seen, load)
+        except LeatError:
+            raise
+        except Exception as error:  # a defect that one pool meets must not stop the others
+            log.exception("pool not made", pool=body["metadata"]["name"])
+            why = f"a defect of the operator, {type(error).__name__}: see its log, and report it"
+            await self._tell(body, Verdict(Health.INVALID, why), {})
+            return Health.INVALID
+
+    async def _settle(self, body: Body, seen: Seen, load: Load | None) -> Health:
         metadata = body["metadata"]
         self._generations[metadata["uid"]] = generation(metadata)
         desired: Desired | None = None
@@ -199,11 +213,6 @@ class Pools:
             found = Verdict(Health.INVALID, reasons_message(rejected.reasons))
         except (Refused, Conflict) as refused:  # it may be taken later: quotas and other objects change
             found = Verdict(Health.INVALID, bounded(str(refused), MESSAGE_CHARS))
-        except LeatError:
-            raise
-        except Exception as error:  # a defect that one pool meets must not stop the others
-            log.exception("pool not made", pool=metadata["name"])
-            found = Verdict(Health.INVALID, f"cannot be made: {type(error).__name__}; see the operator's log")
         await self._tell(body, found, numbers(body, desired, seen.deployment(metadata["name"]), load))
         return found.health
 
