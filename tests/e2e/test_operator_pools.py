@@ -320,7 +320,7 @@ async def test_a_defect_that_one_pool_meets_stops_neither_the_others_nor_the_roo
 async def test_the_room_goes_on_after_a_round_that_met_a_defect(pools, user, monkeypatch):
     again, met = asyncio.Event(), []
 
-    async def broken(self, members):
+    async def broken(_costs, members):
         met.append(members)
         if len(met) > 1:
             again.set()

@@ -2,8 +2,8 @@
 
 A process id in a file says nothing after a reboot or a crash. So each daemon carries `home#name` in its environment,
 its children inherit it, and only a process that shows this mark is ever signalled. A process that shows no
-environment, as runners hide theirs from their scripts and as every process has none for a moment of its `exec`, is known
-by the moment it started.
+environment, as runners hide theirs from their scripts and as every process has none for a moment of its `exec`, is
+known by the moment it started.
 """
 
 import os
