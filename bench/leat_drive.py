@@ -121,7 +121,7 @@ class Driver:
             revision=self._plan.revision,
             inputs={},
             roots=tuple(Root(node, self._plan.steps[node].pool) for node in self._plan.roots),
-            total=len(self._plan.steps) - 1,
+            total=self._plan.total,
             pool=self._plan.steps[END].pool,
         )
 

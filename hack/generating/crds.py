@@ -184,6 +184,7 @@ class Structural:
 
     def __init__(self, definitions: Mapping[str, Schema]) -> None:
         self.definitions = definitions
+        self.within_step = False
 
     def convert(self, schema: Schema) -> Schema:
         """The structural schema of ``schema``."""
@@ -201,6 +202,14 @@ class Structural:
                 merged = part | merged
         if name == "Need":
             return ANYTHING | description
+        if name == "Step":
+            if self.within_step:  # a structural schema cannot refer to itself: `plan` looks at the steps of bodies
+                return {"type": "object", **ANYTHING} | description
+            self.within_step = True
+            try:
+                return self._typed(merged, name) | description
+            finally:
+                self.within_step = False
         return self._typed(merged, name) | description
 
     def _typed(self, schema: Schema, name: str) -> Schema:

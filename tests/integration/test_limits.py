@@ -39,7 +39,7 @@ async def perform(postgres_dsn) -> AsyncIterator[Perform]:
         plan = compile_plan(parse_spec(spec), load_models(), run_id.hex)
         await store.save_revision(Revision(run_id.hex, "default", "w", spec))
         roots = tuple(Root(root, "default") for root in plan.roots)
-        new = NewRun(run_id, "default", "x", "w", run_id.hex, {}, roots, len(plan.steps) - 1)
+        new = NewRun(run_id, "default", "x", "w", run_id.hex, {}, roots, plan.total)
         (accepted,) = await store.accept([new])
         await queue.publish(accepted.jobs)
 

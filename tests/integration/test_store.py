@@ -88,7 +88,7 @@ async def test_a_run_ends_with_the_commit_of_its_last_step(store, hand):
     await hand.claim(jobs)
     view = hand.view(run, CHAIN, 1, complete=True)
     written = await hand.end(view, done(1))
-    assert written.claimed == {run.run_id: [2]}
+    assert written.claimed == {(run.run_id, 0): {2: 1}}
     assert (await hand.end(view, done(2))).runs[run.run_id].phase is Phase.SUCCEEDED
     found = await store.run(run.run_id)
     assert (found.phase, found.succeeded, found.live) == (Phase.SUCCEEDED, 2, 0)
@@ -131,7 +131,7 @@ async def test_a_join_is_begun_by_whoever_ends_its_last_need(store):
     for step, each in enumerate(hands, 1):
         await each.claim([job(run.run_id, step)])
     ends = [each.end(each.view(run, spec, step), done(step)) for step, each in enumerate(hands, 1)]
-    granted = [written.claimed.get(run.run_id, []) for written in await asyncio.gather(*ends)]
+    granted = [list(written.claimed.get((run.run_id, 0), ())) for written in await asyncio.gather(*ends)]
     assert sorted(granted) == [[], [], [4]]
 
 
@@ -152,7 +152,7 @@ async def test_what_follows_in_a_suspended_run_waits_for_its_resumption(store, h
     await hand.claim(jobs)
     await store.suspend(run.run_id, True)
     written = await hand.end(hand.view(run, CHAIN, 1, complete=True), done(1))
-    assert (written.claimed, written.readied) == ({}, {run.run_id: [2]})
+    assert (written.claimed, written.readied) == ({}, {(run.run_id, 0): {2: 1}})
     assert await hand.claim([job(run.run_id, 2)]) == []
     assert len(await hand.claim(await store.suspend(run.run_id, False))) == 1
 

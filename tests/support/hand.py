@@ -69,7 +69,7 @@ class Hand:
         written = await self._store.commit(self.runner, written_form([decision]))
         if (outcome := written.runs.get(view.run_id)) is not None:
             learn(decision, stopping=outcome.stopping)
-            view.live.update(written.claimed.get(view.run_id, ()))
+            view.live.update(written.claimed.get((view.run_id, view.scope), ()))
         return written
 
 

@@ -233,7 +233,7 @@ def a_run(spec: Spec, **changes: Any) -> NewRun:
         "revision": plan.revision,
         "inputs": {},
         "roots": tuple(Root(node, plan.steps[node].pool) for node in plan.roots),
-        "total": len(plan.steps) - 1,
+        "total": plan.total,
         "pool": plan.steps[END].pool,
         "timeout": plan.timeout,
     }

@@ -84,7 +84,7 @@ def key(view: RunView, node: int) -> str:
 
 async def test_the_end_of_a_stopped_run_ends_what_its_cancelled_steps_have_left(kind, view):
     view.stopping = Phase.CANCELLED
-    view.results = {1: Result(State.CANCELLED), 2: Result(State.SUCCEEDED), 4: Result(State.CANCELLED)}
+    view.cancelled = [StepKey(view.run_id, 0, node) for node in (1, 4)]
     assert (await carried_out(view, kind, 0)).result.state is State.SUCCEEDED
     assert kind.forsaken == [("shop", view.run_id, {key(view, 1)})]
 
@@ -98,7 +98,7 @@ async def test_a_run_that_is_not_stopped_asks_nobody(kind, view):
 async def test_the_end_of_a_run_does_not_depend_on_it(view):
     kind = Lasting(RuntimeError("a defect"))
     view.stopping = Phase.FAILED
-    view.results = {1: Result(State.CANCELLED)}
+    view.cancelled = [StepKey(view.run_id, 0, 1)]
     assert (await carried_out(view, kind, 0)).result.state is State.SUCCEEDED
     assert len(kind.forsaken) == 1
 

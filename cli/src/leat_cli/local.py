@@ -98,7 +98,7 @@ async def _accept(store: Store, queue: LocalQueue, run_id: UUID, order: Order) -
         revision=plan.revision,
         inputs=order.inputs,
         roots=tuple(Root(node, plan.steps[node].pool) for node in plan.roots),
-        total=len(plan.steps) - 1,
+        total=plan.total,
         pool=plan.steps[0].pool,
         priority=order.priority,
         suspended=order.suspend,

@@ -6,6 +6,7 @@ it refuses was somebody else's already.
 """
 
 import asyncio
+from collections import Counter as Counted
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +21,13 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from leat_engine.crash import crash_point
 from leat_engine.decide import Decision, Finished, decide, failed
 from leat_engine.errors import StoreUnavailable
-from leat_engine.job import ROOT_SCOPE, Job, StepKey, dumps
+from leat_engine.job import Job, StepKey, dumps
 from leat_engine.plan import PlanStep
 from leat_engine.records import Delayed, Stop
 from leat_engine.result import ErrorType, Phase, Result, State, StepError
 from leat_engine.store import Store
-from leat_engine.store.writes import Lateness, Writes, Written
+from leat_engine.store.writes import Granted, Lateness, Opened, Openings, Writes, Written
+from leat_engine.unfold import Open
 from leat_engine.view import RunView
 
 BATCH = 500
@@ -64,6 +66,21 @@ class Late:
     error: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """An attempt of a step with bodies that opens scopes, and waits for them."""
+
+    view: RunView
+    step: int
+    attempt: int
+    open: Open
+
+    @property
+    def key(self) -> StepKey:
+        """The address of the step."""
+        return StepKey(self.view.run_id, self.view.scope, self.step)
+
+
 class Hands(Protocol):
     """What the committer asks of its runner."""
 
@@ -79,8 +96,8 @@ class Hands(Protocol):
         """The reserved slot is not needed after all."""
         ...
 
-    def begin(self, view: RunView, step: int) -> None:
-        """The step is the runner's now: execute its first attempt."""
+    def begin(self, view: RunView, step: int, attempt: int) -> None:
+        """The step is the runner's now: execute it."""
         ...
 
     def hand_over(self, jobs: Sequence[Job]) -> None:
@@ -118,6 +135,7 @@ class Committer:
         self._writing = writing
         self._ended: list[Ended] = []
         self._late: list[Late] = []
+        self._openings: list[Opening] = []
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -137,12 +155,15 @@ class Committer:
         """Return when everything that was put is written."""
         await self._idle.wait()
 
-    def put(self, item: Ended | Late) -> None:
+    def put(self, item: Ended | Late | Opening) -> None:
         """Write this with the next commit."""
-        if isinstance(item, Ended):
-            self._ended.append(item)
-        else:
-            self._late.append(item)
+        match item:
+            case Ended():
+                self._ended.append(item)
+            case Late():
+                self._late.append(item)
+            case Opening():
+                self._openings.append(item)
         self._idle.clear()
         self._arrived.set()
 
@@ -150,14 +171,17 @@ class Committer:
         while True:
             await self._arrived.wait()
             self._arrived.clear()
-            while self._ended or self._late:
+            while self._ended or self._late or self._openings:
                 ended, self._ended = self._ended[:BATCH], self._ended[BATCH:]
                 late, self._late = self._late, []
+                openings, self._openings = self._openings, []
                 try:
                     async with self._writing:
                         await self._write(ended, late)
+                        if openings:
+                            await self._open(openings)
                 except Exception:  # the other runs of this runner must go on
-                    log.exception("commit_impossible", ends=len(ended), delays=len(late))
+                    log.exception("commit_impossible", ends=len(ended), delays=len(late), openings=len(openings))
             self._idle.set()
 
     async def _write(self, ended: Sequence[Ended], late: Sequence[Late]) -> None:
@@ -187,8 +211,8 @@ class Committer:
 
         try:
             now = datetime.now(UTC)
-            decisions = {view.run_id: decide(view, done, take, now) for view, done in runs.items()}
-            writes = written_form(decisions.values())
+            decisions = [decide(view, done, take, now) for view, done in runs.items()]
+            writes = written_form(decisions)
             crash_point("before commit")
             with SECONDS.time():
                 written = await _until_taken(lambda: self._store.commit(self._runner, writes))
@@ -211,45 +235,47 @@ class Committer:
             defect = failed(StepError(ErrorType.INTERNAL, message, retriable=False))
             await self._commit({view: [Finished(each.step, each.attempt, defect) for each in done]})
 
-    def _apply(self, decisions: dict[UUID, Decision], written: Written) -> None:
-        handed: list[Job] = []
-        lost: list[UUID] = []
-        for run_id, decision in decisions.items():
-            outcome = written.runs.get(run_id)
+    def _apply(self, decisions: Sequence[Decision], written: Written) -> None:
+        lost: dict[UUID, None] = {}
+        applied: list[Decision] = []
+        for decision in decisions:
+            outcome = written.runs.get(decision.view.run_id)
             if outcome is None:
                 self._refused(decision)
-                lost.append(run_id)
+                lost[decision.view.run_id] = None
                 continue
+            applied.append(decision)
             learn(decision, stopping=outcome.stopping)
             for done in decision.finished:
                 COMMITTED[done.result.state].inc()
             if outcome.phase.done:
                 RUNS.labels(outcome.phase.label).inc()
-            else:
-                handed += self._go_on(decision, written)
+            for new in decision.next:
+                if new.state is State.CLAIMED and new.step not in written.claimed.get(_place(decision.view), ()):
+                    self._hands.untake(decision.view.plan.steps[new.step])
+        runs = {decision.view.run_id: decision.view for decision in applied}
+        self._go_on(runs, written.claimed, written.readied)
+        for decision in applied:
             self._leave(decision.view)
+        if lost:
+            self._hands.lost(list(lost))
+
+    def _go_on(self, runs: Mapping[UUID, RunView], claimed: Granted, readied: Granted) -> None:
+        """Begin what the store granted this runner; hand over what it made ready for anybody."""
+        for (run_id, scope), steps in claimed.items():
+            for step, attempt in steps.items():
+                self._hands.begin(runs[run_id].scopes[scope], step, attempt)
+        handed: list[Job] = []
+        for (run_id, scope), steps in readied.items():
+            view = runs[run_id].scopes[scope]
+            view.share()
+            handed += [_job(view, step) for step in steps]
         if handed:
             self._hands.hand_over(handed)
-        if lost:
-            self._hands.lost(lost)
-
-    def _go_on(self, decision: Decision, written: Written) -> list[Job]:
-        """Begin what the store granted this runner; jobs for what it made ready for anybody."""
-        view = decision.view
-        granted = written.claimed.get(view.run_id, [])
-        for new in decision.next:
-            if new.state is State.CLAIMED and new.step not in granted:
-                self._hands.untake(view.plan.steps[new.step])
-        for step in granted:
-            self._hands.begin(view, step)
-        readied = written.readied.get(view.run_id, [])
-        if readied:
-            view.complete = False
-        return [_job(view, step) for step in readied]
 
     def _refused(self, decision: Decision) -> None:
         view = decision.view
-        view.complete = False
+        view.share()
         view.live.difference_update(done.step for done in decision.finished)
         for new in decision.next:
             if new.state is State.CLAIMED:
@@ -257,15 +283,75 @@ class Committer:
         self._leave(view)
 
     def _leave(self, view: RunView) -> None:
-        if not view.live:
-            self._hands.leave(view)
+        root = view.root
+        view.close()
+        if root.idle:
+            self._hands.leave(root)
+
+    # -- openings -------------------------------------------------------------------------------------------------
+
+    async def _open(self, openings: Sequence[Opening]) -> None:
+        try:
+            await self._open_together(openings)
+        except Exception as error:
+            log.exception("open_defect", openings=len(openings))
+            if len(openings) > 1:
+                for opening in openings:
+                    await self._open([opening])
+                return
+            (opening,) = openings
+            message = f"its scopes could not be opened: {type(error).__name__}: {error}"
+            defect = failed(StepError(ErrorType.INTERNAL, message, retriable=False))
+            self.put(Ended(opening.view, opening.step, opening.attempt, defect))
+
+    async def _open_together(self, openings: Sequence[Opening]) -> None:
+        taken: list[PlanStep] = []
+        columns = Openings()
+        for opening in openings:
+            view, block = opening.view, opening.open.block
+            columns.opener(opening.key, opening.attempt, block, opening.open.nodes)
+            for index in opening.open.scopes:
+                for root in view.plan.bodies[block.body].roots:
+                    node = view.plan.steps[root]
+                    state = State.READY
+                    if self._hands.take(node):
+                        state = State.CLAIMED
+                        taken.append(node)
+                    columns.root(opening.key, index, root, state, (node.pool, view.priority))
+        crash_point("before open")
+        try:
+            opened = await _until_taken(lambda: self._store.open(self._runner, columns))
+        except Exception:
+            for node in taken:
+                self._hands.untake(node)
+            raise
+        crash_point("after open")
+        granted = Counted(node for steps in opened.claimed.values() for node in steps)
+        lost: dict[UUID, None] = {}
+        for opening in openings:
+            base = opened.bases.get(opening.key)
+            opening.view.live.discard(opening.step)
+            if base is None:
+                opening.view.share()
+                lost[opening.view.run_id] = None
+            else:
+                _enter(opening, base, opened)
+        for node in taken:
+            if not granted[node.id]:
+                self._hands.untake(node)
+            granted[node.id] -= 1
+        self._go_on({opening.view.run_id: opening.view for opening in openings}, opened.claimed, opened.readied)
+        for opening in openings:
+            self._leave(opening.view)
+        if lost:
+            self._hands.lost(list(lost))
 
     # -- delays ---------------------------------------------------------------------------------------------------
 
     async def _delay(self, late: Sequence[Late]) -> None:
         columns = [
             Lateness(
-                StepKey(item.view.run_id, ROOT_SCOPE, item.step),
+                StepKey(item.view.run_id, item.view.scope, item.step),
                 item.attempt,
                 item.seconds,
                 item.view.plan.steps[item.step].pool,
@@ -275,7 +361,7 @@ class Committer:
         ]
         delayed = await _until_taken(lambda: self._store.delay(self._runner, columns))
         for item in late:
-            item.view.complete = False
+            item.view.share()
             item.view.live.discard(item.step)
             self._hands.release(item.view.plan.steps[item.step])
             self._leave(item.view)
@@ -295,7 +381,7 @@ def learn(decision: Decision, *, stopping: Phase | None) -> None:
     if decision.stop is not None:
         stopping = stopping or Phase.FAILED
     if stopping is not None:
-        view.stopping = stopping
+        view.stop(stopping, decision.stop)
         return
     for new in decision.next:
         if new.result is not None:
@@ -305,25 +391,48 @@ def learn(decision: Decision, *, stopping: Phase | None) -> None:
 def written_form(decisions: Iterable[Decision]) -> Writes:
     """The columns of the commit statement. States and phases as numbers, values as JSON text."""
     writes = Writes()
+    arrivals: dict[tuple[RunView, int], int] = {}
     for decision in decisions:
-        run_id = decision.view.run_id
-        steps = decision.view.plan.steps
+        view = decision.view
+        run_id, scope, steps = view.run_id, view.scope, view.plan.steps
         for done in decision.finished:
-            writes.end(StepKey(run_id, ROOT_SCOPE, done.step), done.attempt, done.result)
+            writes.end(StepKey(run_id, scope, done.step), done.attempt, done.result)
         for new in decision.next:
             node = steps[new.step]
-            key = StepKey(run_id, ROOT_SCOPE, new.step)
+            key = StepKey(run_id, scope, new.step)
             needs = (len(node.needs), new.missing)
-            writes.come(key, new.state, needs, (node.pool, decision.view.priority), new.result)
+            writes.come(key, new.state, needs, (node.pool, view.priority), new.result)
+        if decision.closes and view.parent is not None:
+            opener = (view.parent, view.plan.bodies[view.body].opener)
+            arrivals[opener] = arrivals.get(opener, 0) + 1
         if decision.end is not None:
             writes.over(run_id, decision.end.phase, decision.end.output, decision.end.error)
         if decision.stop is not None:
             writes.stops.append((run_id, Stop(Phase.FAILED, interrupt=False, error=decision.stop)))
+    for (view, opener), count in arrivals.items():  # whoever brings the last awaited one goes on with the opener
+        key = StepKey(view.run_id, view.scope, opener)
+        writes.come(key, State.CLAIMED, (count, 0), (view.plan.steps[opener].pool, view.priority), None)
     return writes
 
 
+def _enter(opening: Opening, base: int, opened: Opened) -> None:
+    """Know the scopes that were opened. One whose first steps are all this runner's is known completely."""
+    view, block = opening.view, opening.open.block
+    roots = view.plan.bodies[block.body].roots
+    for index, names in opening.open.scopes.items():
+        scope = view.open(base + index, block.body, index, names)
+        scope.complete = len(opened.claimed.get((view.run_id, base + index), ())) == len(roots)
+        if not scope.complete:
+            view.share()
+
+
+def _place(view: RunView) -> tuple[UUID, int]:
+    return view.run_id, view.scope
+
+
 def _job(view: RunView, step: int) -> Job:
-    return Job(StepKey(view.run_id, ROOT_SCOPE, step), 1, view.plan.steps[step].pool, view.priority, view.traceparent)
+    key = StepKey(view.run_id, view.scope, step)
+    return Job(key, 1, view.plan.steps[step].pool, view.priority, view.traceparent)
 
 
 async def _until_taken(write: Callable[[], Awaitable[T]]) -> T:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import NOWHERE, Names, Outlets, Template, compile_condition, compile_template
+from leat_engine.opener import Opener
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
 from leat_engine.spec.kinds import outward_fields, verbatim_fields
@@ -59,13 +60,19 @@ class CompiledStep:
     pool: str
     path: str
     reads: frozenset[str]
+    opens: Opener | None = None
 
 
-def compile_step(step: Step, path: str, shop: Workshop) -> CompiledStep | None:
-    """Compile a step. Gives None when it has no usable kind; what is wrong is in ``shop.reasons``."""
+def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = None) -> CompiledStep | None:
+    """Compile a step with a kind. Gives None when it has no usable one; what is wrong is in ``shop.reasons``.
+
+    Args:
+        when: The condition, if it was written on the step around this one.
+    """
     check_name("step", step.name, f"{path}.name", shop.reasons)
     defaults = shop.spec.defaults
-    when = _optional(step.when, f"{path}.when", shop)
+    when = when or optional(step.when, f"{path}.when", shop)
+    _only_with_bodies(step, path, shop)
     retry = _retry(step, path, shop)
     kind = _kind(step, path, shop)
     fields = _fields(step, kind, path, shop) if kind else None
@@ -103,7 +110,19 @@ def seconds(duration: str | None) -> float | None:
     return None if duration is None else parse_duration(duration)
 
 
-def _optional(condition: bool | str | None, path: str, shop: Workshop) -> Template | None:
+def _only_with_bodies(step: Step, path: str, shop: Workshop) -> None:
+    """Fields that mean nothing on a step that is done once and has no body."""
+    for name, value in (("maxParallel", step.max_parallel), ("tolerate", step.tolerate)):
+        if value is not None:
+            shop.reasons.append(Reason(f"{path}.{name}", "belongs to a step with `forEach`"))
+    if step.output is not None:
+        shop.reasons.append(
+            Reason(f"{path}.output", "belongs to a step with `steps`; the kind gives the output itself")
+        )
+
+
+def optional(condition: bool | str | None, path: str, shop: Workshop) -> Template | None:
+    """A compiled condition, or None: there is none, or it is wrong."""
     if condition is None:
         return None
     with shop.collecting():
@@ -167,7 +186,7 @@ def _retry(step: Step, path: str, shop: Workshop) -> RetryPolicy:
         factor=first(delay.factor, base_delay.factor, policy.factor),
         max_delay=first(seconds(delay.max), seconds(base_delay.max), policy.max_delay),
         full_jitter=first(delay.jitter, base_delay.jitter, "full") == "full",
-        when=_optional(when, where, replace(shop, names=names)),
+        when=optional(when, where, replace(shop, names=names)),
         max_elapsed=seconds(own.max_elapsed or base.max_elapsed),
     )
 

@@ -61,6 +61,7 @@ class Decision:
     Attributes:
         end: Set when the run ends with this commit.
         stop: The error that makes the run fail while other steps of it may still be under way.
+        closes: The scope, which is a body's, is over with this commit: its opener is told.
     """
 
     view: RunView
@@ -68,6 +69,7 @@ class Decision:
     next: list[Next] = field(default_factory=list)
     end: End | None = None
     stop: Mapping[str, Any] | None = None
+    closes: bool = False
 
 
 Take = Callable[[PlanStep], bool]
@@ -75,7 +77,7 @@ Take = Callable[[PlanStep], bool]
 
 
 def decide(view: RunView, finished: Sequence[Finished], take: Take, now: datetime) -> Decision:
-    """What follows from ``finished``, which all belong to the run of ``view``."""
+    """What follows from ``finished``, which all belong to the scope of ``view``."""
     fresh = {done.step: done.result for done in finished}
     decision = Decision(view, finished)
     if view.stopping is not None:
@@ -91,6 +93,7 @@ def decide(view: RunView, finished: Sequence[Finished], take: Take, now: datetim
         decision.next.append(Next(node.id, State.CLAIMED if take(node) else State.READY, missing))
     if END in fresh:
         decision.end = _settle(view, fresh, now)
+    decision.closes = view.parent is not None and view.plan.bodies[view.body].result in fresh
     return decision
 
 
@@ -120,8 +123,8 @@ def _spread(decision: Decision, fresh: dict[int, Result], now: datetime) -> list
 
 
 def _ends_known(view: RunView, node: PlanStep, fresh: Mapping[int, Result]) -> bool:
-    if node.id == END and not view.complete:
-        return False  # an inner failure that this runner has not seen decides how the run ends
+    if node.id <= END and not view.complete:
+        return False  # an inner failure that this runner has not seen decides how the scope ends
     return all(edge.step in fresh or edge.step in view.results for edge in node.needs)
 
 
@@ -132,6 +135,8 @@ def admit(view: RunView, node: PlanStep, fresh: Mapping[int, Result], now: datet
     """
     if node.id == END:
         return Result(State.SUCCEEDED) if view.stopping is not None or not _unloaded(view, node, fresh) else None
+    if node.id < END:
+        return None if _unloaded(view, node, fresh) else _close(view, node, fresh, now)
     for edge in node.needs:
         state = (fresh.get(edge.step) or view.results[edge.step]).state
         if state not in edge.on:
@@ -154,10 +159,23 @@ def admit(view: RunView, node: PlanStep, fresh: Mapping[int, Result], now: datet
 
 def _unloaded(view: RunView, node: PlanStep, fresh: Mapping[int, Result]) -> bool:
     for read in node.reads:
-        result = fresh.get(read) or view.results.get(read)
+        result = view.result(read, fresh)
         if result is None or result.output is UNLOADED:
             return True
     return False
+
+
+def _close(view: RunView, node: PlanStep, fresh: Mapping[int, Result], now: datetime) -> Result:
+    """How a scope ends that is a body's: with the error of its first failed step that nothing took, or its output."""
+    results = {**view.results, **fresh}
+    if lost := unhandled(view.plan, results):
+        return Result(State.FAILED, error=run_error(view, lost, results))
+    if node.output is None:
+        return Result(State.SUCCEEDED)
+    try:
+        return succeeded(node.output.evaluate(view.bindings(node.reads, fresh, now)))
+    except ExpressionError as error:
+        return failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
 
 
 def _pure(node: PlanStep, fields: Any) -> Result:
@@ -183,15 +201,18 @@ def failed(error: StepError) -> Result:
 
 
 def _fatal(view: RunView, fresh: Mapping[int, Result]) -> int | None:
-    return next((n for n, r in fresh.items() if r.state is State.FAILED and not handlers(view.plan, n)), None)
+    """A step whose failure nothing takes, neither in its scope nor around it."""
+    failures = (node for node, result in fresh.items() if result.state is State.FAILED)
+    return next((n for n in failures if view.plan.steps[n].fatal and not handlers(view.plan, n)), None)
 
 
 def _fail(decision: Decision, node: int, fresh: dict[int, Result]) -> None:
     """Nothing new starts. Alone on the run, this commit ends it; otherwise the store waits for the others."""
     view = decision.view
-    decision.next = [new for new in decision.next if new.step != END]
+    decision.next = [new for new in decision.next if new.step > END]
     error = run_error(view, [node], fresh)
-    if view.complete and not view.live.difference(done.step for done in decision.finished):
+    alone = len(view.scopes) == 1 and view.complete
+    if alone and not view.live.difference(done.step for done in decision.finished):
         decision.next.append(Next(END, State.SUCCEEDED, 0, Result(State.SUCCEEDED)))
         decision.end = End(Phase.FAILED, error=error)
     else:
@@ -217,8 +238,8 @@ def _settle(view: RunView, fresh: Mapping[int, Result], now: datetime) -> End:
 
 
 def run_error(view: RunView, nodes: Iterable[int], results: Mapping[int, Result]) -> dict[str, Any]:
-    """The error of a run: that of its first failed step, with the step's name in the message."""
+    """The error of a scope: that of its first failed step, with the step's name in the message."""
     node = min(nodes)
     error = dict(results[node].error or {})
-    name = view.plan.steps[node].name
+    name = view.plan.steps[view.plan.bodies[-node].opener if node < 0 else node].name
     return {**error, "message": f"step {name} failed: {error.get('message', '')}", "step": name}

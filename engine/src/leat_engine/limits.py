@@ -53,3 +53,24 @@ DURATION_SECONDS = 366 * 24 * 3600.0
 
 RETRIES = 1_000
 """Further attempts of a step after its first."""
+
+ITERATIONS = 10_000
+"""Times that a `repeat` may have."""
+
+PARALLEL = 1_000
+"""Items of one `forEach` that may be under way at the same time."""
+
+WINDOW = 1_000
+"""Items of one `forEach` from the oldest that is not over to the newest that has begun: rows that exist ahead."""
+
+ITEMS = 1_000_000
+"""Items of one `forEach`."""
+
+CASES = 100
+"""Cases of one `switch`."""
+
+SCOPES = 2**31 - 1
+"""Bodies that one run may open, all iterations that its `repeat`s may have included."""
+
+NESTING = 10
+"""Bodies within bodies."""

@@ -1,7 +1,7 @@
 """Spec to Plan, or Rejected with every reason. What is decided here is never looked up in the spec again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
 
@@ -10,14 +10,17 @@ from pydantic import BaseModel
 
 from leat_engine import limits
 from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, compile_step, seconds
+from leat_engine.compile_opener import NoFields, compile_opener
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
+from leat_engine.layout import Draft, Placed, lay_out
+from leat_engine.opener import Body, Fan, Opener
+from leat_engine.result import State
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import WorkflowSpec
 from leat_engine.spec.inputs import InputsSchema, compile_inputs
 from leat_engine.spec.kinds import outward_fields
-from leat_engine.spec.model import Model
 
 __all__ = ["END", "PURE_KINDS", "Edge", "InputsSchema", "Plan", "PlanStep", "compile_plan", "revision_id"]
 
@@ -27,14 +30,19 @@ class PlanStep:
     """A node of the plan.
 
     Attributes:
-        id: 1..n in the order of the spec; `END` is 0.
-        kind: Name of the kind; "end" for `END`.
+        id: 1..n, the workflow's own steps in the order of the spec, then those of bodies. `END` is 0; the end of body
+            k is -k.
+        kind: Name of the kind; "end" for `END`; the word by which it is written for a step that opens bodies.
         fields: The kind's fields with their expressions; evaluates to what the kind's spec model takes.
         model: The kind's spec model.
-        next: Nodes that need this one, `END` included if this is a leaf.
-        reads: Nodes whose results its expressions read.
+        next: Nodes that need this one, the end of the body included if this is a leaf.
+        reads: Nodes whose results its expressions read, of its own body or of those around it.
         timeout: Seconds per attempt; deadline: seconds from first queued over all attempts.
         path: Field path of the step in the spec, for messages.
+        body: The body that it is a step of; 0 for the workflow itself.
+        opens: The bodies that it opens, if it does.
+        fatal: Its failure, if nothing handles it, is the failure of the run: nothing around it takes it.
+        output: Of the end of a body: what the body gives.
     """
 
     id: int
@@ -51,6 +59,15 @@ class PlanStep:
     deadline: float | None
     pool: str
     path: str
+    body: int = 0
+    opens: Opener | None = None
+    fatal: bool = True
+    output: Template | None = None
+
+    @property
+    def light(self) -> bool:
+        """Whether it takes no slot: it ends or opens bodies, or the decider does it itself."""
+        return self.id <= END or self.opens is not None or self.pure
 
     @property
     def pure(self) -> bool:
@@ -65,9 +82,11 @@ class PlanStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One revision of a workflow, compiled. ``steps[i].id == i``; ``steps[0]`` is `END`.
+    """One revision of a workflow, compiled. ``steps[i].id == i``; ``steps[0]`` is `END`, ``steps[-k]`` the end of body k.
 
     Attributes:
+        total: Steps of the workflow itself: nodes 1 to ``total``.
+        bodies: ``bodies[k]`` is body k; body 0 is the workflow itself.
         roots: Nodes without needs.
         by_name: Nodes by the names of their steps.
         inputs: What a run's inputs are checked against.
@@ -79,6 +98,8 @@ class Plan:
 
     revision: str
     steps: tuple[PlanStep, ...]
+    total: int
+    bodies: tuple[Body, ...]
     roots: tuple[int, ...]
     by_name: Mapping[str, int]
     inputs: InputsSchema
@@ -86,10 +107,6 @@ class Plan:
     output: Template | None
     timeout: float | None
     sensitive: frozenset[str]
-
-
-class End(Model):
-    """`END` has no fields."""
 
 
 def revision_id(spec: Mapping[str, Any]) -> str:
@@ -109,43 +126,46 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     Raises:
         Rejected: With every reason that was found.
     """
-    by_name = {step.name: node for node, step in reversed([*enumerate(spec.steps, 1)])}
-    shop = Workshop(spec, models, _names(spec, by_name), path, _outlets(models))
-    _check_spec(spec, path, shop.reasons)
-    inputs, variables, output = InputsSchema({}), None, None
+    reasons: list[Reason] = []
+    drafts, placed = lay_out(spec, path, reasons)
+    shop = Workshop(spec, models, _names(spec, drafts[0]), path, _outlets(models), reasons)
+    _check_spec(spec, path, reasons)
+    inputs, variables = InputsSchema({}), None
     with shop.collecting():
         inputs = compile_inputs(spec.inputs, f"{path}.inputs")
     with shop.collecting():
         names = {name: shop.names[name] for name in ("inputs", "run")}
         variables = compile_template(spec.vars, f"{path}.vars", names, outlets=shop.outlets) if spec.vars else None
-    with shop.collecting():
-        if spec.output is not None:
-            output = compile_template(spec.output, f"{path}.output", shop.names, outlets=shop.outlets)
-    compiled = [compile_step(step, f"{path}.steps[{index}]", shop) for index, step in enumerate(spec.steps)]
-    edges = _edges(spec, compiled, by_name, shop.reasons, path)
-    if shop.reasons:
-        raise Rejected(shop.reasons)
+    shops = [replace(shop, names=_names(spec, draft)) for draft in drafts]
+    outputs = [_output(draft, shops[draft.number]) for draft in drafts]
+    compiled = _compile_steps(placed, shops)
+    edges = _edges(drafts, placed, compiled, outputs, reasons)
+    if reasons:
+        raise Rejected(reasons)
     return Plan(
         revision=revision,
-        steps=_assemble(spec, [step for step in compiled if step], edges, by_name, output),
-        roots=tuple(node for node, needs in edges.items() if not needs),
-        by_name=by_name,
+        steps=_Assembly(spec, drafts, [step for step in compiled if step], edges, outputs).steps(),
+        total=len(spec.steps),
+        bodies=tuple(_body(draft, edges) for draft in drafts),
+        roots=tuple(node for node in drafts[0].nodes if not edges[node]),
+        by_name={each.step.name: each.node for each in reversed(placed)},
         inputs=inputs,
         vars=variables,
-        output=output,
+        output=outputs[0],
         timeout=seconds(spec.timeout),
         sensitive=inputs.sensitive,
     )
 
 
-def _names(spec: WorkflowSpec, by_name: Mapping[str, int]) -> dict[str, frozenset[str] | None]:
-    """What expressions of steps and of the output may read."""
+def _names(spec: WorkflowSpec, draft: Draft) -> dict[str, frozenset[str] | None]:
+    """What expressions of a body's steps and of its output may read."""
     return {
         "inputs": frozenset(spec.inputs),
-        "steps": frozenset(by_name),
+        "steps": frozenset(draft.visible),
         "vars": frozenset(spec.vars),
         "run": MEMBERS_OF_RUN,
         "now": None,
+        **dict.fromkeys(draft.known),
     }
 
 
@@ -156,81 +176,143 @@ def _outlets(models: Mapping[str, type[BaseModel]]) -> Outlets:
 
 
 def _check_spec(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> None:
-    """Size, and names that are odd or taken."""
+    """Size, and names that are odd."""
     size = len(orjson.dumps(spec.as_json()))
     if size > limits.SPEC_BYTES:
         reasons.append(Reason(path, f"is {size} bytes of JSON; a workflow may have {limits.SPEC_BYTES}"))
     for noun, field, names in (("input", "inputs", spec.inputs), ("variable", "vars", spec.vars)):
         for name in names:
             check_name(noun, name, f"{path}.{field}.{name}", reasons)
-    first: dict[str, int] = {}
-    for index, step in enumerate(spec.steps):
-        if first.setdefault(step.name, index) != index:
-            taken = f"{path}.steps[{first[step.name]}]"
-            reasons.append(Reason(f"{path}.steps[{index}].name", f"{step.name!r} is the name of {taken} already"))
+
+
+def _output(draft: Draft, shop: Workshop) -> Template | None:
+    with shop.collecting():
+        if draft.output is not None:
+            return compile_template(draft.output, f"{draft.path}.output", shop.names, outlets=shop.outlets)
+    return None
+
+
+def _compile_steps(placed: Sequence[Placed], shops: Sequence[Workshop]) -> list[CompiledStep | None]:
+    """Every step by itself. A condition on the item, written on the step with `forEach`, goes to the step of its body."""
+    compiled: list[CompiledStep | None] = []
+    each: dict[int, Template | None] = {}
+    for one in placed:
+        shop = shops[one.draft.number]
+        if one.bodies:
+            numbers = [body.number for body in one.bodies]
+            step, each[one.node] = compile_opener(one.step, one.path, shop, numbers, alone=one.bodies[0].alone)
+        else:
+            step = compile_step(one.step, one.path, shop, each.get(one.draft.opener) if one.draft.alone else None)
+        compiled.append(step)
+    return compiled
 
 
 def _edges(
-    spec: WorkflowSpec,
-    compiled: list[CompiledStep | None],
-    by_name: Mapping[str, int],
+    drafts: Sequence[Draft],
+    placed: Sequence[Placed],
+    compiled: Sequence[CompiledStep | None],
+    outputs: Sequence[Template | None],
     reasons: list[Reason],
-    path: str,
 ) -> dict[int, tuple[Edge, ...]]:
-    """The needs of every node, written and inferred."""
+    """The needs of every node, written and inferred. What a body reads of the steps around it, its opener needs."""
+    outside: dict[int, set[str]] = {}
+    for draft, output in zip(drafts, outputs, strict=True):
+        if draft.around is not None and output is not None:
+            outside.setdefault(draft.opener, set()).update(
+                output.reads - {placed[n - 1].step.name for n in draft.nodes}
+            )
     edges: dict[int, tuple[Edge, ...]] = {}
-    for node, (step, done) in enumerate(zip(spec.steps, compiled, strict=True), 1):
-        here = f"{path}.steps[{node - 1}]"
-        reasons.extend(check_needs(step.name, step.needs, here, by_name))
-        reads = sorted(done.reads) if done else []
-        if step.name in reads:
-            reasons.append(Reason(here, f"an expression of step {step.name!r} reads its own result"))
-        edges[node] = edges_of(step.needs, reads, by_name)
-        if len(edges[node]) > limits.NEEDS:
-            reasons.append(Reason(here, f"needs {len(edges[node])} steps; a step may need {limits.NEEDS}"))
-    for cycle in cycles({node: [edge.step for edge in needs] for node, needs in edges.items()}):
-        names = " needs ".join(spec.steps[node - 1].name for node in cycle)
-        reasons.append(Reason(f"{path}.steps[{cycle[0] - 1}]", f"needs itself by a cycle: {names}"))
+    for one, done in reversed([*zip(placed, compiled, strict=True)]):  # bodies before their openers
+        own = {placed[node - 1].step.name: node for node in one.draft.nodes}
+        written = () if one.draft.alone else tuple(one.step.needs)
+        reasons.extend(check_needs(one.step.name, written, one.path, own))
+        reads = (done.reads if done else frozenset()) | outside.get(one.node, set())
+        if one.step.name in reads:
+            reasons.append(Reason(one.path, f"an expression of step {one.step.name!r} reads its own result"))
+        outside.setdefault(one.draft.opener, set()).update(reads - own.keys())
+        edges[one.node] = edges_of(written, sorted(reads & own.keys()), own)
+        if len(edges[one.node]) > limits.NEEDS:
+            reasons.append(Reason(one.path, f"needs {len(edges[one.node])} steps; a step may need {limits.NEEDS}"))
+    for cycle in cycles({node: [edge.step for edge in edges[node]] for node in sorted(edges)}):
+        names = " needs ".join(placed[node - 1].step.name for node in cycle)
+        reasons.append(Reason(placed[cycle[0] - 1].path, f"needs itself by a cycle: {names}"))
     return edges
 
 
-def _assemble(
-    spec: WorkflowSpec,
-    compiled: list[CompiledStep],
-    edges: Mapping[int, tuple[Edge, ...]],
-    by_name: Mapping[str, int],
-    output: Template | None,
-) -> tuple[PlanStep, ...]:
-    """The nodes in the order of their ids."""
-    following: dict[int, list[int]] = {node: [] for node in edges}
-    for node, needs in edges.items():
-        for edge in needs:
-            following[edge.step].append(node)
-    last = [node for node, nodes in following.items() if not nodes]
-    steps = [_end(last, tuple(sorted(by_name[name] for name in output.reads)) if output else (), spec.pool)]
-    for node, step in enumerate(compiled, 1):
-        steps.append(
-            PlanStep(
-                id=node,
-                name=step.spec.name,
-                kind=step.kind,
-                fields=step.fields,
-                model=step.model,
-                needs=edges[node],
-                next=tuple(following[node]) or (END,),
-                reads=tuple(sorted(by_name[name] for name in step.reads)),
-                when=step.when,
-                retry=step.retry,
-                timeout=step.timeout,
-                deadline=step.deadline,
-                pool=step.pool,
-                path=step.path,
-            )
+def _body(draft: Draft, edges: Mapping[int, tuple[Edge, ...]]) -> Body:
+    return Body(
+        number=draft.number,
+        opener=draft.opener,
+        parent=draft.around.number if draft.around else 0,
+        result=draft.first if draft.alone else -draft.number,
+        roots=tuple(node for node in draft.nodes if not edges[node]),
+        nodes=len(draft.steps),
+        names=draft.names,
+    )
+
+
+@dataclass(slots=True)
+class _Assembly:
+    """What the nodes are put together from."""
+
+    spec: WorkflowSpec
+    drafts: Sequence[Draft]
+    compiled: Sequence[CompiledStep]
+    edges: Mapping[int, tuple[Edge, ...]]
+    outputs: Sequence[Template | None]
+
+    def steps(self) -> tuple[PlanStep, ...]:
+        """The nodes in the order of their ids, the ends of bodies last, that of body 1 at the very end."""
+        following: dict[int, list[int]] = {node: [] for node in self.edges}
+        for node, needs in self.edges.items():
+            for edge in needs:
+                following[edge.step].append(node)
+        found: dict[int, PlanStep] = {}
+        for draft in self.drafts:  # outer ones first
+            fatal = draft.around is None or self._falls_with(found[draft.opener])
+            for node in draft.nodes:
+                found[node] = self._step(node, draft, sorted(following[node]), fatal=fatal)
+        ends = [self._end(draft, found) for draft in reversed(self.drafts) if draft.number]
+        return (self._end(self.drafts[0], found), *(found[node] for node in sorted(found)), *ends)
+
+    def _step(self, node: int, draft: Draft, following: Sequence[int], *, fatal: bool) -> PlanStep:
+        step = self.compiled[node - 1]
+        return PlanStep(
+            id=node,
+            name=step.spec.name,
+            kind=step.kind,
+            fields=step.fields,
+            model=step.model,
+            needs=self.edges[node],
+            next=tuple(following) or (() if draft.alone else (-draft.number,)),
+            reads=tuple(sorted(draft.visible[name] for name in step.reads)),
+            when=step.when,
+            retry=step.retry,
+            timeout=step.timeout,
+            deadline=step.deadline,
+            pool=step.pool,
+            path=step.path,
+            body=draft.number,
+            opens=step.opens,
+            fatal=fatal,
         )
-    return tuple(steps)
 
+    def _falls_with(self, step: PlanStep) -> bool:
+        """Whether a failure inside the bodies of ``step`` that nothing inside takes is one of the run."""
+        opens = step.opens
+        tolerant = isinstance(opens, Fan) and (opens.tolerance.number > 0 or opens.tolerance.share > 0)
+        takers = (edge for node in step.next if node > 0 for edge in self.edges[node] if edge.step == step.id)
+        return step.fatal and not tolerant and not any(State.FAILED in edge.on for edge in takers)
 
-def _end(last: list[int], reads: tuple[int, ...], pool: str) -> PlanStep:
-    nothing = compile_template(None, "", {})
-    needs = tuple(Edge(node, DONE) for node in last)
-    return PlanStep(END, "end", "end", nothing, End, needs, (), reads, None, NO_RETRY, None, None, pool, "")
+    def _end(self, draft: Draft, found: Mapping[int, PlanStep]) -> PlanStep:
+        nothing = compile_template(None, "", {})
+        leaves = [] if draft.alone else [node for node in draft.nodes if found[node].next == (-draft.number,)]
+        needs = tuple(Edge(node, DONE) for node in leaves)
+        output = self.outputs[draft.number]
+        reads = tuple(sorted(draft.visible[name] for name in output.reads)) if output else ()
+        pool = self.spec.pool if draft.number == 0 else found[draft.opener].pool
+        fatal = draft.around is None or self._falls_with(found[draft.opener])
+        return PlanStep(
+            -draft.number, "end", "end", nothing, NoFields, needs, (), reads, None, NO_RETRY, None, None, pool,
+            draft.path, draft.number, None, fatal=fatal, output=output,
+        )  # fmt: skip

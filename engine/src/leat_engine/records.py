@@ -250,6 +250,38 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """The scopes that a step opens, one after the other: index i is the scope ``base`` + i.
+
+    Attributes:
+        base: 0 until the store has given it.
+        size: How many there may be.
+        body: The number of the body that they execute.
+        opened: How many were opened so far.
+        settled: All before this one are over; failed: how many of those failed.
+        target: The step goes on when so many are over.
+    """
+
+    body: int
+    size: int
+    opened: int = 0
+    settled: int = 0
+    failed: int = 0
+    target: int = 0
+    base: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a scope is: within which one, the index of which body."""
+
+    scope: int
+    parent: int
+    body: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Delayed:
     """An attempt that waits: its next attempt number, and the seconds until it is due."""
 

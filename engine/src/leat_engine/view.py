@@ -1,11 +1,12 @@
-"""What one runner knows about one run: the plan, the inputs, and the results it has seen committed."""
+"""What one runner knows about one scope of a run: the plan, the inputs, and the results it has seen committed."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from leat_engine.job import ROOT_SCOPE, StepKey
 from leat_engine.plan import Plan, PlanStep
 from leat_engine.result import Phase, Result, State
 
@@ -15,15 +16,25 @@ UNLOADED: Any = object()
 
 @dataclass(slots=True, eq=False)
 class RunView:
-    """A runner's knowledge of a run. Changed only after the store has confirmed the change.
+    """A runner's knowledge of a scope: of the run itself, or of a body opened within it. Changed only after the store has
+    confirmed the change.
 
     Attributes:
-        results: How steps ended, by node. Outputs may be `UNLOADED`.
+        results: How steps of the scope ended, by node. Outputs may be `UNLOADED`.
         live: Nodes that this runner has claimed.
-        complete: Every step outside ``results`` and ``live`` has not begun, so nobody else can change the run but by
-            stopping it. Then joins, and the end, are decided here without asking the store.
-        stopping: The phase that the run is to end with before its time, once known.
+        complete: Every step outside ``results`` and ``live`` has not begun, so nobody else can change the scope but by
+            stopping the run. Then joins, and the end, are decided here without asking the store.
+        stopping: The phase that the run is to end with before its time, once known. Set by `stop`, for all its scopes.
         interrupted: Its running steps were told to end.
+        scope: Its number; 0 is the run itself.
+        body: The number of the body that it executes.
+        index: Which item, iteration or case it is.
+        parent: The scope around it.
+        names: What its body's expressions read beyond those around it, such as `item`; None until it is known.
+        scopes: Every scope of the run that is known here, by number; one dictionary, which they share.
+        inner: How many of these are directly within this one.
+        cancelled: Steps of the run, in any scope, that were cancelled; read when a stopped run is to end.
+        items: What steps with `forEach` are over, as it was written, and as a list, once it was evaluated.
     """
 
     run_id: UUID
@@ -41,7 +52,77 @@ class RunView:
     error: Mapping[str, Any] | None = None
     results: dict[int, Result] = field(default_factory=dict)
     live: set[int] = field(default_factory=set)
+    scope: int = ROOT_SCOPE
+    body: int = 0
+    index: int = 0
+    parent: "RunView | None" = None
+    names: Mapping[str, Any] | None = field(default_factory=dict)
+    scopes: "dict[int, RunView]" = field(default_factory=dict)
+    inner: int = 0
+    cancelled: Sequence[StepKey] = ()
+    items: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
     _vars: Any = None
+
+    def __post_init__(self) -> None:
+        self.scopes[self.scope] = self
+
+    @property
+    def root(self) -> "RunView":
+        """The scope that is the run itself."""
+        return self.scopes[ROOT_SCOPE]
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of the run is here any more. Asked of the run itself."""
+        return not self.live and len(self.scopes) == 1
+
+    @property
+    def unnamed(self) -> bool:
+        """Whether it is not known yet what expressions of this scope, or of one around it, may read."""
+        return self.names is None or (self.parent is not None and self.parent.unnamed)
+
+    def open(self, scope: int, body: int, index: int, names: Mapping[str, Any] | None) -> "RunView":
+        """The view of a scope within this one."""
+        found = self.scopes.get(scope)
+        if found is None:
+            self.inner += 1
+            found = RunView(
+                self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
+                self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
+                error=self.error, scope=scope, body=body, index=index, parent=self, names=names, scopes=self.scopes,
+            )  # fmt: skip
+        return found
+
+    def close(self) -> None:
+        """Forget the scope, and those around it that nothing is known of any more; never the run itself."""
+        if self.parent is not None and not self.live and not self.inner:
+            if self.scopes.pop(self.scope, None) is not None:
+                self.parent.inner -= 1
+            self.parent.close()
+
+    def share(self) -> None:
+        """Others may have steps of the scope from now on: what they do is not seen here."""
+        self.complete = False
+        if self.parent is not None:
+            self.parent.share()
+
+    def stop(self, phase: Phase, error: Mapping[str, Any] | None) -> None:
+        """The run is to end before its time."""
+        for view in self.scopes.values():
+            view.stopping = phase
+            if error is not None:
+                view.error = error
+
+    def chain(self) -> "list[RunView]":
+        """The scopes around this one and itself, the run first."""
+        return [*(self.parent.chain() if self.parent is not None else ()), self]
+
+    def of(self, node: int) -> "RunView":
+        """The scope that has the step: this one, or one around it."""
+        view, body = self, self.plan.steps[node].body
+        while view.body != body and view.parent is not None:
+            view = view.parent
+        return view
 
     def bindings(self, reads: Iterable[int], fresh: Mapping[int, Result], now: datetime) -> dict[str, Any]:
         """What expressions may name. ``fresh`` holds results that are decided but not yet committed.
@@ -51,7 +132,7 @@ class RunView:
         """
         steps = {}
         for node in reads:
-            result = fresh.get(node) or self.results.get(node)
+            result = self.result(node, fresh)
             if result is not None:
                 steps[self.plan.steps[node].name] = {
                     "state": result.state.label,
@@ -63,13 +144,26 @@ class RunView:
             if self._vars is None:
                 self._vars = self.plan.vars.evaluate(bound)
             bound["vars"] = self._vars
+        if self.parent is not None:
+            for view in self.chain():
+                bound.update(view.names or {})
         return bound
 
+    def result(self, node: int, fresh: Mapping[int, Result]) -> Result | None:
+        """How a step of this scope, or of one around it, has ended, as far as it is known here."""
+        found = fresh.get(node) or self.results.get(node)
+        if found is not None or self.parent is None:
+            return found
+        return self.of(node).results.get(node)
+
     def missing(self, node: PlanStep, fresh: Mapping[int, Result]) -> list[int]:
-        """Nodes whose results must be read from the store before ``node`` can be decided or executed."""
+        """Nodes whose results must be read from the store before ``node`` can be decided or executed.
+
+        They are steps of this scope, or of scopes around it.
+        """
         absent = [edge.step for edge in node.needs if edge.step not in self.results and edge.step not in fresh]
         for read in node.reads:
-            result = fresh.get(read) or self.results.get(read)
+            result = self.result(read, fresh)
             if result is None or result.output is UNLOADED:
                 absent.append(read)
         return absent
@@ -106,5 +200,5 @@ def handlers(plan: Plan, node: int) -> list[int]:
     return [
         follower
         for follower in plan.steps[node].next
-        if follower and any(edge.step == node and State.FAILED in edge.on for edge in plan.steps[follower].needs)
+        if follower > 0 and any(edge.step == node and State.FAILED in edge.on for edge in plan.steps[follower].needs)
     ]

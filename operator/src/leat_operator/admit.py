@@ -79,7 +79,7 @@ def _admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled
         revision=compiled.revision.id,
         inputs=plan.inputs.apply(spec.inputs),
         roots=tuple(Root(node, plan.steps[node].pool) for node in plan.roots),
-        total=len(plan.steps) - 1,
+        total=plan.total,
         pool=compiled.pool,
         uid=metadata["uid"],
         generation=generation(metadata),

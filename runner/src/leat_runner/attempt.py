@@ -16,9 +16,9 @@ from leat_engine.commit import Ended, Late
 from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.expression import SECRETS, Held
-from leat_engine.job import ROOT_SCOPE, StepKey, effect_key
+from leat_engine.job import StepKey, effect_key
 from leat_engine.kind import END_WORK, Kind, StepContext, outlives_runner
-from leat_engine.plan import PlanStep
+from leat_engine.plan import END, PlanStep
 from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
@@ -57,7 +57,7 @@ class Attempt:
     @property
     def key(self) -> StepKey:
         """The address of the step."""
-        return StepKey(self.view.run_id, ROOT_SCOPE, self.node.id)
+        return StepKey(self.view.run_id, self.view.scope, self.node.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
     view, node = attempt.view, attempt.node
     if view.stopping is not None:
         await forsake(view, node, means.kinds)
-        if node.id:
+        if node.id > END:
             return _ended(attempt, cancelled(view))
     if attempt.lost >= MAX_LOST and not outlives_runner(means.kinds.get(node.kind)):
         message = f"{attempt.lost} runners died while they ran it; it is not tried again"

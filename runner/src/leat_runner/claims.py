@@ -192,6 +192,7 @@ class Claims:
             if run_id not in self._desk.views and not await self._open(group):
                 surplus += group
                 continue
+            await self._place(self._desk.views[run_id], group)
             surplus += [claim for claim in group if not self._begin(claim)]
         if surplus:
             await self._hand_back(surplus)
@@ -214,9 +215,24 @@ class Claims:
         self._desk.views[first.key.run_id] = view
         return True
 
+    async def _place(self, root: RunView, claims: Sequence[Claim]) -> None:
+        """Know the scopes of claimed steps, and those around them.
+
+        A step that alone begins its scope is all that there is of it: what follows is seen here.
+        """
+        strange = sorted({claim.key.scope for claim in claims} - root.scopes.keys())
+        if not strange:
+            return
+        for place in await persistently("places", lambda: self._store.places(root.run_id, strange)):
+            root.scopes[place.parent].open(place.scope, place.body, place.index, None)
+        for claim in claims:
+            view = root.scopes[claim.key.scope]
+            if claim.key.scope in strange:
+                view.complete = root.plan.bodies[view.body].roots == (claim.key.step,)
+
     def _begin(self, claim: Claim) -> bool:
         """Begin a claimed step if there are slots for it; a step heavier than the runner begins when it is alone."""
-        slots, view = self._desk.slots, self._desk.views[claim.key.run_id]
+        slots, view = self._desk.slots, self._desk.views[claim.key.run_id].scopes[claim.key.scope]
         node = view.plan.steps[claim.key.step]
         units = self._desk.units(node)
         if not slots.take(units):
@@ -225,17 +241,19 @@ class Claims:
                 return False
             slots.force(units)
         if claim.stopping is not None:
-            view.stopping, view.error = claim.stopping, claim.error
+            view.stop(claim.stopping, claim.error)
         view.live.add(claim.key.step)
         self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.broken_off, claim.lost, claim.resumed))
         return True
 
     async def _hand_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            view = self._desk.views.get(claim.key.run_id)
-            if view is not None:
-                view.complete = False
-                if not view.live:
+            root = self._desk.views.get(claim.key.run_id)
+            if root is not None:
+                view = root.scopes.get(claim.key.scope, root)
+                view.share()
+                view.close()
+                if root.idle:
                     del self._desk.views[claim.key.run_id]
         log.info("handed_back", runner=self._desk.runner, steps=len(claims))
         jobs = await persistently("hand_back", lambda: self._store.hand_back(self._desk.runner, claims))

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from leat_engine.errors import StoreUnavailable
-from leat_engine.job import END, StepKey
+from leat_engine.job import StepKey
 from leat_engine.kind import Kind, Weight
 from leat_engine.plan import PlanStep
 from leat_engine.view import RunView
@@ -49,12 +49,13 @@ class Desk:
 
     def knows(self, key: StepKey) -> bool:
         """Whether the step is executed here, or ended here and is not committed yet."""
-        view = self.views.get(key.run_id)
+        root = self.views.get(key.run_id)
+        view = None if root is None else root.scopes.get(key.scope)
         return view is not None and key.step in view.live
 
     def units(self, node: PlanStep) -> int:
         """Slots that a step takes; what has no effects takes none."""
-        if node.id == END or node.pure:
+        if node.light:
             return 0
         kind = self.kinds.get(node.kind)
         return self.slots.units(Weight.IO if kind is None else kind.weight)

@@ -12,20 +12,22 @@ from uuid import UUID
 import structlog
 from prometheus_client import Gauge
 
-from leat_engine.commit import Committer, Ended, Late
+from leat_engine.commit import Committer, Ended, Late, Opening
 from leat_engine.decide import failed
-from leat_engine.errors import StoreUnavailable
-from leat_engine.job import END, ROOT_SCOPE, Job, StepKey
+from leat_engine.errors import ExpressionError, StoreUnavailable
+from leat_engine.job import END, Job
 from leat_engine.kind import END_WORK, Kind, outlives_runner
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Queue
 from leat_engine.records import Ability, Delayed, Interrupted
-from leat_engine.result import ErrorType, Result, StepError
+from leat_engine.result import ErrorType, StepError
 from leat_engine.store import Store
-from leat_engine.view import UNLOADED, RunView
+from leat_engine.view import RunView
+from leat_runner.advance import advance
 from leat_runner.attempt import Attempt, Means, cancelled, carry_out
 from leat_runner.claims import INLINE, Claims
 from leat_runner.desk import Desk, forever, persistently
+from leat_runner.recall import recall
 from leat_runner.secrets import SecretReader
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
@@ -171,15 +173,20 @@ class Runner:
         self._desk.begun[attempt.key] = time.monotonic()
         task.add_done_callback(partial(self._put, attempt))
 
-    async def _attempt(self, attempt: Attempt) -> Ended | Late:
+    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
         try:
-            missing = view.missing(node, {})
-            if missing or (node.id == END and not view.complete):
-                await self._learn(attempt, missing)
+            if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
+                await recall(view, node, self._store)
+            if node.opens is not None:
+                return await advance(attempt, self._store)
             if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
                 attempt = await self._taken_over(attempt)
             return await carry_out(attempt, self._means)
+        except ExpressionError as error:  # of a step around this one
+            return Ended(
+                view, node.id, attempt.number, failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
+            )
         except Exception as error:
             log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
@@ -192,7 +199,7 @@ class Runner:
         until = await persistently("logged_until", lambda: self._store.logged_until(key))
         return replace(attempt, taken_over=began, logged_until=until)
 
-    def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late]") -> None:
+    def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening]") -> None:
         """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""
         self._desk.tasks.pop(attempt.key, None)
         self._desk.begun.pop(attempt.key, None)
@@ -203,23 +210,11 @@ class Runner:
             self._committer.put(Ended(view, attempt.node.id, attempt.number, cancelled(view)))
         # else fenced or drained: others go on with the step
 
-    async def _learn(self, attempt: Attempt, missing: Sequence[int]) -> None:
-        """Read what the step must know and other runners have done; to end a run, the ends of all its steps."""
-        view = attempt.view
-        if attempt.node.id == END:
-            survey = await persistently("survey", lambda: self._store.survey(view.run_id, ROOT_SCOPE))
-            for node, (state, error) in survey.items():
-                view.results.setdefault(node, Result(state, UNLOADED, error))
-            view.complete = view.stopping is None
-        keys = [StepKey(view.run_id, ROOT_SCOPE, node) for node in missing]
-        for key, result in (await persistently("load", lambda: self._store.load(keys))).items():
-            view.results[key.step] = result
-
     # -- what the committer asks for ------------------------------------------------------------------------------
 
     def take(self, node: PlanStep) -> bool:
         """Go on with the step here, if a slot is free; ends and steps without effects always."""
-        if node.id == END or node.pure:
+        if node.light:
             return True
         if self._desk.draining or node.pool != self.options.pool:
             return False
@@ -233,11 +228,11 @@ class Runner:
         """Give the reserved slot back."""
         self._desk.give(node)
 
-    def begin(self, view: RunView, step: int) -> None:
-        """Execute the first attempt of a step that was claimed with the commit before it."""
+    def begin(self, view: RunView, step: int, attempt: int) -> None:
+        """Execute a step that was claimed with the commit before it."""
         INLINE.inc()
         view.live.add(step)
-        self._execute(Attempt(view, view.plan.steps[step], 1, datetime.now(UTC)))
+        self._execute(Attempt(view, view.plan.steps[step], attempt, datetime.now(UTC)))
 
     def hand_over(self, jobs: Sequence[Job]) -> None:
         """Publish what this runner has no slots for."""
@@ -280,9 +275,11 @@ class Runner:
         view = self._desk.views.get(interrupted.run_id)
         if view is None or view.interrupted:
             return
-        view.stopping, view.error, view.interrupted = interrupted.stopping, interrupted.error, True
+        view.stop(interrupted.stopping, interrupted.error)
+        for scope in view.scopes.values():
+            scope.interrupted = True
         for key, task in self._desk.tasks.items():
-            if key.run_id == interrupted.run_id and key.step != END:
+            if key.run_id == interrupted.run_id and key.step > END:
                 task.cancel(END_WORK)
 
     async def _wake(self) -> None:

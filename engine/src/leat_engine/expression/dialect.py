@@ -28,12 +28,16 @@ VAULT = secrets.Vault()
 """Holds the secrets of the evaluation in each thread."""
 
 
+_TYPES = {"now": _TIMESTAMP, "item": _T.DYN, "last": _T.DYN, "index": _T.INT, "iteration": _T.INT}
+"""Of the variables that are no objects."""
+
+
 @lru_cache(maxsize=64)
 def environment(variables: frozenset[str]) -> Any:
-    """The CEL environment in which ``variables`` are declared: ``now`` as a timestamp, the others as objects."""
+    """The CEL environment in which ``variables`` are declared: of the types that they always have."""
     return cel.NewEnv(
         config=cel.NewEnvConfigFromYaml(_WITHOUT_ARITHMETIC),
-        variables={name: _TIMESTAMP if name == "now" else _T.Map(_STRING, _T.DYN) for name in variables},
+        variables={name: _TYPES.get(name, _T.Map(_STRING, _T.DYN)) for name in variables},
         extensions=[ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()],
         functions=[*_ARITHMETIC, *_GUARDS, _SECRET],
     )

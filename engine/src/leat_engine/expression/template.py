@@ -78,6 +78,7 @@ class Template:
         constant: There is no expression in it; `evaluate` gives the same object every time, which nobody may change.
         reads: Names of the steps that its expressions read.
         reads_error_of: Names of the steps whose ``error`` they read.
+        variables: Names that they read, such as ``inputs``.
         secrets: What they ask ``secret()`` for. `evaluate` needs it in the binding `SECRETS`.
         dynamic: Field paths, below the template's own, of the strings that hold expressions.
     """
@@ -86,6 +87,7 @@ class Template:
     constant: bool
     reads: frozenset[str]
     reads_error_of: frozenset[str]
+    variables: frozenset[str]
     secrets: tuple[SecretRef, ...]
     dynamic: frozenset[tuple[str | int, ...]]
 
@@ -157,6 +159,7 @@ def _compile(value: Any, path: str, compiler: "_Compiler") -> Template:
         constant=isinstance(node, _Constant),
         reads=frozenset(compiler.reads),
         reads_error_of=frozenset(compiler.reads_error_of),
+        variables=frozenset(compiler.variables),
         secrets=tuple(sorted(compiler.secrets)),
         dynamic=frozenset(compiler.dynamic),
     )
@@ -173,6 +176,7 @@ class _Compiler:
         self.reasons: list[Reason] = []
         self.reads: set[str] = set()
         self.reads_error_of: set[str] = set()
+        self.variables: set[str] = set()
         self.secrets: set[SecretRef] = set()
         self.dynamic: set[tuple[str | int, ...]] = set()
 
@@ -234,6 +238,7 @@ class _Compiler:
         self.reasons.extend(Reason(path, f"${{ {brief(text)} }}: {problem}") for problem in problems)
         steps = [path[1:] for path in program.paths if path[0] == "steps" and len(path) > 1]
         self.reads.update(step[0] for step in steps)
+        self.variables.update(path[0] for path in program.paths)
         self.reads_error_of.update(step[0] for step in steps if step[1:2] == ("error",))
         return _Expression(path, program, self.condition)
 

@@ -1,7 +1,7 @@
 """The resource `Workflow`."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -73,8 +73,41 @@ class Need(Model):
         return value
 
 
+class Repeat(Model):
+    """How often a step is done, one time after the other."""
+
+    until: bool | str | None = None
+    """A condition that ends the repetition, looked at after each time. It may read `last`, the output of that time, and
+    `iteration`, its number from 0."""
+    max: Annotated[int, Field(ge=1, le=limits.ITERATIONS)] | None = None
+    """How many times at most: 100 unless stated. When `until` has not become true by then, the step fails; without
+    `until` it is done exactly so often."""
+    delay: Duration | None = None
+    """Time between two times. None unless stated."""
+
+
+class Case(Model):
+    """One way that a `switch` may take."""
+
+    when: bool | str | None = None
+    """The condition of this case; the first case whose condition is true is taken."""
+    default: Literal[True] | None = None
+    """Instead of `when`, in the last case: it is taken when no other one is."""
+    steps: "Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)]"
+    """The steps of this case."""
+    output: Any = None
+    """What the case gives; it may read the steps of the case."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.when is None) == (self.default is None):
+            raise ValueError("expected exactly one of `when` and `default: true`")
+        return self
+
+
 class Step(Model):
-    """One step: a name, when it runs, and exactly one kind (`http`, `script`, ...) with the kind's fields."""
+    """One step: a name, when it runs, and exactly one kind (`http`, `script`, ...) with the kind's fields, or a body:
+    `steps`, or the cases of a `switch`. With `forEach` or `repeat` the kind or the body is done many times."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -93,6 +126,23 @@ class Step(Model):
     """Time that all attempts may take together, from when the step was first queued."""
     pool: Name | None = None
     """The pool of runners that execute it; the workflow's unless stated."""
+    for_each: Any = None
+    """A list or an object, mostly an expression: the step is done once for each of its items. There, expressions read
+    `item` and `index`, from 0; of an object, `item` is `{key, value}`. The output is the list of the outputs, in the
+    order of the items, or an object with the same keys."""
+    max_parallel: Annotated[int, Field(ge=1, le=limits.PARALLEL)] | None = None
+    """With `forEach`: how many items may be under way at the same time. 500 unless stated."""
+    tolerate: Annotated[int | str, Field(union_mode="left_to_right")] | None = None
+    """With `forEach`: how many items may fail, and the step still succeeds: a number, a share such as `10%`, or `all`. 0
+    unless stated: after the first failure no further item begins. The output of an item that failed is null."""
+    repeat: Repeat | None = None
+    """Do the step again and again."""
+    switch: Annotated[list[Case], Field(min_length=1, max_length=limits.CASES)] | None = None
+    """Do the steps of the first case whose condition is true. The output is that of the case, or null if none is."""
+    steps: "Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)] | None" = None
+    """A body: steps of this step. They read the steps around it, but are not read from outside; `output` is."""
+    output: Any = None
+    """With `steps`: what the body gives; it may read the steps of the body."""
 
     @property
     def others(self) -> dict[str, Any]:

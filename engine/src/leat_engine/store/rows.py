@@ -21,20 +21,32 @@ from leat_engine.records import (
     StepRecord,
 )
 from leat_engine.result import Phase, State
-from leat_engine.store.writes import Outcome, Written
+from leat_engine.store.writes import Opened, Outcome, Written
 
 
 def written_of(rows: Sequence[asyncpg.Record]) -> Written:
     """What a commit statement answered."""
     written = Written()
-    for run_id, step, state, stopping in rows:
+    for run_id, scope, step, attempt, state, stopping in rows:
         if step is None:
             written.runs[run_id] = Outcome(Phase(state), None if stopping is None else Phase(stopping))
-        elif state == State.CLAIMED:
-            written.claimed.setdefault(run_id, []).append(step)
         else:
-            written.readied.setdefault(run_id, []).append(step)
+            granted = written.claimed if state == State.CLAIMED else written.readied
+            granted.setdefault((run_id, scope), {})[step] = attempt
     return written
+
+
+def opened_of(rows: Sequence[asyncpg.Record]) -> Opened:
+    """What an `open` statement answered."""
+    opened = Opened()
+    for run_id, scope, step, state, attempt, base in rows:
+        if base is not None:
+            opened.bases[StepKey(run_id, scope, step)] = base
+        if state == State.CLAIMED:
+            opened.claimed.setdefault((run_id, scope), {})[step] = attempt
+        elif state == State.READY:
+            opened.readied.setdefault((run_id, scope), {})[step] = attempt
+    return opened
 
 
 def accept_columns(runs: Sequence[NewRun]) -> list[list[Any]]:

@@ -17,6 +17,7 @@ from leat_engine.records import (
     Announced,
     AttemptRecord,
     Backlog,
+    Block,
     Claim,
     Dead,
     Delayed,
@@ -25,6 +26,7 @@ from leat_engine.records import (
     Member,
     NewLine,
     NewRun,
+    Place,
     Report,
     Revision,
     RunRecord,
@@ -46,6 +48,7 @@ from leat_engine.store.rows import (
     json_of,
     key_columns,
     line_of,
+    opened_of,
     revision_of,
     root_jobs,
     run_of,
@@ -54,7 +57,7 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
-from leat_engine.store.writes import Lateness, Outcome, Writes, Written
+from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
 
 SQL = {
     entry.name.removesuffix(".sql"): entry.read_text()
@@ -323,9 +326,42 @@ class Store:
             written = written_of(await connection.fetch(SQL["commit"], *arguments))
             for run_id, stop in writes.stops:
                 if run_id in written.runs and await self._stop(connection, run_id, stop, runner):
-                    written.claimed.setdefault(run_id, []).append(0)
+                    written.claimed.setdefault((run_id, ROOT_SCOPE), {})[END] = 1
                     written.runs[run_id] = Outcome(written.runs[run_id].phase, stop.phase)
             return written
+
+    async def open(self, runner: int, openings: Openings) -> Opened:
+        """Let claimed steps open scopes and wait for them."""
+        return opened_of(await self._fetch("open", runner, *openings.columns))
+
+    async def block(self, key: StepKey) -> Block | None:
+        """What a step has opened."""
+        rows = await self._fetch("block", *key)
+        return Block(**rows[0]) if rows else None
+
+    async def ends(self, run_id: UUID, scopes: range, node: int, *, outputs: bool) -> dict[int, Result]:
+        """How a node has ended in these scopes, by scope; without outputs if they are not asked for."""
+        rows = await self._fetch("ends", run_id, scopes.start, scopes.stop, node, outputs)
+        return {
+            row["scope"]: Result(State(row["state"]), json_of(row["output"]), json_of(row["error"])) for row in rows
+        }
+
+    async def gather_bytes(self, run_id: UUID, scopes: range, node: int) -> int:
+        """Bytes of all outputs of a node in these scopes."""
+        return int((await self._fetch("gather_bytes", run_id, scopes.start, scopes.stop, node))[0]["bytes"])
+
+    async def first_failed(self, run_id: UUID, scopes: range, node: int) -> tuple[int, Mapping[str, Any]] | None:
+        """The first of these scopes in which a node has failed, and the error."""
+        rows = await self._fetch("first_failed", run_id, scopes.start, scopes.stop, node)
+        return (rows[0]["scope"], json_of(rows[0]["error"])) if rows else None
+
+    async def places(self, run_id: UUID, scopes: Sequence[int]) -> list[Place]:
+        """Where scopes are, and those around them; outer ones first."""
+        return [Place(**row) for row in await self._fetch("places", run_id, scopes)]
+
+    async def cancelled(self, run_id: UUID) -> list[StepKey]:
+        """Steps of a run, in any scope, that were cancelled."""
+        return [StepKey(run_id, row["scope"], row["id"]) for row in await self._fetch("cancelled", run_id)]
 
     async def delay(self, runner: int, late: Sequence[Lateness]) -> list[Delayed]:
         """Let claimed attempts wait; those that may not are missing from the answer."""
@@ -365,9 +401,8 @@ class Store:
     async def load(self, keys: Sequence[StepKey]) -> dict[StepKey, Result]:
         """How steps ended, outputs included; steps that are not over are missing."""
         rows = await self._fetch("load", [k.run_id for k in keys], [k.scope for k in keys], [k.step for k in keys])
-        scopes = {(key.run_id, key.step): key.scope for key in keys}
         return {
-            StepKey(row["run_id"], scopes[row["run_id"], row["id"]], row["id"]): Result(
+            StepKey(row["run_id"], row["scope"], row["id"]): Result(
                 State(row["state"]), json_of(row["output"]), json_of(row["error"])
             )
             for row in rows

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from leat_engine.job import StepKey, dumps
-from leat_engine.records import Stop
+from leat_engine.records import Block, Stop
 from leat_engine.result import Phase, Result, State
 
 
@@ -29,13 +29,52 @@ class Outcome:
     stopping: Phase | None
 
 
+Granted = dict[tuple[UUID, int], dict[int, int]]
+"""Steps that have become live: their attempts by run and scope, and by node."""
+
+
 @dataclass(slots=True)
 class Written:
     """What the store applied. Runs that are missing in ``runs`` were refused whole."""
 
     runs: dict[UUID, Outcome] = field(default_factory=dict)
-    claimed: dict[UUID, list[int]] = field(default_factory=dict)
-    readied: dict[UUID, list[int]] = field(default_factory=dict)
+    claimed: Granted = field(default_factory=dict)
+    readied: Granted = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Opened:
+    """What the store opened: the first scope of each step that did, by its address. Those missing were refused."""
+
+    bases: dict[StepKey, int] = field(default_factory=dict)
+    claimed: Granted = field(default_factory=dict)
+    readied: Granted = field(default_factory=dict)
+
+
+class Openings:
+    """The columns of the `open` statement, filled row by row."""
+
+    __slots__ = ("_openers", "_roots")
+
+    def __init__(self) -> None:
+        self._openers: tuple[list[Any], ...] = tuple([] for _ in range(11))
+        self._roots: tuple[list[Any], ...] = tuple([] for _ in range(8))
+
+    def opener(self, key: StepKey, attempt: int, block: Block, nodes: int) -> None:
+        """A step that opens scopes, how its block is afterwards, and how many steps the run has more for that."""
+        row = (block.body, block.size, nodes, block.opened, block.settled, block.failed, block.target)
+        for column, value in zip(self._openers, (*key, attempt, *row), strict=True):
+            column.append(value)
+
+    def root(self, opener: StepKey, index: int, root: int, state: State, queue: tuple[str, int]) -> None:
+        """A first step of a scope: claimed, or ready for the queue, which is its pool and priority."""
+        for column, value in zip(self._roots, (*opener, index, root, int(state), *queue), strict=True):
+            column.append(value)
+
+    @property
+    def columns(self) -> tuple[list[Any], ...]:
+        """The columns in the order of the statement's parameters."""
+        return (*self._openers, *self._roots)
 
 
 class Writes:

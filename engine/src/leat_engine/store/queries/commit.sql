@@ -43,21 +43,28 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
     case when missing = 0 and state = 2 and not suspended then now() end,
     case when missing = 0 and state >= 4 then now() end
   from come
-  on conflict (run_id, scope, id) do update set              -- a counted step: add the arrivals up
-    waiting     = greatest(0, s.waiting - s.needs + excluded.waiting),
-    state       = case when s.waiting - s.needs + excluded.waiting > 0 then 0
+  on conflict (run_id, scope, id) do update set              -- a counted step: add the arrivals up; one that is busy only counts
+    waiting     = s.waiting - excluded.needs + excluded.waiting,
+    state       = case when s.state <> 0 then s.state
+                       when s.waiting - excluded.needs + excluded.waiting > 0 then 0
                        when excluded.state >= 4 then excluded.state
                        when excluded.runner is not null then 2 else 1 end,
-    attempt     = case when s.waiting - s.needs + excluded.waiting > 0 then 0 when excluded.state >= 4 then excluded.attempt else 1 end,
-    runner      = excluded.runner, output = excluded.output, error = excluded.error,
-    opened_at   = case when s.waiting - s.needs + excluded.waiting <= 0 and excluded.state < 4 then now() end,
-    queued_at   = case when s.waiting - s.needs + excluded.waiting <= 0 and excluded.state < 4 then now() end,
-    started_at  = case when s.waiting - s.needs + excluded.waiting <= 0 and excluded.runner is not null then now() end,
-    finished_at = excluded.finished_at
-  returning s.run_id, s.scope, s.id, s.state
+    attempt     = case when s.state <> 0 or s.waiting - excluded.needs + excluded.waiting > 0 then s.attempt
+                       when excluded.state >= 4 then excluded.attempt else greatest(s.attempt, 1) end,
+    runner      = case when s.state <> 0 then s.runner else excluded.runner end,
+    output      = case when s.state <> 0 then s.output else excluded.output end,
+    error       = case when s.state <> 0 then s.error else excluded.error end,
+    opened_at   = case when s.state = 0 and s.waiting - excluded.needs + excluded.waiting <= 0 and excluded.state < 4 then coalesce(s.opened_at, now()) else s.opened_at end,
+    queued_at   = case when s.state = 0 and s.waiting - excluded.needs + excluded.waiting <= 0 and excluded.state < 4 then now() else s.queued_at end,
+    started_at  = case when s.state = 0 and s.waiting - excluded.needs + excluded.waiting <= 0 and excluded.runner is not null then coalesce(s.started_at, now()) else s.started_at end,
+    finished_at = case when s.state <> 0 then s.finished_at else excluded.finished_at end
+  -- of the live steps, only those that have become so now: `queued_at` is the time of this statement
+  returning s.run_id, s.scope, s.id, s.attempt, case when s.state between 1 and 3 and s.queued_at <> now() then 0 else s.state end as state
 ), rdy as (
   insert into leat.ready (run_id, scope, step_id, attempt, pool, priority, suspended)
-  select c.run_id, c.scope, c.step, 1, c.pool, c.priority, c.suspended from come c
+  select c.run_id, c.scope, c.step,
+    coalesce((select greatest(s.attempt, 1) from leat.step s where s.run_id = c.run_id and s.scope = c.scope and s.id = c.step), 1),
+    c.pool, c.priority, c.suspended from come c
   where ((c.run_id, c.scope, c.step) in (select run_id, scope, id from nxt where state = 1)) is true
 ), sums as (
   select run_id, sum(live)::int as live,
@@ -89,7 +96,7 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   select id, 0, 0, 2, 1, 0, 0, $1, now(), now(), now() from cnt where ending and live = 1 and phase < 4
   on conflict (run_id, scope, id) do update set state = 2, attempt = 1, waiting = 0, runner = $1,
     opened_at = now(), queued_at = now(), started_at = now()
-  returning s.run_id, s.scope, s.id, s.state
+  returning s.run_id, s.scope, s.id, s.attempt, s.state
 ), freed as (
   delete from leat.hold h using cnt where h.run_id = cnt.id and cnt.phase >= 4
 ), untimed as (
@@ -98,6 +105,6 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   insert into leat.report (run_id) select id from cnt where uid is not null
   on conflict (run_id) do update set version = nextval('leat.report_version')
 )
-select id as run_id, null::int as step, phase as state, stopping from cnt
-union all select run_id, id, state, null from nxt where state in (1, 2)
-union all select run_id, id, state, null from last;
+select id as run_id, null::int as scope, null::int as step, null::int as attempt, phase as state, stopping from cnt
+union all select run_id, scope, id, attempt, state, null from nxt where state in (1, 2)
+union all select run_id, scope, id, attempt, state, null from last;

@@ -10,10 +10,10 @@ with readied as (
 ), off as (
   update leat.step s set state = 7, finished_at = now()
   from (select * from readied union all select * from timed) x
-  where s.run_id = x.run_id and s.scope = x.scope and s.id = x.step_id and s.id > 0 and s.state in (1, 3)
+  where s.run_id = x.run_id and s.scope = x.scope and s.id = x.step_id and (s.scope, s.id) <> (0, 0) and s.state in (1, 3)
   returning s.id
 )
-update leat.run r set live = r.live - c.n, skipped = r.skipped + c.n,
+update leat.run r set live = r.live - c.n, skipped = r.skipped + c.steps,
   ending = r.ending or r.live = c.n
-from (select count(*)::int as n from off) c where r.id = $1
+from (select count(*)::int as n, (count(*) filter (where id > 0))::int as steps from off) c where r.id = $1
 returning r.live, r.uid, r.priority, (select attempt from released), (select pool from released);

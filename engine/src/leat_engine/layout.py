@@ -1,0 +1,122 @@
+"""Where the steps of a spec are: every step, those of bodies too, gets its node; every body gets its number.
+
+The workflow's own steps are nodes 1 to n in the order of the spec, those of bodies follow, outer ones first.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from leat_engine import limits
+from leat_engine.errors import Reason
+from leat_engine.opener import ITEM, TIME
+from leat_engine.spec import Step, WorkflowSpec
+
+_OF_OPENERS = ("for_each", "max_parallel", "tolerate", "repeat", "when", "needs")
+
+
+@dataclass(slots=True)
+class Draft:
+    """A body before its steps are compiled.
+
+    Attributes:
+        around: The body that its opener is a step of; None for the workflow.
+        alone: Its one step is what `forEach` or `repeat` is written on, and its end is the end of the body.
+        output: What is written as its output, at the field path ``path`` + ``.output``.
+        visible: Nodes by name: its own steps, and those around it.
+    """
+
+    number: int
+    steps: Sequence[Step]
+    path: str
+    below: str
+    around: "Draft | None" = None
+    opener: int = 0
+    alone: bool = False
+    output: object = None
+    names: frozenset[str] = frozenset()
+    first: int = 0
+    visible: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def depth(self) -> int:
+        """How many bodies it is within."""
+        return 0 if self.around is None else self.around.depth + 1
+
+    @property
+    def nodes(self) -> range:
+        """Its steps' nodes."""
+        return range(self.first, self.first + len(self.steps))
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Names beyond those of the workflow that its expressions may read."""
+        return self.names | (self.around.known if self.around else frozenset())
+
+    def path_of(self, index: int) -> str:
+        """The field path of one of its steps."""
+        return self.path if self.alone else f"{self.path}.{self.below}[{index}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A step at its node. ``bodies``: what it opens; none for a step with a kind of its own."""
+
+    node: int
+    step: Step
+    draft: Draft
+    path: str
+    bodies: tuple[Draft, ...] = ()
+
+
+def lay_out(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> tuple[list[Draft], list[Placed]]:
+    """Every body and every step; what is wrong with sizes and names is added to ``reasons``."""
+    drafts = [Draft(0, spec.steps, path, "steps", output=spec.output)]
+    placed: list[Placed] = []
+    for draft in drafts:  # it grows
+        if draft.depth > limits.NESTING:
+            reasons.append(Reason(draft.path, f"is nested in {draft.depth} bodies; the limit is {limits.NESTING}"))
+            continue
+        draft.first = len(placed) + 1
+        around = draft.around.visible if draft.around else {}
+        own = {step.name: node for node, step in reversed([*enumerate(draft.steps, draft.first)])}
+        draft.visible = {**around, **own}
+        reasons.extend(_taken(draft, around))
+        for index, step in enumerate(draft.steps):
+            node, here = len(placed) + 1, draft.path_of(index)
+            bodies = tuple(_bodies(step, here, draft, node))
+            for number, body in enumerate(bodies, len(drafts)):
+                body.number = number
+            drafts += bodies
+            placed.append(Placed(node, step, draft, here, bodies))
+    if len(placed) > limits.STEPS:
+        reasons.append(
+            Reason(f"{path}.steps", f"has {len(placed)} steps, bodies included; the limit is {limits.STEPS}")
+        )
+    return drafts, placed
+
+
+def _bodies(step: Step, path: str, draft: Draft, node: int) -> Iterator[Draft]:
+    repeats = step.repeat is not None
+    if repeats or step.for_each is not None:
+        names = TIME if repeats else ITEM
+        if step.steps is not None:
+            yield Draft(0, step.steps, path, "steps", draft, node, output=step.output, names=names)
+        else:
+            plain = {name: Step.model_fields[name].get_default(call_default_factory=True) for name in _OF_OPENERS}
+            inner = step.model_copy(update=plain)  # a condition on the item is given to it when it is compiled
+            yield Draft(0, [inner], path, "", draft, node, alone=True, names=names)
+    elif step.switch is not None:
+        for index, case in enumerate(step.switch):
+            yield Draft(0, case.steps, f"{path}.switch[{index}]", "steps", draft, node, output=case.output)
+    elif step.steps is not None:
+        yield Draft(0, step.steps, path, "steps", draft, node, output=step.output)
+
+
+def _taken(draft: Draft, around: Mapping[str, int]) -> Iterator[Reason]:
+    first: dict[str, int] = {}
+    for index, step in enumerate(draft.steps):
+        here = f"{draft.path_of(index)}.name"
+        if first.setdefault(step.name, index) != index:
+            yield Reason(here, f"{step.name!r} is the name of {draft.path_of(first[step.name])} already")
+        elif step.name in around and not draft.alone:
+            yield Reason(here, f"{step.name!r} is the name of a step around this one already; choose another name")

@@ -1,0 +1,103 @@
+"""What a step with bodies does with them: once for each item, again and again, one of several, or once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import floor
+from typing import Any
+
+from leat_engine import limits
+from leat_engine.expression import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Steps that are executed together, as often as their opener says; each time is a scope. Body 0 is the workflow.
+
+    Attributes:
+        opener: The node whose body it is; 0 for the workflow itself.
+        parent: The body that the opener is a step of.
+        result: The node whose end is the end of a scope: the body's only step, or its END, which is node ``-number``.
+        roots: Nodes without needs.
+        nodes: How many steps it has.
+        names: What its expressions may read beyond what those around it may.
+    """
+
+    number: int
+    opener: int
+    parent: int
+    result: int
+    roots: tuple[int, ...]
+    nodes: int
+    names: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How many items may fail: a number, or a share of all of them from 0 to 1."""
+
+    number: int = 0
+    share: float = 0.0
+
+    def takes(self, failed: int, size: int) -> bool:
+        """Whether so many failures of ``size`` items are tolerated."""
+        return failed <= max(self.number, floor(self.share * size + 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """`forEach`: the body once for each item."""
+
+    items: Template
+    parallel: int
+    tolerance: Tolerance
+    body: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """`repeat`: the body again and again. ``delay`` in seconds."""
+
+    until: Template | None
+    max: int
+    delay: float
+    body: int
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """`switch`: the first body whose condition holds; None always holds."""
+
+    cases: tuple[tuple[Template | None, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`steps`: the body once."""
+
+    body: int
+
+
+Opener = Fan | Loop | Choice | Group
+
+ITEM = frozenset({"item", "index"})
+TIME = frozenset({"iteration", "last"})
+WORDS: Mapping[type, str] = {Fan: "forEach", Loop: "repeat", Choice: "switch", Group: "steps"}
+"""The fields by which they are written."""
+
+
+def items_of(value: Any) -> Sequence[Any]:
+    """The items of an evaluated ``forEach``: of a list its members, of an object `{key, value}` in its order.
+
+    Raises:
+        ValueError: It is neither, or has too many of them.
+    """
+    if isinstance(value, Mapping):
+        items: Sequence[Any] = [{"key": key, "value": member} for key, member in value.items()]
+    elif isinstance(value, list):
+        items = value
+    else:
+        kind = "null" if value is None else type(value).__name__
+        raise ValueError(f"forEach: found {kind}, expected a list or an object")
+    if len(items) > limits.ITEMS:
+        raise ValueError(f"forEach: found {len(items)} items; one step may have {limits.ITEMS}")
+    return items

@@ -1,0 +1,88 @@
+"""One attempt of a step with bodies: look how its scopes are, and tell the committer what is next."""
+
+from datetime import UTC, datetime
+
+from leat_engine.commit import Ended, Late, Opening
+from leat_engine.decide import failed, succeeded
+from leat_engine.errors import ExpressionError
+from leat_engine.limits import OUTPUT_BYTES
+from leat_engine.opener import Fan
+from leat_engine.records import Block
+from leat_engine.result import ErrorType, Result, StepError
+from leat_engine.store import Store
+from leat_engine.unfold import Broken, Gather, Open, Pause, Step, begin, broken, gathered, go_on, items
+from leat_runner.attempt import Attempt, cancelled
+from leat_runner.desk import persistently
+
+
+async def advance(attempt: Attempt, store: Store) -> Ended | Late | Opening:
+    """What follows for the step. Results that its expressions read are in the view."""
+    view, node = attempt.view, attempt.node
+    if view.stopping is not None:
+        return _ended(attempt, cancelled(view))
+    block = await persistently("block", lambda: store.block(attempt.key))
+    now = datetime.now(UTC)
+    step = begin(view, node, now) if block is None else await _looked(attempt, block, store, now)
+    match step:
+        case Open():
+            return Opening(view, node.id, attempt.number, step)
+        case Pause(seconds):
+            return Late(view, node.id, attempt.number, seconds)
+        case Gather() if block is not None:
+            return _ended(attempt, await _gather(attempt, block, store, now))
+        case Broken(count) if block is not None:
+            return _ended(attempt, await _broken(attempt, block, count, store))
+        case Result():
+            return _ended(attempt, step)
+        case _:
+            raise ValueError(f"step {node.name} has not opened anything yet")
+
+
+async def _looked(attempt: Attempt, block: Block, store: Store, now: datetime) -> Step:
+    view, node = attempt.view, attempt.node
+    fan = isinstance(node.opens, Fan)
+    if fan:
+        try:
+            items(view, node, now)
+        except ExpressionError as error:
+            return failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
+    scopes = range(block.base + block.settled, block.base + block.opened)
+    found = await persistently(
+        "ends", lambda: store.ends(view.run_id, scopes, _result(attempt, block), outputs=not fan)
+    )
+    ends = {scope - block.base: end for scope, end in found.items()}
+    return go_on(view, node, block, ends, paused=attempt.resumed, now=now)
+
+
+async def _gather(attempt: Attempt, block: Block, store: Store, now: datetime) -> Result:
+    view, scopes, node = attempt.view, _scopes(block), _result(attempt, block)
+    size = await persistently("gather_bytes", lambda: store.gather_bytes(view.run_id, scopes, node))
+    if size > OUTPUT_BYTES:
+        message = (
+            f"the outputs of its {block.size} items have {size} bytes, the limit is {OUTPUT_BYTES}: give less by `output`"
+            " of a body, or return references to where the data is"
+        )
+        return failed(StepError(ErrorType.TOO_LARGE, message, retriable=False, details={"bytes": size}))
+    found = await persistently("ends", lambda: store.ends(view.run_id, scopes, node, outputs=True))
+    value, _ = items(view, attempt.node, now)
+    outputs = {scope - block.base: end.output for scope, end in found.items()}
+    return succeeded(gathered(value, outputs, block.size))
+
+
+async def _broken(attempt: Attempt, block: Block, count: int, store: Store) -> Result:
+    scopes, node = _scopes(block), _result(attempt, block)
+    found = await persistently("first_failed", lambda: store.first_failed(attempt.view.run_id, scopes, node))
+    scope, error = found or (block.base, {})
+    return broken(attempt.node, block, count, scope - block.base, error)
+
+
+def _scopes(block: Block) -> range:
+    return range(block.base, block.base + block.size)
+
+
+def _result(attempt: Attempt, block: Block) -> int:
+    return attempt.view.plan.bodies[block.body].result
+
+
+def _ended(attempt: Attempt, result: Result) -> Ended:
+    return Ended(attempt.view, attempt.node.id, attempt.number, result)

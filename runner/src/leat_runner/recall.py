@@ -1,0 +1,69 @@
+"""What a step must know, and this runner does not: read from the store before the step is executed."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from leat_engine.job import END, StepKey
+from leat_engine.opener import Fan, Loop
+from leat_engine.plan import PlanStep
+from leat_engine.result import Result
+from leat_engine.store import Store
+from leat_engine.unfold import items
+from leat_engine.view import UNLOADED, RunView
+from leat_runner.desk import persistently
+
+
+async def recall(view: RunView, node: PlanStep, store: Store) -> None:
+    """Read the results that the step reads or needs, what `item` is and the like; to end a scope, all its ends.
+
+    Raises:
+        ExpressionError: What the scope's item is cannot be evaluated here, though it could be where it was opened.
+    """
+    for around in view.chain():
+        if around.names is None:
+            await _name(around, store)
+    missing = view.missing(node, {})
+    if node.id <= END and not view.complete:
+        survey = await persistently("survey", lambda: store.survey(view.run_id, view.scope))
+        for known, (state, error) in survey.items():
+            view.results.setdefault(known, Result(state, UNLOADED, error))
+        if view.stopping is not None:
+            view.cancelled = await persistently("cancelled", lambda: store.cancelled(view.run_id))
+        view.complete = view.stopping is None
+    await load(view, missing, store)
+
+
+async def load(view: RunView, nodes: Sequence[int], store: Store) -> None:
+    """Read the results of steps, each of which is in the scope, or in one around it."""
+    if nodes:
+        keys = [StepKey(view.run_id, view.of(node).scope, node) for node in nodes]
+        for key, result in (await persistently("load", lambda: store.load(keys))).items():
+            view.scopes[key.scope].results[key.step] = result
+
+
+async def _name(view: RunView, store: Store) -> None:
+    """Find out what the expressions of a scope read beyond those around it."""
+    parent = view.parent
+    if parent is None:
+        return
+    opener = parent.plan.steps[parent.plan.bodies[view.body].opener]
+    match opener.opens:
+        case Fan():
+            await load(parent, [read for read in opener.reads if _unknown(parent, read)], store)
+            _, found = items(parent, opener, datetime.now(UTC))
+            view.names = {"item": found[view.index], "index": view.index}
+        case Loop():
+            before = view.scope - 1
+            ends = {}
+            if view.index:
+                result = parent.plan.bodies[view.body].result
+                scopes = range(before, before + 1)
+                ends = await persistently("ends", lambda: store.ends(view.run_id, scopes, result, outputs=True))
+            view.names = {"iteration": view.index, "last": ends[before].output if before in ends else None}
+        case _:
+            view.names = {}
+
+
+def _unknown(view: RunView, node: int) -> bool:
+    result = view.result(node, {})
+    return result is None or result.output is UNLOADED
