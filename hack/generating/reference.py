@@ -127,7 +127,8 @@ def _rows(schema: Schema, definitions: Schema, base: str) -> Iterator[tuple[str,
         below, suffix = field, ""
         if field.get("type") == "array":
             below, suffix = _resolved(field["items"], definitions), "[]"
-        if "properties" in below and not (below.get("title") == "Step" and ".steps[]" in base):  # bodies have such steps
+        within = below.get("title") == "Step" and ".steps[]" in base  # a body has the steps that are told already
+        if "properties" in below and not within:
             yield from _rows(below, definitions, path + suffix)
 
 

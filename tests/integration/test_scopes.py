@@ -86,7 +86,10 @@ async def test_items_that_their_condition_leaves_out_give_null(perform):
 
 
 async def test_a_condition_on_something_else_skips_the_step_as_a_whole(perform):
-    spec = {"steps": [over([1], when="${ 1 > 2 }", transform=1)], "output": "${ [steps.each.state, steps.each.output] }"}
+    spec = {
+        "steps": [over([1], when="${ 1 > 2 }", transform=1)],
+        "output": "${ [steps.each.state, steps.each.output] }",
+    }
     assert (await perform(spec)).output == ["Skipped", None]
 
 
@@ -125,7 +128,11 @@ async def test_bodies_are_nested(perform):
         "steps": [
             {"name": "base", "transform": 10},
             over([[1, 2], [], [3]], steps=[inner], output="${ steps.inner.output }"),
-            {"name": "group", "steps": [{"name": "a", "transform": "${ steps.each.output }"}], "output": "${ steps.a.output }"},
+            {
+                "name": "group",
+                "steps": [{"name": "a", "transform": "${ steps.each.output }"}],
+                "output": "${ steps.a.output }",
+            },
         ],
         "output": "${ steps.group.output }",
     }
@@ -202,7 +209,13 @@ async def test_the_failure_of_an_item_is_that_of_the_run_and_names_it(perform):
 
 @pytest.mark.parametrize(
     ("tolerate", "phase"),
-    [(1, Phase.FAILED), (2, Phase.SUCCEEDED), ("49%", Phase.FAILED), ("50%", Phase.SUCCEEDED), ("all", Phase.SUCCEEDED)],
+    [
+        (1, Phase.FAILED),
+        (2, Phase.SUCCEEDED),
+        ("49%", Phase.FAILED),
+        ("50%", Phase.SUCCEEDED),
+        ("all", Phase.SUCCEEDED),
+    ],
 )
 async def test_so_many_failures_are_tolerated(perform, tolerate, phase):
     body = [
@@ -225,7 +238,11 @@ async def test_a_failure_inside_that_the_step_around_handles_does_not_fail_the_r
     spec = {
         "steps": [
             {"name": "risky", "steps": [{"name": "boom", "fail": {"message": "boom"}}]},
-            {"name": "saved", "needs": [{"step": "risky", "on": ["Failed"]}], "transform": "${ steps.risky.error.message }"},
+            {
+                "name": "saved",
+                "needs": [{"step": "risky", "on": ["Failed"]}],
+                "transform": "${ steps.risky.error.message }",
+            },
         ],
         "output": "${ steps.saved.output }",
     }

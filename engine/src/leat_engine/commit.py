@@ -6,7 +6,6 @@ it refuses was somebody else's already.
 """
 
 import asyncio
-from collections import Counter as Counted
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +21,12 @@ from leat_engine.crash import crash_point
 from leat_engine.decide import Decision, Finished, decide, failed
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import Job, StepKey, dumps
+from leat_engine.opening import Opening, enter, not_granted, written_openings
 from leat_engine.plan import PlanStep
 from leat_engine.records import Delayed, Stop
 from leat_engine.result import ErrorType, Phase, Result, State, StepError
 from leat_engine.store import Store
-from leat_engine.store.writes import Granted, Lateness, Opened, Openings, Writes, Written
-from leat_engine.unfold import Open
+from leat_engine.store.writes import Granted, Lateness, Writes, Written
 from leat_engine.view import RunView
 
 BATCH = 500
@@ -64,21 +63,6 @@ class Late:
     attempt: int
     seconds: float
     error: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Opening:
-    """An attempt of a step with bodies that opens scopes, and waits for them."""
-
-    view: RunView
-    step: int
-    attempt: int
-    open: Open
-
-    @property
-    def key(self) -> StepKey:
-        """The address of the step."""
-        return StepKey(self.view.run_id, self.view.scope, self.step)
 
 
 class Hands(Protocol):
@@ -305,19 +289,7 @@ class Committer:
             self.put(Ended(opening.view, opening.step, opening.attempt, defect))
 
     async def _open_together(self, openings: Sequence[Opening]) -> None:
-        taken: list[PlanStep] = []
-        columns = Openings()
-        for opening in openings:
-            view, block = opening.view, opening.open.block
-            columns.opener(opening.key, opening.attempt, block, opening.open.nodes)
-            for index in opening.open.scopes:
-                for root in view.plan.bodies[block.body].roots:
-                    node = view.plan.steps[root]
-                    state = State.READY
-                    if self._hands.take(node):
-                        state = State.CLAIMED
-                        taken.append(node)
-                    columns.root(opening.key, index, root, state, (node.pool, view.priority))
+        columns, taken = written_openings(openings, self._hands.take)
         crash_point("before open")
         try:
             opened = await _until_taken(lambda: self._store.open(self._runner, columns))
@@ -326,25 +298,14 @@ class Committer:
                 self._hands.untake(node)
             raise
         crash_point("after open")
-        granted = Counted(node for steps in opened.claimed.values() for node in steps)
-        lost: dict[UUID, None] = {}
-        for opening in openings:
-            base = opened.bases.get(opening.key)
-            opening.view.live.discard(opening.step)
-            if base is None:
-                opening.view.share()
-                lost[opening.view.run_id] = None
-            else:
-                _enter(opening, base, opened)
-        for node in taken:
-            if not granted[node.id]:
-                self._hands.untake(node)
-            granted[node.id] -= 1
+        for node in not_granted(taken, opened):
+            self._hands.untake(node)
+        refused = [opening.view.run_id for opening in openings if not enter(opening, opened)]
         self._go_on({opening.view.run_id: opening.view for opening in openings}, opened.claimed, opened.readied)
         for opening in openings:
             self._leave(opening.view)
-        if lost:
-            self._hands.lost(list(lost))
+        if refused:
+            self._hands.lost(refused)
 
     # -- delays ---------------------------------------------------------------------------------------------------
 
@@ -409,21 +370,10 @@ def written_form(decisions: Iterable[Decision]) -> Writes:
             writes.over(run_id, decision.end.phase, decision.end.output, decision.end.error)
         if decision.stop is not None:
             writes.stops.append((run_id, Stop(Phase.FAILED, interrupt=False, error=decision.stop)))
-    for (view, opener), count in arrivals.items():  # whoever brings the last awaited one goes on with the opener
-        key = StepKey(view.run_id, view.scope, opener)
-        writes.come(key, State.CLAIMED, (count, 0), (view.plan.steps[opener].pool, view.priority), None)
+    for (around, waiting), count in arrivals.items():  # whoever brings the last awaited one goes on with the opener
+        key = StepKey(around.run_id, around.scope, waiting)
+        writes.come(key, State.CLAIMED, (count, 0), (around.plan.steps[waiting].pool, around.priority), None)
     return writes
-
-
-def _enter(opening: Opening, base: int, opened: Opened) -> None:
-    """Know the scopes that were opened. One whose first steps are all this runner's is known completely."""
-    view, block = opening.view, opening.open.block
-    roots = view.plan.bodies[block.body].roots
-    for index, names in opening.open.scopes.items():
-        scope = view.open(base + index, block.body, index, names)
-        scope.complete = len(opened.claimed.get((view.run_id, base + index), ())) == len(roots)
-        if not scope.complete:
-            view.share()
 
 
 def _place(view: RunView) -> tuple[UUID, int]:

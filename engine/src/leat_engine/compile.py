@@ -66,8 +66,7 @@ class CompiledStep:
 def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = None) -> CompiledStep | None:
     """Compile a step with a kind. Gives None when it has no usable one; what is wrong is in ``shop.reasons``.
 
-    Args:
-        when: The condition, if it was written on the step around this one.
+    ``when`` is its condition, if that was written on the step around this one.
     """
     check_name("step", step.name, f"{path}.name", shop.reasons)
     defaults = shop.spec.defaults

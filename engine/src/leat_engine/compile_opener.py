@@ -25,10 +25,9 @@ class NoFields(Model):
 def compile_opener(
     step: Step, path: str, shop: Workshop, bodies: Sequence[int], *, alone: bool
 ) -> tuple[CompiledStep | None, Template | None]:
-    """Compile a step that opens ``bodies``, numbers of the plan; with a condition that is for each item, if it is one.
+    """Compile a step that opens ``bodies``, numbers of the plan; with its condition, if that is about each item.
 
-    Args:
-        alone: The body is one step, what `forEach` or `repeat` is written on.
+    ``alone``: the body is one step, what `forEach` or `repeat` is written on.
     """
     check_name("step", step.name, f"{path}.name", shop.reasons)
     if not alone or step.for_each is None:
@@ -70,7 +69,7 @@ def _opener(step: Step, path: str, shop: Workshop, bodies: Sequence[int]) -> Ope
         with shop.collecting():
             items = compile_template(step.for_each, f"{path}.forEach", shop.names, outlets=shop.outlets)
         tolerance = _tolerance(step.tolerate, f"{path}.tolerate", shop)
-        return items and Fan(items, step.max_parallel or _PARALLEL, tolerance, bodies[0])
+        return None if items is None else Fan(items, step.max_parallel or _PARALLEL, tolerance, bodies[0])
     if step.repeat is not None:
         until = optional(step.repeat.until, f"{path}.repeat.until", _with(shop, TIME))
         return Loop(until, step.repeat.max or _TIMES, seconds(step.repeat.delay) or 0.0, bodies[0])
@@ -110,7 +109,7 @@ def _tolerance(written: int | str | None, path: str, shop: Workshop) -> Toleranc
             pass
         case int() if 0 <= written <= limits.ITEMS:
             return Tolerance(number=written)
-        case str() if (share := _SHARE.fullmatch(written)) and int(share[1]) <= 100:  # noqa: PLR2004  percent
+        case str() if (share := _SHARE.fullmatch(written)) and int(share[1]) <= 100:
             return Tolerance(share=int(share[1]) / 100)
     shop.reasons.append(Reason(path, f"found {written!r}, expected a number of items, a share such as 10%, or all"))
     return Tolerance()
@@ -133,8 +132,9 @@ def _misplaced(step: Step, path: str, shop: Workshop, *, alone: bool) -> None:
     if step.output is not None and step.steps is None:
         refuse("output", "belongs to a step with `steps`; the kind gives the output itself")
     if not (alone and step.switch is None):
-        for name, value in (("retry", step.retry), ("timeout", step.timeout), ("deadline", step.deadline)):
-            if value is not None:
+        attempts = {"retry": step.retry, "timeout": step.timeout, "deadline": step.deadline}
+        for name, written in attempts.items():
+            if written is not None:
                 refuse(name, "a body has no attempts of its own; write it on the steps of the body")
 
 

@@ -97,7 +97,7 @@ def items_of(value: Any) -> Sequence[Any]:
         items = value
     else:
         kind = "null" if value is None else type(value).__name__
-        raise ValueError(f"forEach: found {kind}, expected a list or an object")
+        raise ValueError(f"forEach: found {kind}, expected a list or an object")  # noqa: TRY004  of the user's data
     if len(items) > limits.ITEMS:
         raise ValueError(f"forEach: found {len(items)} items; one step may have {limits.ITEMS}")
     return items

@@ -82,7 +82,9 @@ class PlanStep:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One revision of a workflow, compiled. ``steps[i].id == i``; ``steps[0]`` is `END`, ``steps[-k]`` the end of body k.
+    """One revision of a workflow, compiled.
+
+    ``steps[i].id == i``; ``steps[0]`` is `END`, ``steps[-k]`` the end of body k.
 
     Attributes:
         total: Steps of the workflow itself: nodes 1 to ``total``.
@@ -193,7 +195,7 @@ def _output(draft: Draft, shop: Workshop) -> Template | None:
 
 
 def _compile_steps(placed: Sequence[Placed], shops: Sequence[Workshop]) -> list[CompiledStep | None]:
-    """Every step by itself. A condition on the item, written on the step with `forEach`, goes to the step of its body."""
+    """Every step by itself. A condition on the item, written beside `forEach`, goes to the step of the body."""
     compiled: list[CompiledStep | None] = []
     each: dict[int, Template | None] = {}
     for one in placed:

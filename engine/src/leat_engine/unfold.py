@@ -29,6 +29,21 @@ Ends = Mapping[int, Result]
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """How the scopes of a step are.
+
+    Attributes:
+        ends: Of the scopes from ``block.settled`` on.
+        paused: A pause is behind it.
+    """
+
+    block: Block
+    ends: Ends
+    paused: bool
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Open:
     """Open these indexes, each with what its expressions may read, and wait: ``block`` is how it is then.
 
@@ -81,15 +96,15 @@ def begin(view: RunView, node: PlanStep, now: datetime) -> Step:
             raise ValueError(f"step {node.name} opens nothing")
 
 
-def go_on(view: RunView, node: PlanStep, block: Block, ends: Ends, *, paused: bool, now: datetime) -> Step:
-    """What the step does next. ``ends``: of the scopes from ``block.settled`` on; ``paused``: a pause is behind it."""
+def go_on(view: RunView, node: PlanStep, look: Look) -> Step:
+    """What the step does next."""
     match node.opens:
         case Group() | Choice():
-            return _passed(ends[0])
+            return _passed(look.ends[0])
         case Loop():
-            return _again(view, node.opens, block, ends[block.opened - 1], paused=paused, now=now)
+            return _again(view, node, node.opens, look)
         case Fan():
-            return _fill_up(view, node, node.opens, block, ends)
+            return _fill_up(view, node, node.opens, look)
         case None:
             raise ValueError(f"step {node.name} opens nothing")
 
@@ -101,7 +116,7 @@ def items(view: RunView, node: PlanStep, now: datetime) -> tuple[Any, list[Any]]
         ExpressionError: It cannot be evaluated, or is neither a list nor an object.
     """
     if not isinstance(node.opens, Fan):
-        raise ValueError(f"step {node.name} has no items")
+        raise TypeError(f"step {node.name} has no items")
     if node.id not in view.items:
         value = node.opens.items.evaluate(view.bindings(node.reads, {}, now))
         try:
@@ -117,7 +132,7 @@ def gathered(value: Any, outputs: Mapping[int, Any], size: int) -> Any:
     return dict(zip(value, found, strict=True)) if isinstance(value, Mapping) else found
 
 
-def broken(node: PlanStep, block: Block, count: int, index: int, error: Mapping[str, Any]) -> Result:
+def broken(block: Block, count: int, index: int, error: Mapping[str, Any]) -> Result:
     """The failure of a `forEach` of which ``count`` items failed, ``index`` being the first of them."""
     message = f"{count} of {block.size} items failed; item {index}: {error.get('message', '')}"
     details = {"failed": count, "index": index}
@@ -147,13 +162,13 @@ def _passed(end: Result) -> Result:
     return Result(State.SUCCEEDED, end.output)
 
 
-def _again(view: RunView, opens: Loop, block: Block, last: Result, *, paused: bool, now: datetime) -> Step:
+def _again(view: RunView, node: PlanStep, opens: Loop, look: Look) -> Step:
+    block, last = look.block, look.ends[look.block.opened - 1]
     if last.state is State.FAILED:
         return Result(State.FAILED, error=last.error)
-    node = view.plan.steps[view.plan.bodies[opens.body].opener]
-    if not paused and opens.until is not None:
+    if not look.paused and opens.until is not None:
         try:
-            bound = view.bindings(node.reads, {}, now) | {"iteration": block.opened - 1, "last": last.output}
+            bound = view.bindings(node.reads, {}, look.now) | {"iteration": block.opened - 1, "last": last.output}
             if opens.until.evaluate(bound):
                 return Result(State.SUCCEEDED, last.output)
         except ExpressionError as error:
@@ -163,7 +178,7 @@ def _again(view: RunView, opens: Loop, block: Block, last: Result, *, paused: bo
             return Result(State.SUCCEEDED, last.output)
         message = f"`until` was not true after {block.size} times, which is `max`"
         return failed(StepError(ErrorType.EXHAUSTED, message, retriable=False, details={"iterations": block.size}))
-    if opens.delay and not paused:
+    if opens.delay and not look.paused:
         return Pause(opens.delay)
     index = block.opened
     after = replace(block, opened=index + 1, settled=index, target=index + 1)
@@ -180,7 +195,8 @@ def _spread_out(view: RunView, node: PlanStep, opens: Fan, now: datetime) -> Ste
     return _opening(view, opens, found, Block(opens.body, len(found)), 0)
 
 
-def _fill_up(view: RunView, node: PlanStep, opens: Fan, block: Block, ends: Ends) -> Step:
+def _fill_up(view: RunView, node: PlanStep, opens: Fan, look: Look) -> Step:
+    block, ends = look.block, look.ends
     settled, failures = block.settled, block.failed
     while settled in ends:
         failures += ends[settled].state is State.FAILED

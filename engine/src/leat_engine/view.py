@@ -16,8 +16,9 @@ UNLOADED: Any = object()
 
 @dataclass(slots=True, eq=False)
 class RunView:
-    """A runner's knowledge of a scope: of the run itself, or of a body opened within it. Changed only after the store has
-    confirmed the change.
+    """A runner's knowledge of a scope: of the run itself, or of a body opened within it.
+
+    Changed only after the store has confirmed the change.
 
     Attributes:
         results: How steps of the scope ended, by node. Outputs may be `UNLOADED`.

@@ -2,15 +2,16 @@
 
 from datetime import UTC, datetime
 
-from leat_engine.commit import Ended, Late, Opening
+from leat_engine.commit import Ended, Late
 from leat_engine.decide import failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.opener import Fan
+from leat_engine.opening import Opening
 from leat_engine.records import Block
 from leat_engine.result import ErrorType, Result, StepError
 from leat_engine.store import Store
-from leat_engine.unfold import Broken, Gather, Open, Pause, Step, begin, broken, gathered, go_on, items
+from leat_engine.unfold import Broken, Gather, Look, Open, Pause, Step, begin, broken, gathered, go_on, items
 from leat_runner.attempt import Attempt, cancelled
 from leat_runner.desk import persistently
 
@@ -51,7 +52,7 @@ async def _looked(attempt: Attempt, block: Block, store: Store, now: datetime) -
         "ends", lambda: store.ends(view.run_id, scopes, _result(attempt, block), outputs=not fan)
     )
     ends = {scope - block.base: end for scope, end in found.items()}
-    return go_on(view, node, block, ends, paused=attempt.resumed, now=now)
+    return go_on(view, node, Look(block, ends, attempt.resumed, now))
 
 
 async def _gather(attempt: Attempt, block: Block, store: Store, now: datetime) -> Result:
@@ -59,8 +60,8 @@ async def _gather(attempt: Attempt, block: Block, store: Store, now: datetime) -
     size = await persistently("gather_bytes", lambda: store.gather_bytes(view.run_id, scopes, node))
     if size > OUTPUT_BYTES:
         message = (
-            f"the outputs of its {block.size} items have {size} bytes, the limit is {OUTPUT_BYTES}: give less by `output`"
-            " of a body, or return references to where the data is"
+            f"the outputs of its {block.size} items have {size} bytes, the limit is {OUTPUT_BYTES}: "
+            "give less by `output` of a body, or return references to where the data is"
         )
         return failed(StepError(ErrorType.TOO_LARGE, message, retriable=False, details={"bytes": size}))
     found = await persistently("ends", lambda: store.ends(view.run_id, scopes, node, outputs=True))
@@ -73,7 +74,7 @@ async def _broken(attempt: Attempt, block: Block, count: int, store: Store) -> R
     scopes, node = _scopes(block), _result(attempt, block)
     found = await persistently("first_failed", lambda: store.first_failed(attempt.view.run_id, scopes, node))
     scope, error = found or (block.base, {})
-    return broken(attempt.node, block, count, scope - block.base, error)
+    return broken(block, count, scope - block.base, error)
 
 
 def _scopes(block: Block) -> range:

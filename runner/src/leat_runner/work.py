@@ -12,11 +12,12 @@ from uuid import UUID
 import structlog
 from prometheus_client import Gauge
 
-from leat_engine.commit import Committer, Ended, Late, Opening
+from leat_engine.commit import Committer, Ended, Late
 from leat_engine.decide import failed
 from leat_engine.errors import ExpressionError, StoreUnavailable
 from leat_engine.job import END, Job
 from leat_engine.kind import END_WORK, Kind, outlives_runner
+from leat_engine.opening import Opening
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Queue
 from leat_engine.records import Ability, Delayed, Interrupted

@@ -106,8 +106,10 @@ class Case(Model):
 
 
 class Step(Model):
-    """One step: a name, when it runs, and exactly one kind (`http`, `script`, ...) with the kind's fields, or a body:
-    `steps`, or the cases of a `switch`. With `forEach` or `repeat` the kind or the body is done many times."""
+    """One step: a name, when it runs, and exactly one kind (`http`, `script`, ...) with the kind's fields, or a body.
+
+    A body is `steps`, or the cases of a `switch`. With `forEach` or `repeat` the kind or the body is done many times.
+    """
 
     model_config = ConfigDict(extra="allow")
 
@@ -133,8 +135,8 @@ class Step(Model):
     max_parallel: Annotated[int, Field(ge=1, le=limits.PARALLEL)] | None = None
     """With `forEach`: how many items may be under way at the same time. 500 unless stated."""
     tolerate: Annotated[int | str, Field(union_mode="left_to_right")] | None = None
-    """With `forEach`: how many items may fail, and the step still succeeds: a number, a share such as `10%`, or `all`. 0
-    unless stated: after the first failure no further item begins. The output of an item that failed is null."""
+    """With `forEach`: how many items may fail, and the step still succeeds: a number, a share such as `10%`, or `all`.
+    0 unless stated: after the first failure no further item begins. The output of an item that failed is null."""
     repeat: Repeat | None = None
     """Do the step again and again."""
     switch: Annotated[list[Case], Field(min_length=1, max_length=limits.CASES)] | None = None
