@@ -242,7 +242,7 @@ async def test_a_run_that_is_stopped_with_a_step_running_ends_when_that_step_doe
     assert (told.run_id, told.stopping) == (run.run_id, Phase.CANCELLED)
     view = hand.view(run, PAIR, 1)
     view.stopping = told.stopping
-    assert (await hand.end(view, done(1, result=CANCELLED))).claimed == {run.run_id: [END]}
+    assert (await hand.end(view, done(1, result=CANCELLED))).claimed == {(run.run_id, 0): {END: 1}}
     await hand.end(view, done(END))
     assert await phase(store, run.run_id) is Phase.CANCELLED
 
@@ -303,7 +303,7 @@ async def test_the_end_of_a_stopped_run_is_given_to_one_of_those_who_end_its_las
             await each.claim([job(run.run_id, step)])
         ends = [each.end(each.view(run, spec, step), done(step)) for step, each in enumerate(hands, 1)]
         jobs, *written = await asyncio.gather(store.stop(run.run_id, CANCEL), *ends)
-        granted = [each for each, one in zip(hands, written, strict=True) if one.claimed.get(run.run_id)]
+        granted = [each for each, one in zip(hands, written, strict=True) if one.claimed.get((run.run_id, 0))]
         assert len(granted) + len(jobs) == 1
         assert (await store.run(run.run_id)).live == 1
 
@@ -322,7 +322,7 @@ async def test_a_failure_that_nobody_handles_ends_the_run_when_the_other_steps_h
     failed = Result(State.FAILED, error={"type": "Fail", "message": "broken"})
     await hand.end(view, done(1, result=failed))
     assert view.stopping is Phase.FAILED
-    assert (await hand.end(view, done(2))).claimed == {run.run_id: [END]}
+    assert (await hand.end(view, done(2))).claimed == {(run.run_id, 0): {END: 1}}
     await hand.end(view, done(END))
     assert await phase(store, run.run_id) is Phase.FAILED
     assert await states(store, run.run_id) == {1: State.FAILED, 2: State.SUCCEEDED}
