@@ -135,9 +135,11 @@ class Claims:
         room = min(self._desk.slots.free, CLAIM_BATCH)
         batch = [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
         crash_point("before claim")
+        self._desk.slots.force(len(batch))  # reserved: what a commit takes meanwhile it takes of the others
         try:
             claims = await self._store.claim(self._desk.runner, [delivery.job for delivery in batch])
         except StoreUnavailable as error:
+            self._desk.slots.give(len(batch))
             self._inbox.extendleft(reversed(batch))
             await self._held(error)
             return
@@ -145,7 +147,7 @@ class Claims:
         for delivery in batch:
             self.aside(_acknowledge(delivery))
         BY_QUEUE.inc(len(claims))
-        await self._adopt(claims)
+        await self._adopt(claims, reserved=len(batch))
 
     async def _poll(self) -> None:
         room = min(self._desk.slots.free, CLAIM_BATCH)
@@ -179,8 +181,11 @@ class Claims:
         desk = self._desk
         return await self._store.heartbeat(desk.runner, desk.slots.used, desk.held_seconds, draining=desk.draining)
 
-    async def _adopt(self, claims: Sequence[Claim]) -> None:
-        """Begin claimed steps, with what they need to know of their runs; hand back what does not fit."""
+    async def _adopt(self, claims: Sequence[Claim], reserved: int = 0) -> None:
+        """Begin claimed steps, with what they need to know of their runs; hand back what does not fit.
+
+        ``reserved``: slots that are kept for them.
+        """
         runs: dict[UUID, list[Claim]] = {}
         for claim in claims:
             if not claim.resumed:
@@ -188,12 +193,17 @@ class Claims:
             if not self._desk.knows(claim.key):
                 runs.setdefault(claim.key.run_id, []).append(claim)
         surplus: list[Claim] = []
+        known: list[Claim] = []
         for run_id, group in runs.items():
             if run_id not in self._desk.views and not await self._open(group):
                 surplus += group
                 continue
             await self._place(self._desk.views[run_id], group)
-            surplus += [claim for claim in group if not self._begin(claim)]
+            for claim in group:  # now: what is live is not forgotten while other runs are looked up
+                self._desk.views[run_id].scopes[claim.key.scope].live.add(claim.key.step)
+            known += group
+        self._desk.slots.give(reserved)  # nothing else runs until they are taken again
+        surplus += [claim for claim in known if not self._begin(claim)]
         if surplus:
             await self._hand_back(surplus)
 
@@ -238,11 +248,11 @@ class Claims:
         if not slots.take(units):
             if slots.used:
                 self._wanted = max(self._wanted, min(units, slots.capacity))
+                view.live.discard(claim.key.step)
                 return False
             slots.force(units)
         if claim.stopping is not None:
             view.stop(claim.stopping, claim.error)
-        view.live.add(claim.key.step)
         self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.broken_off, claim.lost, claim.resumed))
         return True
 
