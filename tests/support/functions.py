@@ -12,7 +12,7 @@ def _effect(step: StepContext) -> None:
     """One short line by one write: appends of several processes do not mix, and none is lost with its process."""
     descriptor = os.open(os.environ["LEAT_TEST_EFFECTS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
-        os.write(descriptor, f"{step.key.run_id} {step.name} {step.attempt}\n".encode())
+        os.write(descriptor, f"{step.key.run_id} {step.name} {step.key.scope} {step.attempt}\n".encode())
     finally:
         os.close(descriptor)
 

@@ -10,6 +10,9 @@ from typing import Any
 
 Spec = dict[str, Any]
 
+INNER = "_inner"
+"""Behind the name of a step: the step of its body."""
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -28,13 +31,13 @@ class Graph:
 
 
 def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
-    """Fans, joins, conditions, retries, waits, handled failures and, in one of eight, an unhandled one."""
+    """Fans, joins, conditions, retries, waits, bodies, handled failures and, in one of eight, an unhandled one."""
     draw = random.Random(seed)
     steps: list[Spec] = []
     names = [f"s{number}" for number in range(draw.randint(4, 9))]
     for number, name in enumerate(names):
         needs = sorted(draw.sample(names[:number], min(number, draw.choice((1, 1, 2, 3)))))
-        steps.append({"name": name, "needs": list(needs), **_body(draw, needs, slowest)})
+        steps.append({"name": name, "needs": list(needs), **_around(draw, name, _body(draw, needs, slowest))})
     broken = draw.choice(names)
     fate = draw.randrange(8)
     if fate <= 1:
@@ -48,7 +51,7 @@ def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
         spec={"steps": steps, "output": {step["name"]: f"${{ steps.{step['name']}.output }}" for step in steps}},
         phase="Failed" if failed and not handled else "Succeeded",
         outputs=outputs,
-        effects=frozenset(s["name"] for s in steps if "function" in s and states[s["name"]] == "Succeeded"),
+        effects=frozenset(s["name"] for s in steps if _calls(s) and states[s["name"]] == "Succeeded"),
     )
 
 
@@ -71,6 +74,39 @@ def _body(draw: random.Random, needs: list[str], slowest: float) -> Spec:
             return {"function": {"name": "add", "with": {"values": values, "seconds": slow}}}
 
 
+def _around(draw: random.Random, name: str, step: Spec) -> Spec:
+    """The step, or a body that does it and gives what it alone would have given."""
+    if "when" in step or "fail" in step:
+        return step
+    inner = name + INNER
+    match draw.randrange(8):
+        case 0:  # a few items at a time
+            each = {"name": inner, "forEach": [1, 2, 3, 4], "maxParallel": draw.randint(1, 4), **step}
+            return {"steps": [each], "output": f"${{ steps.{inner}.output[{draw.randrange(4)}] }}"}
+        case 1:
+            return {"repeat": {"max": draw.randint(1, 3)}, **step}
+        case 2:
+            case = {"steps": [{"name": inner, **step}], "output": f"${{ steps.{inner}.output }}"}
+            return {"switch": [{"when": False, **case}, {"default": True, **case}]}
+        case _:
+            return step
+
+
+def _calls(step: Spec) -> bool:
+    """Whether it calls a function, be it in a body."""
+    if "function" in step:
+        return "when" not in step
+    inner = [*step.get("steps", ()), *(one for case in step.get("switch", ()) for one in case["steps"])]
+    return any(map(_calls, inner))
+
+
+def _plain(step: Spec) -> Spec:
+    """The step that a body does."""
+    if "steps" in step:
+        return step["steps"][0]
+    return step["switch"][0]["steps"][0] if "switch" in step else step
+
+
 def _ends(steps: list[Spec]) -> tuple[dict[str, str], dict[str, int | None]]:
     states: dict[str, str] = {}
     outputs: dict[str, int | None] = {}
@@ -85,10 +121,10 @@ def _ends(steps: list[Spec]) -> tuple[dict[str, str], dict[str, int | None]]:
             states[name] = "Failed"
         else:
             states[name] = "Succeeded"
-            if "function" in step:
+            if "function" in _plain(step):
                 outputs[name] = 1 + sum(outputs[need] or 0 for need in needs)
             else:
-                outputs[name] = step.get("transform")
+                outputs[name] = _plain(step).get("transform")
     return states, outputs
 
 

@@ -14,11 +14,11 @@ from uuid import UUID
 import asyncpg
 import orjson
 from tests.support.fleet import NAMESPACE
-from tests.support.graphs import Graph, Spec
+from tests.support.graphs import INNER, Graph, Spec
 from tests.support.queue import eventually
 
 from leat_engine.errors import QueueUnavailable, StoreUnavailable
-from leat_engine.job import END, Job, uuid7
+from leat_engine.job import END, ROOT_SCOPE, Job, uuid7
 from leat_engine.plan import Plan, compile_plan, revision_id
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.records import NewRun, Revision, Root
@@ -137,7 +137,7 @@ class Load:
         lines = Counter(self._effects.read_text().splitlines()) if self._effects.exists() else Counter[str]()
         mine = {str(run_id) for run_id in self._graphs}
         account.doubled += [f"attempt {k} was executed {n} times" for k, n in lines.items() if n > 1 and k[:36] in mine]
-        effects = {tuple(line.split()[:2]) for line in lines}
+        effects = {tuple(line.replace(INNER, "").split()[:2]) for line in lines}
         for run_id, graph in self._graphs.items():
             account.steps += len(graph.spec["steps"])
             await self._compare(run_id, graph, account, effects)
@@ -161,7 +161,8 @@ class Load:
         if run.output != graph.outputs:
             account.wrong.append(f"run {run_id}: {run.output}, expected {graph.outputs}")
         names = [step["name"] for step in graph.spec["steps"]]
-        ended = {names[step.key.step - 1] for step in await self.store.steps(run_id) if step.state is State.SUCCEEDED}
+        records = [step for step in await self.store.steps(run_id) if step.key.scope == ROOT_SCOPE]
+        ended = {names[step.key.step - 1] for step in records if step.state is State.SUCCEEDED}
         account.lost += [f"{run_id} {name}: no result" for name in graph.effects - ended]
         account.lost += [f"{run_id} {name}: no effect" for name in graph.effects if (str(run_id), name) not in effects]
 

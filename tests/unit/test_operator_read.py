@@ -120,7 +120,7 @@ def shown(node, state=State.SUCCEEDED, output=None, error=None, size=None):
 
 
 def page(plan, *steps, first=1, last=None, attempts=()):
-    return Page(range(first, (last or len(plan.steps) - 1) + 1), steps, attempts)
+    return Page(range(first, (last or plan.total) + 1), steps, attempts)
 
 
 PLAN = plan_of(

@@ -35,7 +35,10 @@ def edges_of(spec: Mapping[str, Any]) -> Edges:
         plan = compile_plan(parse_spec(spec), load_models(), "")
     except Rejected:
         return {}
-    return {step.name: (step.pool, tuple(plan.steps[edge.step].name for edge in step.needs)) for step in plan.steps[1:]}
+    return {
+        step.name: (step.pool, tuple(plan.steps[edge.step].name for edge in step.needs))
+        for step in plan.steps[1 : plan.total + 1]
+    }
 
 
 def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | None = None) -> RunSnapshot:

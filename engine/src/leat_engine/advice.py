@@ -16,8 +16,8 @@ def advice(plan: Plan) -> Iterator[Reason]:
 def _errors_never_seen(plan: Plan, step: PlanStep) -> Iterator[Reason]:
     """Expressions that read the error of a step whose failure keeps this one from running."""
     names = step.fields.reads_error_of | (step.when.reads_error_of if step.when else frozenset())
-    taken = {edge.step: edge.on for edge in step.needs}
+    taken = {plan.steps[edge.step].name: edge.on for edge in step.needs}
     for name in sorted(names):
-        if State.FAILED not in taken[plan.by_name[name]]:
+        if State.FAILED not in taken.get(name, {State.FAILED}):  # of a step around the body, its opener tells
             message = f"reads steps.{name}.error, which is always null here: the step does not run when {name!r} fails"
             yield Reason(step.path, f"{message}; write needs: [{{step: {name}, on: [Failed]}}]")

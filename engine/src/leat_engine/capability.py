@@ -7,7 +7,7 @@ reason against a plan.
 from collections.abc import Iterator, Mapping
 
 from leat_engine.errors import Reason
-from leat_engine.plan import END, Plan, PlanStep
+from leat_engine.plan import Plan, PlanStep
 from leat_engine.records import Announced
 from leat_engine.spelling import unknown
 
@@ -22,7 +22,7 @@ def incapable(plan: Plan, pools: Mapping[str, Announced]) -> tuple[Reason, ...]:
 
 def _of_step(step: PlanStep, pools: Mapping[str, Announced]) -> Iterator[Reason]:
     pool = pools.get(step.pool)
-    if pool is None or step.id == END or step.pure:
+    if pool is None or step.light:
         return
     if step.kind not in pool.kinds:
         yield Reason(f"{step.path}.{step.kind}", _cannot(pool, unknown("kind", step.kind, pool.kinds)))

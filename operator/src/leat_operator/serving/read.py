@@ -7,6 +7,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from leat_engine.opener import Fan, Loop
 from leat_engine.plan import Plan
 from leat_engine.records import RunRecord
 from leat_engine.spelling import unknown
@@ -65,9 +66,9 @@ class ReadApi:
     async def _steps(self, request: web.Request) -> web.Response:
         run = await self._run(request, "steps")
         plan = await self._compiler.plan(run.revision, self._store)
-        after = _number(request, "continue", 0, len(plan.steps))
+        after = _number(request, "continue", 0, plan.total)
         count = _number(request, "limit", PAGE_STEPS, PAGE_STEPS) or PAGE_STEPS
-        nodes = range(after + 1, min(after + 1 + count, len(plan.steps)))
+        nodes = range(after + 1, min(after + 1 + count, plan.total + 1))
         steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
         return _json(run_steps(run, plan, Page(nodes, steps, attempts)))
@@ -119,6 +120,9 @@ def _node(plan: Plan, name: str) -> int:
     node = plan.by_name.get(name)
     if node is None:
         raise Answer(404, unknown("step", name, plan.by_name))
+    opened = plan.steps[node].opens
+    if isinstance(opened, Fan | Loop) and (inner := plan.bodies[opened.body].result) > 0:
+        return inner  # the step that is done for each item: it is what says something
     return node
 
 

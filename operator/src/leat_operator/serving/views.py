@@ -54,7 +54,7 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
             break
         steps.append(step)
     metadata: Json = {"name": run.name, "namespace": run.namespace}
-    if last < len(plan.steps) - 1:
+    if last < plan.total:
         metadata["continue"] = str(last)
     return {
         "kind": "RunSteps",
