@@ -199,8 +199,6 @@ class Claims:
                 surplus += group
                 continue
             await self._place(self._desk.views[run_id], group)
-            for claim in group:  # now: what is live is not forgotten while other runs are looked up
-                self._desk.views[run_id].scopes[claim.key.scope].live.add(claim.key.step)
             known += group
         self._desk.slots.give(reserved)  # nothing else runs until they are taken again
         surplus += [claim for claim in known if not self._begin(claim)]
@@ -226,19 +224,26 @@ class Claims:
         return True
 
     async def _place(self, root: RunView, claims: Sequence[Claim]) -> None:
-        """Know the scopes of claimed steps, and those around them.
+        """Note claimed steps as live in their scopes; those that are not known here, and what is around them, are read.
 
-        A step that alone begins its scope is all that there is of it: what follows is seen here.
+        What is live, or pinned, is not forgotten while this waits for the store. A step that alone begins its scope is
+        all that there is of it: what follows is seen here.
         """
-        strange = sorted({claim.key.scope for claim in claims} - root.scopes.keys())
+        strange = [claim for claim in claims if claim.key.scope not in root.scopes]
+        for claim in claims:
+            if claim.key.scope in root.scopes:
+                root.scopes[claim.key.scope].live.add(claim.key.step)
         if not strange:
             return
-        for place in await persistently("places", lambda: self._store.places(root.run_id, strange)):
+        root.pins += 1
+        scopes = sorted({claim.key.scope for claim in strange})
+        for place in await persistently("places", lambda: self._store.places(root.run_id, scopes)):
             root.scopes[place.parent].open(place.scope, place.body, place.index, None)
-        for claim in claims:
+        root.pins -= 1
+        for claim in strange:
             view = root.scopes[claim.key.scope]
-            if claim.key.scope in strange:
-                view.complete = root.plan.bodies[view.body].roots == (claim.key.step,)
+            view.live.add(claim.key.step)
+            view.complete = root.plan.bodies[view.body].roots == (claim.key.step,)
 
     def _begin(self, claim: Claim) -> bool:
         """Begin a claimed step if there are slots for it; a step heavier than the runner begins when it is alone."""

@@ -44,7 +44,7 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
     case when missing = 0 and state >= 4 then now() end
   from come
   on conflict (run_id, scope, id) do update set              -- a counted step: add the arrivals up; one that is busy only counts
-    waiting     = s.waiting - excluded.needs + excluded.waiting,
+    waiting     = case when s.attempt = 0 then greatest(0, s.waiting - excluded.needs + excluded.waiting) else s.waiting - excluded.needs + excluded.waiting end,
     state       = case when s.state <> 0 then s.state
                        when s.waiting - excluded.needs + excluded.waiting > 0 then 0
                        when excluded.state >= 4 then excluded.state
