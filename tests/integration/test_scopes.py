@@ -10,8 +10,8 @@ from leat_engine.caretakers import Caretakers
 from leat_engine.job import uuid7
 from leat_engine.plan import compile_plan
 from leat_engine.queue.local import LocalQueue
-from leat_engine.records import NewRun, Revision, Root
-from leat_engine.result import Phase
+from leat_engine.records import NewRun, Revision, Root, Stop
+from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store, migrate
@@ -19,9 +19,28 @@ from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.work import Runner, RunnerOptions
 
 
+class Beginning:
+    """Lets runs enter the store, and publishes jobs."""
+
+    def __init__(self, store, queue, runner):
+        self.store = store
+        self.publish = queue.publish
+        self.runner = runner
+
+    async def __call__(self, spec, inputs=None):
+        run_id = uuid7(datetime.now(UTC), os.urandom(10))
+        plan = compile_plan(parse_spec(spec), load_models(), run_id.hex)
+        await self.store.save_revision(Revision(run_id.hex, "default", "w", spec))
+        roots = tuple(Root(root, "default") for root in plan.roots)
+        new = NewRun(run_id, "default", "x", "w", run_id.hex, inputs or {}, roots, plan.total)
+        (accepted,) = await self.store.accept([new])
+        await self.publish(accepted.jobs)
+        return run_id, self.store, plan
+
+
 @pytest.fixture
-async def perform(postgres_dsn):
-    """Runs a spec to its end and gives the run."""
+async def begin(postgres_dsn):
+    """Lets a run begin, on a runner that takes it."""
     await migrate(postgres_dsn)
     store = await Store.connect(postgres_dsn, size=6)
     queue = LocalQueue()
@@ -30,26 +49,27 @@ async def perform(postgres_dsn):
     await runner.start()
     caretakers.start()
 
-    async def play(spec, inputs=None, seconds=60):
-        run_id = uuid7(datetime.now(UTC), os.urandom(10))
-        plan = compile_plan(parse_spec(spec), load_models(), run_id.hex)
-        await store.save_revision(Revision(run_id.hex, "default", "w", spec))
-        roots = tuple(Root(root, "default") for root in plan.roots)
-        new = NewRun(run_id, "default", "x", "w", run_id.hex, inputs or {}, roots, plan.total)
-        (accepted,) = await store.accept([new])
-        await queue.publish(accepted.jobs)
+    yield Beginning(store, queue, runner)
+    await caretakers.stop()
+    await runner.stop()
+    await store.close()
+
+
+@pytest.fixture
+async def perform(begin):
+    """Runs a spec to its end and gives the run."""
+
+    async def play(spec, inputs=None):
+        run_id, store, _ = await begin(spec, inputs)
 
         async def done():
             return (await store.run(run_id)).phase.done
 
-        await eventually(done, True, seconds)
-        assert not runner._desk.views, "a run that is over is forgotten"
+        await eventually(done, True, 60)
+        assert not begin.runner._desk.views, "a run that is over is forgotten"
         return await store.run(run_id)
 
-    yield play
-    await caretakers.stop()
-    await runner.stop()
-    await store.close()
+    return play
 
 
 def over(items, **more):
@@ -248,6 +268,42 @@ async def test_a_failure_inside_that_the_step_around_handles_does_not_fail_the_r
     }
     run = await perform(spec)
     assert (run.phase, run.output) == (Phase.SUCCEEDED, "step boom failed: boom")
+
+
+SLOW = {"wait": {"duration": "60s"}}
+
+
+async def test_a_cancelled_run_ends_with_its_items(begin):
+    run_id, store, _ = await begin({"steps": [over(list(range(30)), maxParallel=10, **SLOW)]})
+    await eventually(lambda: _delayed(store, run_id), 10)
+    error = {"type": "Cancelled", "message": "by a test"}
+    await begin.publish(await store.stop(run_id, Stop(Phase.CANCELLED, interrupt=True, error=error)))
+    await eventually(lambda: _phase(store, run_id), Phase.CANCELLED)
+    assert (await store.run(run_id)).live == 0
+
+
+async def test_a_suspended_run_begins_no_further_item_until_it_is_resumed(begin):
+    body = {
+        "steps": [{"name": "pause", "wait": {"duration": "1ms"}}, {"name": "out", "needs": ["pause"], "transform": 1}]
+    }
+    spec = {
+        "steps": [over(list(range(40)), maxParallel=4, **body, output="${ item }")],
+        "output": "${ steps.each.output }",
+    }
+    run_id, store, _ = await begin(spec)
+    await store.suspend(run_id, True)
+    await eventually(lambda: _phase(store, run_id), Phase.SUSPENDED)
+    await begin.publish(await store.suspend(run_id, False))
+    await eventually(lambda: _phase(store, run_id), Phase.SUCCEEDED, 60)
+    assert (await store.run(run_id)).output == list(range(40))
+
+
+async def _phase(store, run_id):
+    return (await store.run(run_id)).phase
+
+
+async def _delayed(store, run_id):
+    return sum(step.state is State.DELAYED for step in await store.steps(run_id))
 
 
 async def test_what_is_no_list_is_said(perform):

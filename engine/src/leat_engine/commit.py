@@ -251,9 +251,12 @@ class Committer:
                 self._hands.begin(runs[run_id].scopes[scope], step, attempt)
         handed: list[Job] = []
         for (run_id, scope), steps in readied.items():
-            view = runs[run_id].scopes[scope]
-            view.share()
-            handed += [_job(view, step) for step in steps]
+            run = runs[run_id]
+            if scope in run.scopes:
+                run.scopes[scope].share()
+            for step in steps:
+                key, pool = StepKey(run_id, scope, step), run.plan.steps[step].pool
+                handed.append(Job(key, steps[step], pool, run.priority, run.traceparent))
         if handed:
             self._hands.hand_over(handed)
 
@@ -378,11 +381,6 @@ def written_form(decisions: Iterable[Decision]) -> Writes:
 
 def _place(view: RunView) -> tuple[UUID, int]:
     return view.run_id, view.scope
-
-
-def _job(view: RunView, step: int) -> Job:
-    key = StepKey(view.run_id, view.scope, step)
-    return Job(key, 1, view.plan.steps[step].pool, view.priority, view.traceparent)
 
 
 async def _until_taken(write: Callable[[], Awaitable[T]]) -> T:

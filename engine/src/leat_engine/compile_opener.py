@@ -68,6 +68,9 @@ def _opener(step: Step, path: str, shop: Workshop, bodies: Sequence[int]) -> Ope
         items = None
         with shop.collecting():
             items = compile_template(step.for_each, f"{path}.forEach", shop.names, outlets=shop.outlets)
+        if items is not None and "now" in items.variables:
+            message = "reads `now`; the list has to be the same whenever it is looked at: put it into a step before"
+            shop.reasons.append(Reason(f"{path}.forEach", message))
         tolerance = _tolerance(step.tolerate, f"{path}.tolerate", shop)
         return None if items is None else Fan(items, step.max_parallel or _PARALLEL, tolerance, bodies[0])
     if step.repeat is not None:

@@ -56,7 +56,7 @@ def not_granted(taken: Sequence[PlanStep], opened: Opened) -> Iterator[PlanStep]
 def enter(opening: Opening, opened: Opened) -> bool:
     """Know the scopes that were opened; False when the store refused.
 
-    One whose first steps are all this runner's is known completely.
+    One whose first steps are all this runner's is known completely, one that has none of them here not at all.
     """
     view, block = opening.view, opening.open.block
     view.live.discard(opening.step)
@@ -66,8 +66,9 @@ def enter(opening: Opening, opened: Opened) -> bool:
         return False
     roots = view.plan.bodies[block.body].roots
     for index, names in opening.open.scopes.items():
-        scope = view.open(base + index, block.body, index, names)
-        scope.complete = len(opened.claimed.get((view.run_id, base + index), ())) == len(roots)
-        if not scope.complete:
+        mine = len(opened.claimed.get((view.run_id, base + index), ()))
+        if mine:
+            view.open(base + index, block.body, index, names).complete = mine == len(roots)
+        if mine < len(roots):
             view.share()
     return True
