@@ -1,5 +1,6 @@
 """The guard of the private network: which addresses a step may connect to when the operator of the pool says no."""
 
+import asyncio
 import errno
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -18,7 +19,7 @@ class PrivateAddress(OSError):
 
     def __init__(self) -> None:
         # The address stays out: it would map the inner network for whoever may write workflows.
-        super().__init__(errno.EACCES, "the address is private, and this pool forbids http steps to private networks")
+        super().__init__(errno.EACCES, "the address is private, and this pool forbids steps to reach private networks")
 
 
 def public_socket(info: tuple[Any, ...]) -> socket.socket:
@@ -52,3 +53,35 @@ def _wrapped(address: IPv6Address) -> IPv4Address | None:
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
+
+
+async def connected(host: str, port: int, *, guarded: bool) -> socket.socket:
+    """A connected socket to the first address of ``host`` that answers; with ``guarded`` only to public ones.
+
+    Like `public_socket`, for clients that take a socket instead of a way to make one.
+
+    Raises:
+        PrivateAddress: All that the name leads to is private, or none of the public ones answers.
+        OSError: Nobody answers, or the name is not known.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    refused: OSError = OSError(errno.EHOSTUNREACH, "the name leads nowhere")
+    for info in found:
+        try:
+            sock = public_socket(info) if guarded else socket.socket(*info[:3])
+        except PrivateAddress as error:
+            refused = error
+            continue
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, info[4])
+        except OSError as error:
+            sock.close()
+            refused = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise refused
