@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from random import Random
 from urllib.parse import urlsplit, urlunsplit
 
 import aiormq
@@ -9,6 +10,7 @@ import orjson
 import pytest
 from aiohttp.test_utils import unused_port
 from tests.support.cut import a_wire
+from tests.support.queue import until
 from tests.support.steps import STEP, a_setup, a_step
 
 from leat_engine.result import Failed, Succeeded
@@ -145,17 +147,63 @@ async def test_a_password_may_stand_beside_the_url(publish, amqp_url, queue):
     assert "hunter" not in error.message
 
 
-async def test_a_connection_that_was_lost_is_replaced(publish, amqp_url, queue):
+@pytest.fixture
+async def wire(amqp_url):
+    """A way to the broker that can be cut and frozen."""
     url = urlsplit(amqp_url)
     async with a_wire(url.port) as wire:
         netloc = f"{url.username}:{url.password}@127.0.0.1:{wire.port}"
-        through = urlunsplit(url._replace(netloc=netloc))
-        assert await publish(url=through, routingKey=queue) == PUBLISHED
-        await wire.cut()
-        error = failed(await publish(url=through, routingKey=queue))
-        assert (error.type, error.retriable) == ("Connection", True)
-        await wire.mend()
-        assert await publish(url=through, routingKey=queue) == PUBLISHED
+        wire.url = urlunsplit(url._replace(netloc=netloc))
+        yield wire
+
+
+async def test_a_connection_that_was_lost_is_replaced(publish, wire, queue):
+    assert await publish(url=wire.url, routingKey=queue) == PUBLISHED
+    await wire.cut()
+    error = failed(await publish(url=wire.url, routingKey=queue))
+    assert (error.type, error.retriable) == ("Connection", True)
+    await wire.mend()
+    assert await publish(url=wire.url, routingKey=queue) == PUBLISHED
+
+
+async def test_each_message_arrives_wherever_the_connection_is_cut(publish, channel, wire, queue):
+    lost = []
+
+    async def tell(number):
+        step = a_step(idempotency_key=f"run/0/{number}")
+        while isinstance(outcome := await publish(step=step, url=wire.url, routingKey=queue), Failed):
+            assert outcome.error.retriable, outcome
+            lost.append(outcome.error)
+
+    async def cut():
+        for _ in range(25):
+            await asyncio.sleep(chance.uniform(0, 0.05))
+            await wire.cut()
+            await wire.mend()
+
+    chance = Random(7)
+    cutting = asyncio.create_task(cut())
+    numbers = 0
+    while not cutting.done():
+        await asyncio.gather(*(tell(numbers + number) for number in range(20)))
+        numbers += 20
+    await cutting
+    ids = set()
+    while (message := await taken(channel, queue)).delivery.name == "Basic.GetOk":
+        ids.add(message.header.properties.message_id)
+    assert ids == {f"run/0/{number}" for number in range(numbers)}
+    assert lost
+
+
+async def test_a_cancel_does_not_wait_for_a_broker_that_says_nothing(publish, wire, queue):
+    assert await publish(url=wire.url, routingKey=queue) == PUBLISHED
+    wire.freeze()
+    step = asyncio.create_task(publish(url=wire.url, routingKey=queue))
+    await until(lambda: wire.held, 20)
+    step.cancel()
+    done, _ = await asyncio.wait({step}, timeout=30)
+    assert done
+    assert step.cancelled()
 
 
 async def test_nobody_there_is_worth_another_try(publish):

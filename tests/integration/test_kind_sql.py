@@ -2,14 +2,16 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from random import Random
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import pytest
 from aiohttp.test_utils import unused_port
+from tests.support.cut import a_wire
 from tests.support.hand import waits_for_a_lock
 from tests.support.pgbouncer import pooled
-from tests.support.queue import eventually
+from tests.support.queue import eventually, until
 from tests.support.steps import STEP, a_setup, a_step
 
 from leat_engine.result import Failed, Succeeded
@@ -286,28 +288,52 @@ async def test_a_url_without_user_or_host_is_refused_whatever_the_runner_has_in_
     assert "it names no host" in (await failed(do("select 1", url="postgresql://app@/shop"))).message
 
 
-@asynccontextmanager
-async def by_tcp(dsn):
-    """A port that leads to a server on a unix socket."""
-    url = urlsplit(dsn)
-    path = parse_qs(url.query)["host"][0] + "/.s.PGSQL.5432"
-    tasks = set()
+@pytest.fixture
+async def wire(postgres_dsn):
+    """A way to the server that can be cut and frozen."""
+    async with a_wire(parse_qs(urlsplit(postgres_dsn).query)["host"][0] + "/.s.PGSQL.5432") as wire:
+        url = urlsplit(postgres_dsn)
+        wire.url = f"postgresql://{url.username}@127.0.0.1:{wire.port}{url.path}?sslmode=disable"
+        yield wire
 
-    async def pump(reader, writer):
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
 
-    async def relay(reader, writer):
-        there, back = await asyncio.open_unix_connection(path)
-        tasks.update({asyncio.create_task(pump(reader, back)), asyncio.create_task(pump(there, writer))})
+async def test_each_payment_is_written_once_wherever_the_connection_is_cut(do, database, wire):
+    """A cut between the commit and its answer leaves a payment of which the step knows nothing: it is tried again."""
+    lost = []
 
-    server = await asyncio.start_server(relay, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    yield f"postgresql://{url.username}@127.0.0.1:{port}{url.path}?sslmode=disable"
-    await asyncio.gather(*tasks)
-    server.close()
-    await server.wait_closed()
+    async def pay(number):
+        step = a_step(idempotency_key=f"run/0/{number}")
+        while isinstance(outcome := await do(PAY, step=step, url=wire.url, parameters={"amount": number + 1}), Failed):
+            assert outcome.error.retriable, outcome
+            lost.append(outcome.error)
+
+    async def cut():
+        for _ in range(25):
+            await asyncio.sleep(chance.uniform(0, 0.03))
+            await wire.cut()
+            await wire.mend()
+
+    chance = Random(7)
+    cutting = asyncio.create_task(cut())
+    numbers = 0
+    while not cutting.done():
+        await asyncio.gather(*(pay(numbers + number) for number in range(20)))
+        numbers += 20
+    await cutting
+    rows = await database.fetch("select key, amount from payment")
+    assert {(row["key"], row["amount"]) for row in rows} == {(f"run/0/{n}", n + 1) for n in range(numbers)}
+    assert lost
+
+
+async def test_a_cancel_does_not_wait_for_a_server_that_says_nothing(do, wire):
+    await output(do("select 1", url=wire.url))
+    wire.freeze()
+    step = asyncio.create_task(do("select 1", url=wire.url))
+    await until(lambda: wire.held, 20)
+    step.cancel()
+    done, _ = await asyncio.wait({step}, timeout=30)
+    assert done
+    assert step.cancelled()
 
 
 async def test_a_guarded_pool_does_not_reach_private_networks(do, postgres_dsn):
@@ -317,10 +343,10 @@ async def test_a_guarded_pool_does_not_reach_private_networks(do, postgres_dsn):
             assert seen(error) == ("Connection", "PrivateNetwork", False)
 
 
-async def test_a_guarded_pool_reaches_what_is_public(do, postgres_dsn, monkeypatch):
+async def test_a_guarded_pool_reaches_what_is_public(do, wire, monkeypatch):
     monkeypatch.setattr(network, "is_public", lambda host: host == "127.0.0.1")
-    async with by_tcp(postgres_dsn) as url, a_kind(http_private_networks=False) as guarded:
-        assert (await output(do("select 1 as one", url=url, by=guarded)))["rows"] == [{"one": 1}]
+    async with a_kind(http_private_networks=False) as guarded:
+        assert (await output(do("select 1 as one", url=wire.url, by=guarded)))["rows"] == [{"one": 1}]
 
 
 async def test_statements_pass_a_pooler_of_transactions(do, postgres_dsn, tmp_path):

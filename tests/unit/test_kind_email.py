@@ -9,6 +9,7 @@ from tests.support.tls import a_certificate
 
 from leat_engine.result import Failed, Succeeded
 from leat_engine.spec.email import Email
+from leat_runner.kinds import mail
 from leat_runner.kinds.mail import EmailKind
 
 FIELDS = {
@@ -213,6 +214,31 @@ async def test_what_cannot_be_sent_is_said_before_anything_is_sent(fields, messa
     error = failed(await send("smtp://127.0.0.1:1", **fields))
     assert (error.type, error.retriable) == ("Invalid", False)
     assert message in error.message
+
+
+async def test_a_server_that_does_not_say_goodbye_has_taken_the_mail_all_the_same(post, monkeypatch):
+    async def silent(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(mail, "QUIT_TIMEOUT", 0.05)
+    monkeypatch.setattr(post, "handle_QUIT", silent, raising=False)
+    assert isinstance(await send(post.url), Succeeded)
+
+
+async def test_a_cancel_does_not_wait_for_the_servers_answer(post, monkeypatch):
+    reached = asyncio.Event()
+
+    async def silent(*_):
+        reached.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(post, "handle_DATA", silent)
+    task = asyncio.create_task(send(post.url))
+    await reached.wait()
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=30)
+    assert done
+    assert task.cancelled()
 
 
 async def test_a_cancel_closes_the_connection():

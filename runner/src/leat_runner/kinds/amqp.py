@@ -6,10 +6,11 @@ channel, and after a silence the connection, is dropped and opened anew.
 """
 
 import asyncio
+import errno
 import ssl
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode
 
 import aiormq
@@ -36,8 +37,8 @@ CONNECT_TIMEOUT = 10.0
 HEARTBEAT = 10
 """Seconds, unless the URL says otherwise."""
 
-IDLE_CHANNELS = 16
-"""Channels of a connection that are kept open between messages."""
+
+T = TypeVar("T")
 
 
 class NotPublished(Exception):
@@ -79,15 +80,23 @@ class _Broker:
         while self.channels:
             if not (channel := self.channels.pop()).is_closed:
                 return channel
-        opened = await guarded(self.connection.channel(publisher_confirms=True, on_return_raises=True))
+        opened = await self.asked(self.connection.channel(publisher_confirms=True, on_return_raises=True))
         return cast("aiormq.Channel", opened)
 
-    async def give_back(self, channel: aiormq.Channel) -> None:
-        """Keep a channel on which the last message was settled."""
-        if len(self.channels) < IDLE_CHANNELS:
-            self.channels.append(channel)
-        else:
-            await guarded(channel.close())
+    async def asked(self, call: Awaitable[T]) -> T:
+        """Await a call of the client, which does not always notice that its connection was lost meanwhile.
+
+        Raises:
+            ConnectionResetError: It was.
+        """
+        task = asyncio.ensure_future(guarded(call))
+        try:
+            await asyncio.wait({task, self.connection.closing}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise ConnectionResetError(errno.ECONNRESET, "the connection was lost meanwhile")
+            return task.result()
+        finally:
+            task.cancel()
 
 
 class Brokers:
@@ -153,7 +162,7 @@ class _Transport(TransportFactory):
 async def _publish(broker: _Broker, message: Message) -> None:
     channel = await broker.channel()
     try:
-        await guarded(
+        await broker.asked(
             channel.basic_publish(
                 message.body,
                 exchange=message.exchange,
@@ -163,13 +172,13 @@ async def _publish(broker: _Broker, message: Message) -> None:
             )
         )
     except DeliveryError:  # settled: the broker said no
-        await broker.give_back(channel)
+        broker.channels.append(channel)
         raise
     except BaseException as error:
         # Nobody knows what the broker made of it, and a silent one may be gone: the next step connects anew.
-        broker.doubtful = not isinstance(error, ChannelClosed)
+        broker.doubtful |= not isinstance(error, ChannelClosed)
         raise
-    await broker.give_back(channel)
+    broker.channels.append(channel)
 
 
 def _properties(message: Message) -> aiormq.spec.Basic.Properties:

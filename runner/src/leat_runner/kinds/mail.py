@@ -6,6 +6,7 @@ programs show it once.
 
 import asyncio
 import ssl
+from contextlib import suppress
 from typing import Any, ClassVar
 
 import aiosmtplib
@@ -21,6 +22,8 @@ from leat_runner.kinds.setup import KindSetup
 
 SEND_TIMEOUT = 60.0
 """Seconds for steps without a ``timeout``."""
+
+QUIT_TIMEOUT = 2.0
 
 RULE = Rule("email.url", {"smtp": 587, "smtps": 465}, "smtp://HOST:587")
 
@@ -74,12 +77,25 @@ class EmailKind:
         except BaseException:
             sock.close()
             raise
-        async with client:
+        try:
+            await client.connect()
             errors, _ = await client.send_message(letter.message, sender=letter.sender, recipients=letter.recipients)
+        except BaseException:
+            client.close()
+            raise
+        await _leave(client)
         return [
             {"recipient": recipient, "code": answer.code, "message": answer.message}
             for recipient, answer in errors.items()
         ]
+
+
+async def _leave(client: aiosmtplib.SMTP) -> None:
+    """Say goodbye. The mail is sent, so no silence and no error may make it look as if it were not."""
+    with suppress(OSError, aiosmtplib.SMTPException):
+        async with asyncio.timeout(QUIT_TIMEOUT):
+            await client.quit()
+    client.close()
 
 
 def _check_password(address: Address, fields: Email) -> None:

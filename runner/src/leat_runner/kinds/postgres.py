@@ -10,6 +10,7 @@ import re
 import ssl
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import quote, unquote, urlencode
@@ -44,6 +45,9 @@ _ISOLATION: Mapping[str, _Isolation] = {
     "repeatableRead": "repeatable_read",
     "serializable": "serializable",
 }
+
+_BROKEN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What the client raises on a connection that is of no use any more. A TimeoutError is an OSError."""
 
 # In quotes, as only the stubs know them to be generic.
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
@@ -149,8 +153,8 @@ async def _transaction(pool: Pool, statement: Statement) -> dict[str, Any]:
     connection = await pool.acquire()
     try:
         transaction = connection.transaction(isolation=_ISOLATION[statement.isolation], readonly=statement.read_only)
-        await transaction.start()
         try:
+            await transaction.start()
             output = await _execute(connection, statement)
         except BaseException:
             await _roll_back(connection, transaction)
@@ -158,7 +162,7 @@ async def _transaction(pool: Pool, statement: Statement) -> dict[str, Any]:
         await transaction.commit()
         return output
     finally:
-        await pool.release(connection, timeout=CLOSE_TIMEOUT)
+        await _give_back(pool, connection)
 
 
 async def _roll_back(connection: Connection, transaction: Transaction) -> None:
@@ -166,8 +170,14 @@ async def _roll_back(connection: Connection, transaction: Transaction) -> None:
     try:
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await transaction.rollback()
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+    except _BROKEN:
         connection.terminate()
+
+
+async def _give_back(pool: Pool, connection: Connection) -> None:
+    """Let others have the connection; the pool ends one that does not take it. What the step has come to stays."""
+    with suppress(*_BROKEN):
+        await pool.release(connection, timeout=CLOSE_TIMEOUT)
 
 
 async def _execute(connection: Connection, statement: Statement) -> dict[str, Any]:
