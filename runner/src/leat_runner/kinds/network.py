@@ -85,3 +85,27 @@ async def connected(host: str, port: int, *, guarded: bool) -> socket.socket:
         else:
             return sock
     raise refused
+
+
+class PublicLoop:
+    """The loop, for a client that takes neither a socket nor a way to make one: connections are made by the guard."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop: Any = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_connection(self, factory: Any, host: str, port: int, **more: Any) -> Any:
+        """As a loop does, to a public address.
+
+        Raises:
+            PrivateAddress: The host leads nowhere else.
+        """
+        sock = await connected(host, port, guarded=True)
+        named = {"server_hostname": host} if more.get("ssl") else {}
+        return await self._loop.create_connection(factory, sock=sock, **more, **named)
+
+    async def create_unix_connection(self, *_: Any, **__: Any) -> Any:
+        """Refuse a socket of this machine: it is as private as can be."""
+        raise PrivateAddress

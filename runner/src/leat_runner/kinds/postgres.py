@@ -25,7 +25,7 @@ from leat_engine.result import ErrorType, StepError
 from leat_engine.spec.placeholders import Numbered
 from leat_runner.kinds.address import Address
 from leat_runner.kinds.kept import IDLE, Kept
-from leat_runner.kinds.network import PrivateAddress, connected
+from leat_runner.kinds.network import PrivateAddress, PublicLoop
 from leat_runner.kinds.output import dumps, too_large
 from leat_runner.kinds.sql_errors import lost, refused
 from leat_runner.kinds.sql_values import BadValue, parameter, row
@@ -119,26 +119,8 @@ class Databases:
             max_inactive_connection_lifetime=IDLE,
             statement_cache_size=0,
             timeout=CONNECT_TIMEOUT,
-            loop=cast("asyncio.AbstractEventLoop", _PublicLoop(loop)) if self._public_only else loop,
+            loop=cast("asyncio.AbstractEventLoop", PublicLoop(loop)) if self._public_only else loop,
         )
-
-
-class _PublicLoop:
-    """The loop, for a client that takes neither a socket nor a way to make one: connections are made by the guard."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop: Any = loop
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._loop, name)
-
-    async def create_connection(self, factory: Any, host: str, port: int, **more: Any) -> Any:
-        sock = await connected(host, port, guarded=True)
-        named = {"server_hostname": host} if more.get("ssl") else {}
-        return await self._loop.create_connection(factory, sock=sock, **more, **named)
-
-    async def create_unix_connection(self, *_: Any, **__: Any) -> Any:
-        raise PrivateAddress
 
 
 async def _close(pool: Pool) -> None:
