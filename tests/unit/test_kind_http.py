@@ -379,7 +379,7 @@ async def test_without_private_networks_no_way_leads_to_this_machine(service, ho
         "PrivateNetwork",
         False,
     )
-    assert "forbids http steps to private networks" in outcome.error.message
+    assert "forbids steps to reach private networks" in outcome.error.message
     assert service.requests == []
 
 

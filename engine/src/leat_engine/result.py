@@ -64,6 +64,9 @@ class ErrorType(StrEnum):
     HTTP_STATUS = "HttpStatus"  # the answer's status is not an expected one
     CONNECTION = "Connection"  # no answer: DNS, TCP, TLS or a closed connection
     TIMEOUT = "Timeout"  # `timeout`, `deadline` or the run's `timeout` passed
+    SQL = "Sql"  # the database refuses the statement; the reason says why, `sqlState` is its code
+    BROKER = "Broker"  # the broker does not take the message; the reason says why
+    MAIL = "Mail"  # the mail server does not take the mail; the reason says why, `code` is its answer
     EXIT_CODE = "ExitCode"  # a script or container ended with another code than 0
     OUT_OF_MEMORY = "OutOfMemory"  # a container was killed at its memory limit
     EVICTED = "Evicted"  # a container's pod was evicted, preempted or deleted, its node was lost, or its Job is gone

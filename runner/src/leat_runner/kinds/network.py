@@ -1,5 +1,6 @@
 """The guard of the private network: which addresses a step may connect to when the operator of the pool says no."""
 
+import asyncio
 import errno
 import socket
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
@@ -18,7 +19,7 @@ class PrivateAddress(OSError):
 
     def __init__(self) -> None:
         # The address stays out: it would map the inner network for whoever may write workflows.
-        super().__init__(errno.EACCES, "the address is private, and this pool forbids http steps to private networks")
+        super().__init__(errno.EACCES, "the address is private, and this pool forbids steps to reach private networks")
 
 
 def public_socket(info: tuple[Any, ...]) -> socket.socket:
@@ -52,3 +53,59 @@ def _wrapped(address: IPv6Address) -> IPv4Address | None:
     if address in NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
+
+
+async def connected(host: str, port: int, *, guarded: bool) -> socket.socket:
+    """A connected socket to the first address of ``host`` that answers; with ``guarded`` only to public ones.
+
+    Like `public_socket`, for clients that take a socket instead of a way to make one.
+
+    Raises:
+        PrivateAddress: All that the name leads to is private, or none of the public ones answers.
+        OSError: Nobody answers, or the name is not known.
+    """
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    refused: OSError = OSError(errno.EHOSTUNREACH, "the name leads nowhere")
+    for info in found:
+        try:
+            sock = public_socket(info) if guarded else socket.socket(*info[:3])
+        except PrivateAddress as error:
+            refused = error
+            continue
+        try:
+            sock.setblocking(False)
+            await loop.sock_connect(sock, info[4])
+        except OSError as error:
+            sock.close()
+            refused = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise refused
+
+
+class PublicLoop:
+    """The loop, for a client that takes neither a socket nor a way to make one: connections are made by the guard."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop: Any = loop
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loop, name)
+
+    async def create_connection(self, factory: Any, host: str, port: int, **more: Any) -> Any:
+        """As a loop does, to a public address.
+
+        Raises:
+            PrivateAddress: The host leads nowhere else.
+        """
+        sock = await connected(host, port, guarded=True)
+        named = {"server_hostname": host} if more.get("ssl") else {}
+        return await self._loop.create_connection(factory, sock=sock, **more, **named)
+
+    async def create_unix_connection(self, *_: Any, **__: Any) -> Any:
+        """Refuse a socket of this machine: it is as private as can be."""
+        raise PrivateAddress

@@ -28,7 +28,9 @@ class KindSettings(BaseSettings):
         default=(), description="Where the pool's @leat.step functions are: module names or .py files, comma-separated."
     )
     http_private_networks: bool = Field(
-        default=True, description="Whether http steps may reach private, loopback, link-local and metadata addresses."
+        default=True,
+        description="Whether http, publish, sql and email steps may reach private, loopback, link-local and metadata "
+        "addresses.",
     )
     image: str = Field(
         default="",

@@ -1,0 +1,90 @@
+"""What `plan` says of publish, sql and email steps before anything runs."""
+
+import pytest
+
+from leat_engine.errors import Rejected
+from leat_engine.expression import SecretRef
+from leat_engine.plan import compile_plan
+from leat_engine.spec import parse_spec
+from leat_engine.spec.kinds import load_models
+
+URL = "postgresql://db/shop"
+READ = "${ secret('db', 'url') }"
+
+
+def plan(step):
+    spec = parse_spec({"inputs": {"order": {"type": "string"}}, "steps": [{"name": "s", **step}]})
+    return compile_plan(spec, load_models(), "r")
+
+
+def rejected(step):
+    with pytest.raises(Rejected) as caught:
+        plan(step)
+    return {reason.path.removeprefix("spec.steps[0]."): reason.message for reason in caught.value.reasons}
+
+
+def test_a_value_reaches_a_statement_by_its_parameters():
+    query = "insert into payment values (:idempotencyKey, :order) on conflict do nothing"
+    step = plan({"sql": {"url": READ, "query": query, "parameters": {"order": "${ inputs.order }"}}}).steps[1]
+    assert step.secrets == (SecretRef("db", "url"),)
+    assert step.fields.member("query") == query
+
+
+def test_an_expression_in_a_statement_is_refused_with_where_it_goes():
+    found = rejected({"sql": {"url": URL, "query": "select * from t where id = '${ inputs.order }'"}})
+    assert found == {
+        "sql.query": (
+            "found `${`: a statement holds no expressions, as a value must never be read as SQL; write :name here and "
+            "`parameters: {name: ${ ... }}`"
+        )
+    }
+
+
+def test_a_parameter_that_is_not_given_is_named_with_the_one_that_is_alike():
+    found = rejected({"sql": {"url": URL, "query": "select :ordr", "parameters": {"order": "${ inputs.order }"}}})
+    assert found == {"sql.parameters": "`query` reads :ordr, and there is no parameter 'ordr'; did you mean 'order'?"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"a": 1, "b": 2}, "`query` does not read :b"),
+        ({"a": 1, "idempotencyKey": "x"}, "is the key of the step and cannot be given"),
+        ({}, "there is no parameter 'a'"),
+    ],
+)
+def test_the_parameters_are_those_of_the_statement(parameters, message):
+    assert message in rejected({"sql": {"url": URL, "query": "select :a", "parameters": parameters}})["sql.parameters"]
+
+
+def test_a_numbered_parameter_is_refused():
+    assert "expected a name such as :order" in rejected({"sql": {"url": URL, "query": "select $1"}})["sql.query"]
+
+
+def test_parameters_that_are_one_expression_are_checked_when_the_step_runs():
+    plan({"sql": {"url": URL, "query": "select :a", "parameters": "${ {'a': 1} }"}})
+
+
+def test_a_message_may_hold_secrets_and_expressions():
+    message = {"url": READ, "exchange": "shop", "routingKey": "paid.${ inputs.order }", "body": {"o": 1}}
+    assert plan({"publish": {"amqp": message}}).steps[1].secrets == (SecretRef("db", "url"),)
+
+
+def test_a_message_needs_a_broker():
+    assert rejected({"publish": {"kafka": {"topic": "x"}}}) == {
+        "publish.amqp": "is required and missing",
+        "publish.kafka": "there is no field 'kafka'; there is amqp",
+    }
+    assert rejected({"publish": {"amqp": {"exchange": "x"}}}) == {"publish.amqp.url": "is required and missing"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"to": ["a@x.example"]}, "expected `text`, `html` or both"),
+        ({"text": "hi"}, "has no recipient"),
+    ],
+)
+def test_a_mail_has_a_body_and_somebody_to_read_it(fields, message):
+    found = rejected({"email": {"url": "smtp://mail", "from": "shop@x.example", **fields}})
+    assert message in found["email"]
