@@ -1,5 +1,6 @@
 """Workflows as pictures."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -71,6 +72,12 @@ def test_every_sample_that_is_right_is_drawn_in_every_form(file):
         assert all(name in drawing for name in names)
     words = [each.text for each in parsed(svg(picture)).iter("{http://www.w3.org/2000/svg}text")]
     assert set(names) <= set(words)
+
+
+def test_the_page_shows_what_the_command_answers():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "authoring.md").read_text()
+    (shown,) = re.findall(r"<!-- console: leat graph \S+ -->\n```\n(.*?)```", page, re.DOTALL)
+    assert CliRunner().invoke(app, ["graph", str(FOLDER / "conditions.yaml")]).output == shown
 
 
 def test_an_invalid_workflow_is_answered_with_every_mistake():

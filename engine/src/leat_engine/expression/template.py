@@ -114,6 +114,17 @@ class Template:
         """Every expression in it."""
         return _spots(self.node)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of an object, known before any value is; none of what else it may be."""
+        match self.node:
+            case _Constant(value) if isinstance(value, Mapping):
+                return tuple(value)
+            case _Object(members):
+                return tuple(key for key, _ in members)
+            case _:
+                return ()
+
     def member(self, name: str) -> Any:
         """The member of an object that holds no expression, known before any value is; else None."""
         match self.node:
