@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from leat_cli import db
+from leat_cli import catalogue, db
 from leat_cli.completion import complete_if_asked, completion
 from leat_cli.describe import describe
 from leat_cli.get import get
@@ -50,6 +50,7 @@ _COMMANDS = (
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")
+app.add_typer(catalogue.app, name="catalogue")
 
 
 def main() -> None:
