@@ -320,8 +320,8 @@ def test_what_holds_nothing_but_an_absent_parameter_is_left_out():
         (
             {"use": "webhook/post", "with": {"url": "https://x/", "body": 1, "headres": {}}},
             (
-                "steps[0].with.headres: there is no parameter 'headres'; there is authorization, body, url (of template "
-                "'webhook/post')"
+                "steps[0].with.headres: there is no parameter 'headres'; there is authorization, body, url (of "
+                "template 'webhook/post')"
             ),
         ),
         (
