@@ -67,10 +67,9 @@ def _never_runs(plan: Plan) -> Found:
 def _error_never_seen(plan: Plan) -> Found:
     """Expressions that read the error of a step whose failure keeps this one from running."""
     for step in plan.steps:
-        taken = {edge.step: edge.on for edge in step.needs}
+        taken = {plan.steps[edge.step].name: edge.on for edge in step.needs}
         for name in sorted(step.fields.reads_error_of | (step.when.reads_error_of if step.when else frozenset())):
-            # Of a step around this one's body, the opener has the edge.
-            if State.FAILED not in taken.get(plan.by_name[name], {State.FAILED}):
+            if State.FAILED not in taken.get(name, {State.FAILED}):  # of a step around the body, its opener tells
                 message = (
                     f"reads steps.{name}.error, which is always null here: the step does not run when {name!r} fails"
                 )

@@ -81,6 +81,11 @@ class Step(Model):
 
     name: Name
     """Name of the step, unique in the workflow: letters, digits, `-` and `_`, at most 63, beginning with a letter."""
+    use: Annotated[str, Field(max_length=253)] | None = None
+    """A template that gives the step its kind: one of the catalogue, such as `slack/post-message`, or one of the
+    workflow's `templates`."""
+    arguments: Annotated[dict[str, Any], Field(max_length=256)] | None = Field(default=None, alias="with")
+    """The parameters of the template by name: values or expressions."""
     needs: Annotated[list[Need], Field(max_length=limits.NEEDS)] = Field(default_factory=list)
     """Steps that have to be done before this one starts: names, or `{step: NAME, on: [Failed]}`. A step whose result an
     expression reads is needed without being listed."""
@@ -94,11 +99,6 @@ class Step(Model):
     """Time that all attempts may take together, from when the step was first queued."""
     pool: Name | None = None
     """The pool of runners that execute it; the workflow's unless stated."""
-    use: Annotated[str, Field(max_length=253)] | None = None
-    """A template that gives the step its kind: one of the catalogue, such as `slack/post-message`, or one of the
-    workflow's `templates`."""
-    arguments: Annotated[dict[str, Any], Field(max_length=256)] | None = Field(default=None, alias="with")
-    """The parameters of the template by name: values or expressions."""
 
     @property
     def others(self) -> dict[str, Any]:
