@@ -1,7 +1,7 @@
 """A picture as SVG, with nothing to fetch and nothing to run in it; light or dark as its reader's screen is."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
@@ -97,9 +97,10 @@ def _paint_lane(parent: ET.Element, lane: _Lane, at: Point) -> None:
     """Draw the lines first, so that boxes and words stand before them."""
     x, y = at
     lines = [[(x + px, y + py) for px, py in points] for points in lane.layout.lines]
-    for paint in (_paint_line, _label):
-        for link, points in zip(lane.links, lines, strict=True):
-            paint(parent, link, points)
+    for link, points in zip(lane.links, lines, strict=True):
+        _paint_line(parent, link, points)
+    for link, place in _label_places(lane.links, lines):
+        _text(parent, place, link.on, "handles on" if link.handles else "on", anchor="middle")
     for box in lane.boxes:
         left, top = lane.layout.places[box.node.id]
         _paint_box(parent, box, (x + left, y + top))
@@ -125,12 +126,35 @@ def _curve(begin: Point, end: Point) -> str:
     return f"C{_number(begin[0])} {middle} {_number(end[0])} {middle} {_number(end[0])} {_number(end[1])}"
 
 
-def _label(parent: ET.Element, link: Link, points: Sequence[Point]) -> None:
-    """Write which ends a line takes, two thirds along its last curve: lines from one step go apart until there."""
-    if link.on:
-        (x, y), (to_x, to_y) = points[-3], points[-2]
-        style = "handles on" if link.handles else "on"
-        _text(parent, (x + 0.74 * (to_x - x), y + 0.63 * (to_y - y)), link.on, style, anchor="middle")
+def _label_places(links: Sequence[Link], lines: Sequence[Sequence[Point]]) -> Iterator[tuple[Link, Point]]:
+    """Yield where it is written which ends a line takes: on its curves, and not where another one has its words.
+
+    Short lines choose first: they have fewer places.
+    """
+    taken: list[tuple[Point, float]] = []
+    for link, points in sorted(zip(links, lines, strict=True), key=lambda pair: len(pair[1])):
+        if not link.on:
+            continue
+        width = len(link.on) * _SMALL_CHAR
+        places = list(_along(points))
+        free = (each for each in places if not any(_meet(each, width, *other) for other in taken))
+        place = next(free, places[0])
+        taken.append((place, width))
+        yield link, place
+
+
+def _along(points: Sequence[Point]) -> Iterator[Point]:
+    """Yield points of a line's curves, the best for words first: near the end, where lines of one step have parted."""
+    curves = [*zip(points[1:-1:2], points[2:-1:2], strict=True)]
+    for (x, y), (to_x, to_y) in (curves[-1], *curves[:-1]):
+        for part in (2 / 3, 1 / 3, 1 / 2):
+            across, down = part * part * (3 - 2 * part), 1.5 * part * (1 - part) + part**3
+            yield x + across * (to_x - x), y + down * (to_y - y)
+
+
+def _meet(one: Point, width: float, other: Point, other_width: float) -> bool:
+    near = abs(one[0] - other[0]) < (width + other_width) / 2 + 4
+    return near and abs(one[1] - other[1]) < _SMALL_LINE
 
 
 def _paint_box(parent: ET.Element, box: _Box, at: Point) -> None:
