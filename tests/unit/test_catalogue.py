@@ -3,6 +3,7 @@
 import json
 import re
 from base64 import b64encode
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -248,6 +249,34 @@ def test_a_spec_of_the_wrong_shape_is_left_to_others():
         {"templates": {"t": 1}},
     ):
         assert refused(spec)
+
+
+WORDS = ["name", "steps", "use", "with", "templates", "switch", "compensate", "finally", "parameters", "step", "inputs",
+         "vars", "t", "transform", "default", "optional", "sensitive", "type"]  # fmt: skip
+SCALARS = st.sampled_from(
+    [None, True, 1, "t", "webhook/post", "${ params.x }", "${ params.x", "a ${ params.t } ${ 1 }"]
+)
+SHAPES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(WORDS), inner), max_leaves=25
+)
+
+
+@for_all(SHAPES)
+def test_whatever_is_written_is_taken_or_rejected_with_reasons(spec):
+    with suppress(Rejected):
+        parse_spec(spec)
+
+
+def test_nesting_without_end_ends():
+    step, value = {"name": "a", "use": "webhook/post"}, {}
+    for _ in range(2000):
+        step, value = {"name": "a", "steps": [step]}, {"a": value}
+    expanded({"steps": [step]}, "spec", [])
+    for given, said in (({"t": {"step": {"transform": value}}}, "is nested deeper"), ({}, "is nested deeper")):
+        use = {"use": "t"} if given else {"use": "webhook/post", "with": {"body": value}}
+        reasons = []
+        expanded({"templates": given, "steps": [{"name": "a", **use}]}, "spec", reasons)
+        assert said in str(reasons[0])
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))

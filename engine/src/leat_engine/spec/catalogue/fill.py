@@ -4,7 +4,7 @@ An operand becomes a literal or an expression in parentheses, so what it means d
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Budget:
             raise NotFilled(f"the workflow gets larger than {limits.SPEC_BYTES} bytes by its templates")
 
 
-def fill(body: Any, values: Mapping[str, Any], budget: Budget) -> Any:
+def fill(body: Any, values: Mapping[str, Any], budget: Budget, depth: int = 0) -> Any:
     """The body of a template with values for its parameters. What holds nothing but an absent one is left out.
 
     Args:
@@ -58,18 +58,21 @@ def fill(body: Any, values: Mapping[str, Any], budget: Budget) -> Any:
         values: By name, one for every parameter, as they stand in a spec: JSON values of which texts may hold
             expressions; or `ABSENT`.
         budget: What the result may cost.
+        depth: How deep it stands.
 
     Raises:
         NotFilled: The template names no such parameter, or a value does not fit where it is to stand.
     """
+    if depth > limits.VALUE_DEPTH:
+        raise NotFilled(f"is nested deeper than {limits.VALUE_DEPTH} levels")
     match body:
         case str():
             return _text(body, values, budget)
         case Mapping():
-            members = ((key, fill(value, values, budget)) for key, value in body.items())
+            members = ((key, fill(value, values, budget, depth + 1)) for key, value in body.items())
             return {key: value for key, value in members if value is not ABSENT}
         case list():
-            return [value for value in (fill(item, values, budget) for item in body) if value is not ABSENT]
+            return [value for value in (fill(item, values, budget, depth + 1) for item in body) if value is not ABSENT]
         case _:
             return body
 
@@ -155,22 +158,3 @@ def _literal(text: str) -> str:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
-
-
-def names_in(body: Any) -> Iterator[str]:
-    """The parameters that a body reads."""
-    match body:
-        case str():
-            for literal, piece in split(body):
-                if not literal:
-                    yield from (
-                        name for inside, part in code(piece) if not inside for name in _USE.findall(part) if name
-                    )
-        case Mapping():
-            for value in body.values():
-                yield from names_in(value)
-        case list():
-            for item in body:
-                yield from names_in(item)
-        case _:
-            pass
