@@ -151,18 +151,31 @@ def test_a_request_that_is_tried_once_is_pointed_at_unless_somebody_has_thought_
     assert paths("no-retry", *steps, defaults={"retry": {}}) == []
 
 
-def test_a_sensitive_input_that_is_stored_is_pointed_at_where_it_is_read():
+def test_what_is_made_of_a_sensitive_input_is_pointed_at_where_it_is_stored():
     steps = [
         step(
             "a",
-            http={"url": "https://x/${ vars.token }", "body": "${ inputs.card }", "headers": {"A": "${ vars.token }"}},
+            http={
+                "url": "https://x/${ vars.made }",
+                "body": "${ size(inputs.card) }",
+                "headers": {"A": "${ vars.made }"},
+            },
         ),
-        step("b", transform={"x": ["${ size(inputs.card) }", "${ inputs.order }"]}),
-        step("c", when="${ inputs.card != '' }", fail={"message": "no ${ inputs.card }"}),
+        step("b", transform={"x": ["${ size(inputs.card) }", "${ inputs.order }", "${ size(vars.copy) }"]}),
+        step("c", when="${ inputs.card != '' }", fail={"message": "no ${ inputs.card + '!' }"}),
     ]
-    spec = {"inputs": {"card": {"sensitive": True}, "order": {}}, "vars": {"token": "${ inputs.card }", "o": 1}}
-    where = ["steps[0].http.url", "steps[1].transform.x[0]", "steps[2].fail.message", "output.card"]
-    assert paths("sensitive-stored", *steps, **spec, output={"card": "${ inputs.card }"}) == where
+    spec = {
+        "inputs": {"card": {"sensitive": True}, "order": {}},
+        "vars": {"made": {"of": "${ inputs.card + 'x' }"}, "copy": "${ inputs.card }", "other": 1},
+    }
+    where = ["steps[0].http.url", "steps[1].transform.x[0]", "steps[1].transform.x[2]", "steps[2].fail.message"]
+    assert paths("sensitive-stored", *steps, **spec, output="${ inputs.card.size() }") == [*where, "output"]
+
+
+def test_an_exact_copy_of_a_sensitive_input_is_redacted_and_so_no_doubt():
+    fields = {"transform": ["card ${ inputs.card }", "${ vars.copy }", "${ inputs.card.number }"]}
+    spec = {"inputs": {"card": {"sensitive": True}}, "vars": {"copy": "${ inputs.card }"}}
+    assert paths("sensitive-stored", step("a", **fields), **spec, output="${ inputs.card }") == []
 
 
 def test_inputs_and_variables_that_nothing_reads_are_pointed_at():

@@ -4,7 +4,7 @@
 names by which people read and silence them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -101,19 +101,32 @@ def _no_retry(plan: Plan) -> Found:
 
 
 def _sensitive_stored(plan: Plan) -> Found:
-    """Sensitive inputs in what is stored and shown: of that, only exact copies are redacted."""
-    inside = [spot for spot in _spots(plan.vars) if _sensitive(spot, plan, frozenset())]
-    tainted = frozenset(_member(spot.path.partition(".vars.")[2]) for spot in inside)
+    """What is made of sensitive inputs, where it is stored and shown: only exact copies of them are redacted."""
+    copies, made = set[str](), set[str]()
+    for spot in _spots(plan.vars):
+        if _sensitive(spot, plan, frozenset()):
+            (copies if _copies(spot) else made).add(_member(spot.path.partition(".vars.")[2]))
     for step in _steps(plan):
-        base = f"{step.path}.{step.kind}"
-        outward = outward_fields(step.model)
+        base, outward = f"{step.path}.{step.kind}", outward_fields(step.model)
         for spot in step.fields.expressions():
-            field = _member(spot.path.removeprefix(base).removeprefix("."))
-            if field not in outward and (name := _sensitive(spot, plan, tainted)):
-                yield spot.path, _stored(name), step.name
+            if _member(spot.path.removeprefix(base).removeprefix(".")) not in outward:
+                yield from _leaks(spot, plan, copies, made, step.name)
     for spot in _spots(plan.output):
-        if name := _sensitive(spot, plan, tainted):
-            yield spot.path, _stored(name), ""
+        yield from _leaks(spot, plan, copies, made, "")
+
+
+def _leaks(spot: Spot, plan: Plan, copies: Collection[str], made: Collection[str], step: str) -> Found:
+    """An expression in a field that is stored. Variables are ``copies`` of sensitive inputs, or ``made`` of them."""
+    name = "" if _copies(spot) else _sensitive(spot, plan, copies)
+    read = (path[1] for path in spot.reads if path[0] == "vars" and len(path) > 1)
+    if found := name or next((f"variable {each!r}" for each in read if each in made), ""):
+        message = f"stores and shows what is made of the sensitive {found}; only exact copies are redacted. Do it in"
+        yield spot.path, f"{message} a field that is sent to the outside, such as http.body, or leave it out", step
+
+
+def _copies(spot: Spot) -> bool:
+    """Whether an expression gives what it reads as it is."""
+    return spot.text in {".".join(path) for path in spot.reads}
 
 
 def _member(path: str) -> str:
@@ -121,19 +134,12 @@ def _member(path: str) -> str:
     return path.partition(".")[0].partition("[")[0]
 
 
-def _stored(name: str) -> str:
-    return (
-        f"puts the sensitive {name} where it is stored and shown; only exact copies of it are redacted. Read it in "
-        "fields that are sent to the outside, such as http.body, or leave it out"
-    )
-
-
-def _sensitive(spot: Spot, plan: Plan, variables: frozenset[str]) -> str:
-    """The first sensitive thing that an expression reads, or ""."""
+def _sensitive(spot: Spot, plan: Plan, copies: Collection[str]) -> str:
+    """The first sensitive input, or copy of one, that an expression reads, or ""."""
     for path in spot.reads:
         if path[0] == "inputs" and len(path) > 1 and path[1] in plan.sensitive:
             return f"input {path[1]!r}"
-        if path[0] == "vars" and len(path) > 1 and path[1] in variables:
+        if path[0] == "vars" and len(path) > 1 and path[1] in copies:
             return f"variable {path[1]!r}"
     return ""
 
