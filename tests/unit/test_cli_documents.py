@@ -147,8 +147,11 @@ def test_lint_names_every_mistake_of_every_document_with_its_line(write):
 
 
 def test_lint_checks_the_inputs_of_a_run_against_its_workflow(write):
-    (found,) = lint(write(RUN.replace("count: 1", "count: one"), workflow()))
+    found, doubt = lint(write(RUN.replace("count: 1", "count: one"), workflow()))
     assert found.startswith("FILE:6: spec.inputs.count: ")
+    assert doubt.endswith(
+        "spec.inputs.count: is read by no expression; remove it, or mend the name that reads it [unused]"
+    )
 
 
 def test_lint_notes_what_it_did_not_check(write):

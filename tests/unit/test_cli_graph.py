@@ -1,79 +1,163 @@
-"""The steps of a run as a tree by what they need."""
+"""Workflows as pictures."""
 
-from datetime import UTC, datetime
+import re
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree as ET
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
+from tests.support.samples import FOLDER
+from typer.testing import CliRunner
 
-from leat_cli.branches import branches
-from leat_cli.graph import placed
-from leat_cli.snapshot import AttemptSnapshot, RunSnapshot, StepSnapshot
+from leat_cli.__main__ import app
+from leat_cli.drawing.dot import dot
+from leat_cli.drawing.layers import Size, layered
+from leat_cli.drawing.mermaid import mermaid
+from leat_cli.drawing.picture import Body, Link, Node, Picture, picture_of
+from leat_cli.drawing.svg import svg
+from leat_cli.drawing.text import text
+from leat_cli.order import draft_of
+from leat_engine.plan import END, compile_plan
+from leat_engine.spec import parse_spec
+from leat_engine.spec.kinds import load_models
 
-NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+GOLDEN = Path(__file__).parent / "golden" / "graph"
+FORMS = {"text": text, "mermaid": mermaid, "dot": dot, "svg": svg}
+ODD = 'a "b" <c> & `d` \\ # \x01 %% ;'
+NESTED = Picture(
+    "order",
+    (
+        Node(1, "load", "http"),
+        Node(
+            2, "each", "forEach", bodies=(Body("", (Node(3, "charge", "http"), Node(4, "mail", "http", "item.mail"))),)
+        ),
+        Node(
+            5,
+            "choose",
+            "switch",
+            bodies=(Body("case 1", (Node(6, "fast", "wait"),)), Body("case 2", (Node(7, "slow", "wait"),))),
+        ),
+    ),
+    (Link(1, 2), Link(3, 4, "Failed"), Link(2, 5, "Finished")),
+)
+
+
+def parsed(drawing: str) -> ET.Element:
+    return ET.fromstring(drawing)  # noqa: S314 - made a line above
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_workflow_is_drawn_as_it_was_agreed(form):
+    done = CliRunner().invoke(app, ["graph", str(GOLDEN / "order.yaml"), "--format", form])
+    assert done.exit_code == 0
+    assert done.output == (GOLDEN / f"order.{form}").read_text()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_inside_of_steps_are_drawn_as_it_was_agreed(form):
+    assert FORMS[form](NESTED) == (GOLDEN / f"nested.{form}").read_text()
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_sample_that_is_right_is_drawn_in_every_form(file):
+    if file.stem == "invalid":
+        return
+    order, _ = draft_of(str(file))
+    names = [step.name for step in order.plan.steps if step.id > END]
+    picture = picture_of(order.plan, order.workflow)
+    for form in FORMS.values():
+        drawing = form(picture)
+        assert all(name in drawing for name in names)
+    words = [each.text for each in parsed(svg(picture)).iter("{http://www.w3.org/2000/svg}text")]
+    assert set(names) <= set(words)
+
+
+def test_the_page_shows_what_the_command_answers():
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "authoring.md").read_text()
+    (shown,) = re.findall(r"<!-- console: leat graph \S+ -->\n```\n(.*?)```", page, re.DOTALL)
+    assert CliRunner().invoke(app, ["graph", str(FOLDER / "conditions.yaml")]).output == shown
+
+
+def test_an_invalid_workflow_is_answered_with_every_mistake():
+    done = CliRunner().invoke(app, ["graph", str(FOLDER / "invalid.yaml")])
+    assert len(done.exception.problems) == 4
+
+
+def test_the_workflow_to_draw_may_be_named(tmp_path):
+    file = tmp_path / "two.yaml"
+    one = (GOLDEN / "order.yaml").read_text()
+    file.write_text(f"{one}---\n{one.replace('order-1', 'order-2')}")
+    drawn = [CliRunner().invoke(app, ["graph", str(file), *more]).output for more in ([], ["--workflow", "order-1"])]
+    assert [each.splitlines()[0] for each in drawn] == ["order-2", "order-1"]
+    done = CliRunner().invoke(app, ["graph", str(file), "--workflow", "other"])
+    assert str(done.exception) == f"{file}: found no Workflow 'other', expected one of this file: order-1, order-2"
+
+
+def test_what_a_format_takes_for_its_own_is_drawn_as_text():
+    picture = Picture(ODD, (Node(1, ODD, "http", ODD),), ())
+    assert ODD.replace("\x01", "\ufffd") in [each.text for each in parsed(svg(picture)).iter()]
+    label = dot(picture).split("label=")[1]
+    assert label.startswith('"a \\"b\\" <c> & `d` \\\\ # \x01 %% ;\\nhttp')
+    assert "#quot;b#quot; #lt;c#gt; #amp; #96;d#96; #92; #35;" in mermaid(picture)
+
+
+def test_a_step_stands_inside_of_the_one_whose_path_its_own_begins_with():
+    spec = {"steps": [{"name": name, "wait": {"duration": "1s"}} for name in ("a", "b", "c", "d", "e")]}
+    plan = compile_plan(parse_spec(spec), load_models(), "")
+    paths = [
+        "",
+        "spec.steps[0]",
+        "spec.steps[0]",
+        "spec.steps[0].steps[0]",
+        "spec.steps[0].steps[0].switch[1].steps[0]",
+    ]
+    paths.append("spec.steps[1]")
+    moved = replace(plan, steps=tuple(replace(s, path=p) for s, p in zip(plan.steps, paths, strict=True)))
+    first, last = picture_of(moved, "x").nodes
+    # The second one has the path of the first: it is what the first one does for each item.
+    assert (first.name, first.kind, last.name, last.bodies) == ("a", "wait · wait", "e", ())
+    (body,) = first.bodies
+    assert [node.name for node in body.nodes] == ["c"]
+    (case,) = body.nodes[0].bodies
+    assert (case.label, [node.name for node in case.nodes]) == ("case 2", ["d"])
 
 
 @st.composite
-def graphs(draw: st.DrawFn) -> list[StepSnapshot]:
-    """Steps without cycles, in any order."""
-    count = draw(st.integers(0, 30))
-    steps = [
-        StepSnapshot(
-            f"s{n}", "http", "Waiting", needs=tuple(f"s{m}" for m in draw(st.sets(st.integers(0, n - 1)))) if n else ()
-        )
-        for n in range(count)
-    ]
-    return draw(st.permutations(steps))
+def graphs(draw: st.DrawFn) -> tuple[dict[int, Size], list[tuple[int, int]]]:
+    count = draw(st.integers(1, 25))
+    sizes = {n: Size(draw(st.integers(10, 300)), draw(st.integers(10, 200))) for n in range(count)}
+    links = [(m, n) for n in range(1, count) for m in draw(st.sets(st.integers(0, n - 1), max_size=4))]
+    return sizes, links
 
 
 @given(graphs())
-def test_every_step_is_drawn_once_and_below_all_that_it_needs(steps: list[StepSnapshot]):
-    drawn = [place.step.name for place in placed(steps)]
-    assert sorted(drawn) == sorted(step.name for step in steps)
-    for place in placed(steps):
-        above = drawn[: drawn.index(place.step.name)]
-        hangs_from = set(place.step.needs) - set(place.also)
-        assert len(hangs_from) == min(len(place.step.needs), 1)
-        assert hangs_from <= set(above)
+def test_boxes_stand_apart_below_what_leads_to_them_and_no_line_passes_a_box(graph):
+    sizes, links = graph
+    found = layered(sizes, links, 20.0, 40.0)
+    frames = {}
+    for box, size in sizes.items():
+        left, top = found.places[box]
+        frames[box] = (left, top, left + size.width, top + size.height)
+        assert -0.01 <= left <= left + size.width <= found.size.width + 0.01
+        assert -0.01 <= top <= top + size.height <= found.size.height + 0.01
+    ordered = sorted(frames.items())
+    for n, (_, (left, top, right, bottom)) in enumerate(ordered):
+        for _, (other_left, other_top, other_right, other_bottom) in ordered[n + 1 :]:
+            beside = right + 19.9 <= other_left or other_right + 19.9 <= left
+            assert beside or bottom + 39.9 <= other_top or other_bottom + 39.9 <= top
+    for (source, target), line in zip(links, found.lines, strict=True):
+        assert frames[source][3] < frames[target][1]
+        assert line[0][1] == pytest.approx(frames[source][3])
+        assert line[-1][1] == pytest.approx(frames[target][1])
+        for (x, begin), (same, end) in zip(line[2:-2:2], line[3:-2:2], strict=True):
+            assert x == same
+            crossed = [f for f in frames.values() if f[0] < x < f[2] and f[1] < end and begin < f[3]]
+            assert not crossed
 
 
-def lines(run: RunSnapshot) -> list[str]:
-    console = Console(width=140, color_system=None)
-    with console.capture() as captured:
-        console.print(branches(run, NOW))
-    return [line.rstrip() for line in captured.get().splitlines()]
-
-
-def step(name: str, state: str, *needs: str, **facts: object) -> StepSnapshot:
-    return StepSnapshot(name, "http", state, needs=needs, **facts)  # type: ignore[arg-type]
-
-
-def test_a_tree_says_who_has_a_step_and_why_it_waits_or_failed():
-    refused = AttemptSnapshot(1, {"type": "HttpStatus", "message": "503"}, NOW, NOW, NOW)
-    steps = (
-        step("charge", "Running", attempts=2, runner="pool-a-1", started_at=NOW, earlier=(refused,)),
-        step("build", "Running", attempts=1, runner="pool-b-7", started_at=NOW, note="ImagePullBackOff: no such image"),
-        step("ship", "Pending", "charge", "build"),
-        step("[red]mail", "Failed", attempts=1, error={"type": "Fail", "message": "[bold] no [/]"}),
-    )
-    assert lines(RunSnapshot("shop", "order-1", "order", "Running", progress="0/4", steps=steps)) == [
-        "order-1  ● Running  0/4",
-        "STEP           STATE       TOOK   TRIES   RUNNER",
-        "├─ charge      ● Running   0ms    2       pool-a-1   HttpStatus: 503",
-        "├─ build       ● Running   0ms    1       pool-b-7   ImagePullBackOff: no such image",
-        "│  └─ ship     · Pending                             needs charge, too",
-        "└─ [red]mail   ✗ Failed           1                  Fail: [bold] no [/]",
-    ]
-
-
-def test_a_run_whose_steps_are_not_known_shows_what_its_status_has():
-    failure = {"step": "charge", "reason": "HttpStatus", "message": "503"}
-    run = RunSnapshot("shop", "order-1", "order", "Failed", message="step charge failed", failures=(failure,))
-    assert lines(run) == ["order-1  ✗ Failed", "charge  HttpStatus: 503", "step charge failed"]
-
-
-def test_a_thousand_steps_in_a_row_are_drawn():
-    steps = [step(f"s{n}", "Waiting", *([f"s{n - 1}"] if n else [])) for n in range(1000)]
-    guides = [place.guide for place in placed(steps)]
-    assert len(guides) == 1000
-    assert max(map(len, guides)) < 60
+def test_five_thousand_steps_are_drawn():
+    nodes = tuple(Node(n, f"s{n}", "transform") for n in range(1, 5001))
+    links = tuple(Link(n - 50, n) for n in range(51, 5001)) + tuple(Link(n, 5000) for n in range(1, 4949))
+    assert len(parsed(svg(Picture("wide", nodes, links)))) > 5000

@@ -56,13 +56,22 @@ def test_what_is_allowed_and_hardly_meant_is_a_warning(catalog):
     assert "always null" in found.warnings[0]
 
 
+def test_what_is_hardly_meant_is_a_warning_unless_an_annotation_allows_it(catalog):
+    body = resource("Workflow", "odd", steps=[{"name": "a", "http": {"url": "https://x/"}, "timeout": "1s"}])
+    (warning,) = judge_workflow(body, catalog).warnings
+    assert warning.startswith("spec.steps[0].http: one failed request fails the step for good")
+    body["metadata"]["annotations"] = {"leat.dev/lint-allow": "no-retry:a"}
+    assert judge_workflow(body, catalog).warnings == ()
+
+
 def test_a_step_that_its_pool_cannot_run_is_a_warning(catalog):
     at = datetime(2026, 3, 1, tzinfo=UTC)
     catalog.announce({"default": Announced("default", "", frozenset({"http"}), frozenset(), 10, at)})
     steps = [{"name": "a", "script": {"run": "true"}}, {"name": "b", "script": {"run": "true"}, "pool": "unknown"}]
     found = judge_workflow(resource("Workflow", "odd", steps=steps), catalog)
     assert not found.reasons
-    (warning,) = found.warnings
+    warning, *doubts = found.warnings
+    assert all(doubt.endswith("[no-timeout]") for doubt in doubts)
     assert warning.startswith("spec.steps[0].script: pool 'default' cannot run it")
 
 

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from leat_cli import terminal
-from leat_cli.graph import Placed, placed
+from leat_cli.forest import Placed, placed
 from leat_cli.snapshot import RunSnapshot
 
 _HEADERS = ("STEP", "STATE", "TOOK", "TRIES", "RUNNER", "")

@@ -1,55 +1,72 @@
-"""The steps of a run as a forest, by what they need. Pure."""
+"""`leat graph`: a workflow as a picture."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from graphlib import TopologicalSorter
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
-from leat_cli.snapshot import StepSnapshot
+import typer
 
-_DEEPEST = 12  # levels that are indented; what lies deeper stands below its need without another indent
+from leat_cli.problems import Invalid
+
+if TYPE_CHECKING:
+    from leat_cli.drawing.picture import Picture
+    from leat_cli.order import Order
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A step and where it is drawn.
+class Form(StrEnum):
+    """Forms of a picture."""
 
-    Attributes:
-        guide: Lines that lead to it from the left.
-        also: What it needs besides the step that it hangs from.
+    TEXT = "text"
+    MERMAID = "mermaid"
+    DOT = "dot"
+    SVG = "svg"
+
+
+def graph(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A YAML file; - is stdin.")],
+    *,
+    form: Annotated[
+        Form, typer.Option("--format", "-f", help="A tree, or a picture of one of these forms.")
+    ] = Form.TEXT,
+    workflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="The Workflow of the file to draw; unless stated, what `leat run` would run."
+        ),
+    ] = None,
+) -> None:
+    """Draw the steps of a workflow, what each needs, and on which ends and conditions it runs.
+
+    The picture comes on stdout: `leat graph FILE -f svg > FILE.svg`, or in Markdown a block of `mermaid`.
     """
+    from leat_cli.drawing.picture import picture_of
 
-    step: StepSnapshot
-    guide: str
-    also: tuple[str, ...]
+    order = _chosen(file, workflow)
+    typer.echo(_draw(form, picture_of(order.plan, order.workflow)), nl=False)
 
 
-def placed(steps: Sequence[StepSnapshot]) -> Iterator[Placed]:
-    """Yield every step once, from top to bottom.
+def _draw(form: Form, picture: "Picture") -> str:
+    from leat_cli.drawing.dot import dot
+    from leat_cli.drawing.mermaid import mermaid
+    from leat_cli.drawing.svg import svg
+    from leat_cli.drawing.text import text
 
-    A step hangs from the need that is farthest from the start, of several the last one: whatever it waits for is above.
+    return {Form.TEXT: text, Form.MERMAID: mermaid, Form.DOT: dot, Form.SVG: svg}[form](picture)
+
+
+def _chosen(file: str, name: str | None) -> "Order":
+    """Return what is to be drawn.
+
+    Raises:
+        Invalid: With every problem of the document, or there is no such Workflow.
     """
-    known = {step.name: step for step in steps}
-    needs = {step.name: [need for need in step.needs if need in known] for step in steps}
-    depths = _depths(needs)
-    order = {step.name: number for number, step in enumerate(steps)}
-    parents = {
-        name: max(found, key=lambda need: (depths[need], order[need])) if found else "" for name, found in needs.items()
-    }
-    children: dict[str, list[str]] = {"": [], **{step.name: [] for step in steps}}
-    for step in steps:
-        children[parents[step.name]].append(step.name)
-    open_ends = [(name, "", name == children[""][-1]) for name in reversed(children[""])]
-    while open_ends:
-        name, before, last = open_ends.pop()
-        parent = parents[name]
-        yield Placed(known[name], before + ("└─ " if last else "├─ "), tuple(n for n in needs[name] if n != parent))
-        below = before + ("   " if last else "│  ") if depths[name] < _DEEPEST else before
-        open_ends += [(child, below, child == children[name][-1]) for child in reversed(children[name])]
+    from leat_cli.documents import is_leat, kind_of, name_of, read_documents
+    from leat_cli.order import draft_of, of_workflow
 
-
-def _depths(needs: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return how many steps lie before each one on its longest way. A plan has no cycles."""
-    depths: dict[str, int] = {}
-    for name in TopologicalSorter(needs).static_order():
-        depths[name] = 1 + max((depths[need] for need in needs[name]), default=-1)
-    return depths
+    if name is None:
+        return draft_of(file)[0]
+    workflows = [each for each in read_documents(file) if is_leat(each) and kind_of(each) == "Workflow"]
+    for document in reversed(workflows):
+        if name_of(document) == name:
+            return of_workflow(document)
+    names = ", ".join(map(name_of, workflows)) or "none"
+    raise Invalid.because(f"found no Workflow {name!r}, expected one of this file: {names}", file=file)

@@ -17,25 +17,33 @@ if TYPE_CHECKING:
 def lint(
     files: Annotated[list[str], typer.Argument(metavar="FILE...", help="YAML files; - is stdin.")],
     *,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail for what is doubtful, too.")] = False,
     output: options.Output = None,
 ) -> None:
-    """Name every mistake in workflows and runs.
+    """Name every mistake in workflows and runs, and what is right and hardly meant.
 
-    Each comes with its file, line and field path. Exits with 0 when there is none, and with 2 otherwise.
+    Each comes with its file, line and field path; what is doubtful with its rule in brackets. Exits with 0 when there
+    is no mistake, and with 2 otherwise.
     """
     found = [problem for file in files for problem in check_file(file)]
-    mistakes = [problem for problem in found if not problem.note]
+    said = [problem for problem in found if not problem.note]
+    doubts = sum(1 for problem in said if problem.rule)
+    mistakes = len(said) - doubts
     if output is not None:
-        print_value([problem.as_json() for problem in mistakes], output)
+        print_value([problem.as_json() for problem in said], output)
     else:
-        for problem in mistakes:
+        for problem in said:
             typer.echo(str(problem))
     for problem in found:
         if problem.note:
             typer.echo(f"note: {problem}", err=True)
-    count = f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}" if mistakes else "no mistakes"
-    typer.echo(f"{count} in {len(files)} file{'' if len(files) == 1 else 's'}", err=True)
-    raise typer.Exit(Exit.INVALID if mistakes else Exit.OK)
+    count = _counted(mistakes, "mistake") + (f", {_counted(doubts, 'doubt')}" if doubts else "")
+    typer.echo(f"{count} in {_counted(len(files), 'file')}", err=True)
+    raise typer.Exit(Exit.INVALID if mistakes or (strict and doubts) else Exit.OK)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number or 'no'} {noun}{'' if number == 1 else 's'}"
 
 
 def check_file(file: str) -> list[Problem]:
@@ -63,23 +71,22 @@ def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
     kind = kind_of(document)
     try:
         if kind == "Workflow":
-            _check_workflow(document, plans)
-        elif kind == "WorkflowRun":
+            return _check_workflow(document, plans)
+        if kind == "WorkflowRun":
             return _check_run(document, plans)
-        else:
-            message = f"found {kind!r}, expected {' or '.join(KINDS)}"
-            return [Problem(document.filename, document.line_of("kind"), "kind", message)]
     except Rejected as error:
         return problems_of(document, error.reasons)
-    return []
+    message = f"found {kind!r}, expected {' or '.join(KINDS)}"
+    return [Problem(document.filename, document.line_of("kind"), "kind", message)]
 
 
-def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> None:
+def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
     from leat_cli.order import plan_of
     from leat_engine.spec import parse_workflow
 
     workflow = parse_workflow(document.data)
-    plans[workflow.metadata.name] = plan_of(workflow.spec, "spec")
+    plan = plans[workflow.metadata.name] = plan_of(workflow.spec, "spec")
+    return _doubts(document, plan)
 
 
 def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
@@ -89,14 +96,28 @@ def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
 
     spec = parse_run(document.data).spec
     if spec.inline is not None:
-        plan_of(spec.inline, "spec.inline").inputs.apply(spec.inputs)
-    elif spec.workflow is not None and spec.workflow.name in plans:
+        plan = plan_of(spec.inline, "spec.inline")
+        plan.inputs.apply(spec.inputs)
+        return _doubts(document, plan)
+    if spec.workflow is not None and spec.workflow.name in plans:
         plans[spec.workflow.name].inputs.apply(spec.inputs)
     elif spec.workflow is not None:
         path = "spec.workflow.name"
         message = f"no sound Workflow {spec.workflow.name!r} is in this file, so the inputs were not checked"
         return [Problem(document.filename, document.line_of(path), path, message, note=True)]
     return []
+
+
+def _doubts(document: "Document", plan: "Plan") -> list[Problem]:
+    """Return what is right and hardly meant."""
+    from leat_engine.advice import advice
+
+    metadata = document.data.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, dict) else None
+    return [
+        Problem(document.filename, document.line_of(found.path), found.path, found.message, rule=found.rule)
+        for found in advice(plan, annotations if isinstance(annotations, dict) else None)
+    ]
 
 
 def _ignored(document: "Document") -> Problem:

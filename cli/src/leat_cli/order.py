@@ -84,6 +84,16 @@ def order_of(file: str, pairs: tuple[str, ...], inputs_file: str | None) -> Orde
     Raises:
         Invalid: With every problem of the documents, or, when these are right, of the inputs.
     """
+    draft, run = draft_of(file)
+    return replace(draft, inputs=_inputs(draft, pairs, inputs_file, run))
+
+
+def draft_of(file: str) -> tuple[Order, Document | None]:
+    """Read what is to be run, its inputs as they are written; and the WorkflowRun, if there is one.
+
+    Raises:
+        Invalid: With every problem of the documents.
+    """
     documents = [document for document in read_documents(file) if is_leat(document)]
     runs = [document for document in documents if kind_of(document) == "WorkflowRun"]
     workflows = [document for document in documents if kind_of(document) == "Workflow"]
@@ -91,16 +101,19 @@ def order_of(file: str, pairs: tuple[str, ...], inputs_file: str | None) -> Orde
         lines = ", ".join(str(document.line_of("")) for document in runs)
         raise Invalid.because(f"found {len(runs)} WorkflowRuns (lines {lines}), expected one at most", file=file)
     if runs:
-        draft = _of_run(runs[0], workflows)
-    elif workflows:
-        draft = _of_workflow(workflows[-1])
-    else:
-        message = "found no Workflow or WorkflowRun, expected one with `apiVersion: leat.dev/v1alpha1`"
-        raise Invalid.because(message, file=file)
-    return replace(draft, inputs=_inputs(draft, pairs, inputs_file, runs[0] if runs else None))
+        return _of_run(runs[0], workflows), runs[0]
+    if workflows:
+        return of_workflow(workflows[-1]), None
+    message = "found no Workflow or WorkflowRun, expected one with `apiVersion: leat.dev/v1alpha1`"
+    raise Invalid.because(message, file=file)
 
 
-def _of_workflow(document: Document) -> Order:
+def of_workflow(document: Document) -> Order:
+    """Return the order for a run of a Workflow, its inputs still to be given.
+
+    Raises:
+        Invalid: With every problem of the document.
+    """
     with located(document):
         workflow = parse_workflow(document.data)
         spec = workflow.spec.as_json()
@@ -120,7 +133,7 @@ def _of_run(document: Document, workflows: list[Document]) -> Order:
         spec, workflow = run.spec.inline.as_json(), name
     else:
         wanted = run.spec.workflow.name if run.spec.workflow else ""
-        called = _of_workflow(_named(wanted, workflows, document))
+        called = of_workflow(_named(wanted, workflows, document))
         plan, spec, workflow = called.plan, called.spec, called.workflow
     return Order(run.metadata.namespace, name, workflow, spec, plan, run.spec.inputs, run.spec)
 

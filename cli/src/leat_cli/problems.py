@@ -25,6 +25,7 @@ class Problem:
         path: Field path from the top of the document, such as ``spec.steps[2].http.url``, or "".
         message: What was found, what is expected, what to do.
         note: True for what deserves a look and stops nothing.
+        rule: Of what is right and hardly meant, the rule of `leat lint` that says so; "" for a mistake.
     """
 
     file: str
@@ -32,14 +33,20 @@ class Problem:
     path: str
     message: str
     note: bool = False
+    rule: str = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.file and self.line else self.file
-        return ": ".join(part for part in (place, self.path, self.message) if part)
+        said = f"{self.message} [{self.rule}]" if self.rule else self.message
+        return ": ".join(part for part in (place, self.path, said) if part)
 
     def as_json(self) -> dict[str, Any]:
-        """Return ``{file, line, path, message}`` as `leat lint -o json` prints it; a line that nobody knows is null."""
-        return {"file": self.file, "line": self.line or None, "path": self.path, "message": self.message}
+        """Return ``{file, line, path, message, rule}`` as `leat lint -o json` prints it.
+
+        A line that nobody knows is null, and so is the rule of a mistake.
+        """
+        place = {"file": self.file, "line": self.line or None, "path": self.path}
+        return {**place, "message": self.message, "rule": self.rule or None}
 
 
 class CommandError(Exception):

@@ -10,6 +10,7 @@ import operator
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
+from urllib.parse import quote
 
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_math, ext_optional, ext_strings
@@ -39,7 +40,7 @@ def environment(variables: frozenset[str]) -> Any:
         config=cel.NewEnvConfigFromYaml(_WITHOUT_ARITHMETIC),
         variables={name: _TYPES.get(name, _T.Map(_STRING, _T.DYN)) for name in variables},
         extensions=[ext_strings.ExtStrings(), ext_math.ExtMath(), ext_optional.ExtOptional()],
-        functions=[*_ARITHMETIC, *_GUARDS, _SECRET],
+        functions=[*_ARITHMETIC, *_GUARDS, _SECRET, _ESCAPE],
     )
 
 
@@ -118,6 +119,16 @@ _GUARDS = [
         _JOIN, [_member(f"{_JOIN}_1", guard.join, _LIST), _member(f"{_JOIN}_2", guard.join, _LIST, _STRING)]
     ),
 ]
+
+
+def _escape(text: str) -> str:
+    """A text as one segment of a URL's path, or as a value in its query."""
+    if text in {".", ".."}:
+        raise ValueError(f"url.escape({text!r}) is no segment of a path: it would lead out of it")
+    return quote(text, safe="")
+
+
+_ESCAPE = cel.FunctionDecl("url.escape", [cel.Overload("url_escape_string", _STRING, [_STRING], impl=_escape)])
 
 # With other numbers of arguments too, so that `secrets` can say better than the checker what is expected.
 _SECRET = cel.FunctionDecl(

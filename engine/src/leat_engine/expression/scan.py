@@ -42,6 +42,17 @@ def split(text: str) -> Iterator[tuple[bool, str]]:
         yield True, text[position:]
 
 
+def code(source: str) -> Iterator[tuple[bool, str]]:
+    """The pieces of an expression's source: ``(True, a string literal)`` and ``(False, what is between)``, in order."""
+    position = 0
+    for token in _TOKEN.finditer(source):
+        if token["raw"] or token["string"]:
+            yield False, source[position : token.start()]
+            yield True, token[0]
+            position = token.end()
+    yield False, source[position:]
+
+
 def _end(text: str, position: int) -> int:
     """Where the ``}`` is that ends the expression beginning at ``position``."""
     depth = 0

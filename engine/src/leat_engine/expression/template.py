@@ -1,6 +1,6 @@
 """Values with `${ }` in them: a string, or lists and objects of any depth."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from leat_engine.expression.names import Names, check_names
 from leat_engine.expression.program import Program, compile_program
 from leat_engine.expression.scan import CompileError, brief, split
 from leat_engine.expression.secrets import NOWHERE, Outlets, SecretRef, misplaced
+from leat_engine.expression.tree import Path
 
 Bindings = Mapping[str, Any]
 
@@ -71,6 +72,15 @@ _Node = _Expression | _Text | _Constant | _Object | _Array
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """One expression of a template: its field path, its source, and what it reads of its variables."""
+
+    path: str
+    text: str
+    reads: tuple[Path, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Template:
     """A value whose expressions are compiled.
 
@@ -101,6 +111,21 @@ class Template:
             ExpressionError: An expression has no value. The message starts with its field path.
         """
         return self.node.evaluate(bindings)
+
+    def expressions(self) -> Iterator[Spot]:
+        """Every expression in it."""
+        return _spots(self.node)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of an object, known before any value is; none of what else it may be."""
+        match self.node:
+            case _Constant(value) if isinstance(value, Mapping):
+                return tuple(value)
+            case _Object(members):
+                return tuple(key for key, _ in members)
+            case _:
+                return ()
 
     def member(self, name: str) -> Any:
         """The member of an object that holds no expression, known before any value is; else None."""
@@ -241,6 +266,24 @@ class _Compiler:
         self.variables.update(path[0] for path in program.paths)
         self.reads_error_of.update(step[0] for step in steps if step[1:2] == ("error",))
         return _Expression(path, program, self.condition)
+
+
+def _spots(node: _Node) -> Iterator[Spot]:
+    match node:
+        case _Expression(path=path, program=program):
+            yield Spot(path, program.text, program.paths)
+        case _Text(parts=parts):
+            for part in parts:
+                if not isinstance(part, str):
+                    yield from _spots(part)
+        case _Object(members=members):
+            for _, member in members:
+                yield from _spots(member)
+        case _Array(items=items):
+            for item in items:
+                yield from _spots(item)
+        case _Constant():
+            pass
 
 
 def _is_single(text: str) -> bool:

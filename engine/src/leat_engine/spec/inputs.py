@@ -10,7 +10,7 @@ import orjson
 
 from leat_engine import limits
 from leat_engine.errors import Reason, Rejected
-from leat_engine.spec.parse import field_path
+from leat_engine.spec.path import field_path
 from leat_engine.spelling import unknown
 
 _MASK = "the value"

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from leat_engine.errors import Reason, Rejected
+from leat_engine.spec.catalogue import expanded
+from leat_engine.spec.path import Location, field_path
 from leat_engine.spec.pool import RunnerPool
 from leat_engine.spec.run import WorkflowRun
 from leat_engine.spec.workflow import Workflow, WorkflowSpec
@@ -20,7 +22,6 @@ LATER = frozenset(_WORDS.split())
 """Fields and kinds that the language will have, so that a user learns that the word is right and the version is not."""
 
 M = TypeVar("M", bound=BaseModel)
-Location = Sequence[str | int]
 
 
 def parse_workflow(document: Mapping[str, Any]) -> Workflow:
@@ -29,7 +30,8 @@ def parse_workflow(document: Mapping[str, Any]) -> Workflow:
     Raises:
         Rejected: With every field that is wrong.
     """
-    return _parse(Workflow, document, "")
+    found: list[Reason] = []
+    return _parse(Workflow, _with_steps(document, "spec", found), "", found)
 
 
 def parse_run(document: Mapping[str, Any]) -> WorkflowRun:
@@ -38,7 +40,8 @@ def parse_run(document: Mapping[str, Any]) -> WorkflowRun:
     Raises:
         Rejected: With every field that is wrong.
     """
-    return _parse(WorkflowRun, document, "")
+    found: list[Reason] = []
+    return _parse(WorkflowRun, _with_steps(document, "spec.inline", found), "", found)
 
 
 def parse_pool(document: Mapping[str, Any]) -> RunnerPool:
@@ -56,14 +59,8 @@ def parse_spec(spec: Mapping[str, Any], path: str = "spec") -> WorkflowSpec:
     Raises:
         Rejected: With every field that is wrong; the paths begin with ``path``.
     """
-    return _parse(WorkflowSpec, spec, path)
-
-
-def field_path(base: str, location: Location) -> str:
-    """``spec.steps[2].http.url`` of a base and the keys and indexes below it."""
-    for part in location:
-        base += f"[{part}]" if isinstance(part, int) else f".{part}" if base else part
-    return base
+    found: list[Reason] = []
+    return _parse(WorkflowSpec, expanded(spec, path, found), path, found)
 
 
 def reasons(details: Iterable[ErrorDetails], model: type[BaseModel], base: str) -> Iterator[Reason]:
@@ -77,11 +74,28 @@ def not_supported(name: str) -> str:
     return f"`{name}` is not supported by this version"
 
 
-def _parse(model: type[M], document: Mapping[str, Any], path: str) -> M:
+def _with_steps(document: Mapping[str, Any], place: str, found: list[Reason]) -> Mapping[str, Any]:
+    """A resource with the steps that templates make, in the spec at ``place``: ``spec`` or ``spec.inline``."""
+    spec = document.get("spec")
+    if not isinstance(spec, Mapping):
+        return document
+    if place == "spec":
+        return {**document, "spec": expanded(spec, place, found)}
+    return (
+        {**document, "spec": {**spec, "inline": expanded(spec["inline"], place, found)}}
+        if "inline" in spec
+        else document
+    )
+
+
+def _parse(model: type[M], document: Mapping[str, Any], path: str, found: Sequence[Reason] = ()) -> M:
     try:
-        return model.model_validate(document)
+        parsed = model.model_validate(document)
     except ValidationError as error:
-        raise Rejected(reasons(error.errors(include_url=False), model, path)) from error
+        raise Rejected([*found, *reasons(error.errors(include_url=False), model, path)]) from error
+    if found:
+        raise Rejected(found)
+    return parsed
 
 
 def _written(location: Location) -> list[str | int]:

@@ -10,6 +10,7 @@ from leat_engine.spec.duration import Duration
 from leat_engine.spec.meta import Metadata
 from leat_engine.spec.model import Model
 from leat_engine.spec.status import WorkflowStatus
+from leat_engine.spec.template import StepTemplate
 
 Name = Annotated[str, Field(max_length=limits.NAME_CHARS)]
 End = Literal["Succeeded", "Failed", "Skipped", "Finished"]
@@ -115,6 +116,11 @@ class Step(Model):
 
     name: Name
     """Name of the step, unique in the workflow: letters, digits, `-` and `_`, at most 63, beginning with a letter."""
+    use: Annotated[str, Field(max_length=253)] | None = None
+    """A template that gives the step its kind: one of the catalogue, such as `slack/post-message`, or one of the
+    workflow's `templates`."""
+    arguments: Annotated[dict[str, Any], Field(max_length=256)] | None = Field(default=None, alias="with")
+    """The parameters of the template by name: values or expressions."""
     needs: Annotated[list[Need], Field(max_length=limits.NEEDS)] = Field(default_factory=list)
     """Steps that have to be done before this one starts: names, or `{step: NAME, on: [Failed]}`. A step whose result an
     expression reads is needed without being listed."""
@@ -168,6 +174,8 @@ class WorkflowSpec(Model):
     """Time that the whole run may take; then it is stopped and fails."""
     pool: Name = "default"
     """The pool of runners that execute the steps."""
+    templates: Annotated[dict[str, StepTemplate], Field(max_length=256)] = Field(default_factory=dict)
+    """Templates of this workflow by name, beside those of the catalogue. Steps `use` them."""
     steps: Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)]
     """The steps, in any order: each starts as soon as what it needs is done."""
     output: Any = None

@@ -46,7 +46,7 @@ def judge_workflow(body: Mapping[str, Any], catalog: Catalog) -> Verdict:
     """Judge a Workflow."""
     try:
         spec = parse_workflow(body).spec
-        return Verdict(warnings=tuple(_odd(_compiled(spec, body, catalog, "spec"), catalog)))
+        return Verdict(warnings=tuple(_odd(_compiled(spec, body, catalog, "spec"), body, catalog)))
     except Rejected as rejected:
         return Verdict(rejected.reasons)
 
@@ -58,7 +58,7 @@ def judge_run(body: Mapping[str, Any], workflow: Mapping[str, Any] | None, catal
         if spec.inline is not None:
             compiled = _compiled(spec.inline, body, catalog, "spec.inline")
             compiled.plan.inputs.apply(spec.inputs)
-            return Verdict(warnings=tuple(_odd(compiled, catalog)))
+            return Verdict(warnings=tuple(_odd(compiled, body, catalog)))
         if workflow is None:
             name = spec.workflow.name if spec.workflow else ""
             message = "is not there yet, so the inputs were not checked; the run starts when it is"
@@ -129,7 +129,8 @@ def _compiled(spec: WorkflowSpec, body: Mapping[str, Any], catalog: Catalog, pat
     return catalog.compile(spec, metadata.get("namespace", ""), metadata.get("name", ""), path)
 
 
-def _odd(compiled: Compiled, catalog: Catalog) -> Iterator[str]:
+def _odd(compiled: Compiled, body: Mapping[str, Any], catalog: Catalog) -> Iterator[str]:
     """What is allowed and hardly meant, or cannot run on the pools that are known."""
-    for reason in (*catalog.incapable(compiled), *advice(compiled.plan)):
+    annotations = (body.get("metadata") or {}).get("annotations")
+    for reason in (*catalog.incapable(compiled), *advice(compiled.plan, annotations)):
         yield str(reason)
