@@ -1,6 +1,7 @@
 """Moments of schedules: laws, and what happens where clocks change."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -51,7 +52,7 @@ spans = st.floats(0, 40 * 3600).map(lambda seconds: timedelta(seconds=seconds))
 def test_moments_ascend_and_lie_between_the_two_looks(cron, last, span):
     found = due(cron, last, last + span)
     assert all(last < moment <= last + span for moment in found)
-    assert all(earlier < later for earlier, later in zip(found, found[1:], strict=False))
+    assert all(earlier < later for earlier, later in pairwise(found))
 
 
 @given(crons, moments, spans, spans)

@@ -14,6 +14,20 @@ TRIGGER_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 _CREDENTIALS = "holds a user or a password, which everybody could read who may read the Workflow; put the whole URL "
 
 
+def check_url(url: str) -> str:
+    """A broker's URL.
+
+    Raises:
+        ValueError: It is none.
+    """
+    parsed = URL(url)
+    if parsed.scheme not in {"amqp", "amqps"} or not parsed.host:
+        raise ValueError("expected a URL such as amqp://rabbit.shop/vhost, or amqps://")
+    if parsed.query_string:  # the client would read files that it names
+        raise ValueError("expected a URL without a query: what follows `?` is not supported")
+    return url
+
+
 class Schedule(Model):
     """Runs at certain times."""
 
@@ -21,8 +35,9 @@ class Schedule(Model):
     """Minute, hour, day of month, month and day of week, as Debian's cron reads them (`30 3 * * MON-FRI`); or @hourly,
     @daily, @weekly, @monthly, @yearly."""
     time_zone: Annotated[str, Field(max_length=64)] = "UTC"
-    """Zone of these times, such as Europe/Berlin. A time that the clock leaves out in spring is run right after the gap;
-    one that it shows twice in autumn is run once, unless the minute or the hour begins with `*`."""
+    """Zone of these times, such as Europe/Berlin. A time that the clock leaves out in spring is run right after the
+    gap; one that it shows twice in autumn is run once. Where the minute or the hour begins with `*`, real time counts:
+    nothing in the gap, and both of the hours that are shown twice."""
     on_miss: Literal["skip", "catchUp"] = "skip"
     """What becomes of times at which no run could be started. `skip`: only the newest is run, if it is not older than
     `startingDeadline`. `catchUp`: all are run, the oldest first."""
@@ -63,8 +78,9 @@ class Amqp(Model):
     secret_ref: SecretKey | None = None
     """Where the URL is kept, credentials included."""
     queue: Annotated[str, Field(min_length=1, max_length=255)]
-    """Name of the queue. It has to be there. Triggers that name the same queue share its messages; for several workflows
-    per message bind a queue for each of them. Give it a dead-letter exchange: what fits no run is rejected."""
+    """Name of the queue. It has to be there. Triggers that name the same queue share its messages; for several
+    workflows per message bind a queue for each of them. Give it a dead-letter exchange: what fits no run is
+    rejected."""
     prefetch: Annotated[int, Field(ge=1, le=1000)] = 20
     """Messages that are turned into runs at the same time, at most."""
 
@@ -73,9 +89,7 @@ class Amqp(Model):
     def _is_open(cls, url: str | None) -> str | None:
         if url is None:
             return None
-        parsed = URL(url)
-        if parsed.scheme not in {"amqp", "amqps"} or not parsed.host:
-            raise ValueError("expected a URL such as amqp://rabbit.shop/vhost, or amqps://")
+        parsed = URL(check_url(url))
         if parsed.user or parsed.password:
             raise ValueError(_CREDENTIALS + "into a Secret, and name that in `secretRef`")
         return url
