@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from leat_cli import db
+from leat_cli.backfill import backfill
 from leat_cli.completion import complete_if_asked, completion
 from leat_cli.describe import describe
 from leat_cli.get import get
@@ -29,7 +30,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (run, lint, runs, tree, watch, logs, top, cancel, suspend, resume, describe, get, completion, version)
+_COMMANDS = (
+    run,
+    lint,
+    runs,
+    tree,
+    watch,
+    logs,
+    top,
+    cancel,
+    suspend,
+    resume,
+    describe,
+    get,
+    backfill,
+    completion,
+    version,
+)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")
