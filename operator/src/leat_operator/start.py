@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from leat_engine.crash import crash_point
 from leat_engine.store import Store
 from leat_engine.trigger import LABEL
 from leat_operator import metrics
@@ -40,10 +41,12 @@ class Starter:
         name = body["metadata"]["name"]
         if await self.was_started(namespace, name):
             return False
+        crash_point("before start")
         try:
             await insist(lambda: self.cluster.create(RUNS, namespace, body), even_forbidden=False)
         except Conflict:
             return False
+        crash_point("after start")
         metrics.FIRED.labels(source).inc()
         log.info("run started", namespace=namespace, name=name, trigger=body["metadata"]["labels"][LABEL])
         return True
