@@ -273,7 +273,7 @@ def test_the_sample_of_a_queue_starts_a_run_for_each_order_whoever_dies(site, us
     assert sum(in_the_store(site.dsn, namespace).values()) == len(orders)
 
 
-def test_a_queue_that_cannot_be_consumed_says_why_and_is_consumed_when_it_can(site, user, queues, secret, namespace):
+def test_a_queue_that_cannot_be_consumed_says_why_and_is_consumed_when_it_can(site, user, queues, secret):
     def trigger(name, queue, ref="broker"):
         return {"name": name, "amqp": {"secretRef": {"name": ref}, "queue": queue}}
 
