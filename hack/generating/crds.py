@@ -108,8 +108,8 @@ RULES: Mapping[str, list[Schema]] = {
             "message": "expected exactly one of `schedule` and `amqp`",
         },
         {
-            "rule": "!has(self.schedule) || (!has(self.when) && !has(self.dedupe))",
-            "message": "expected neither `when` nor `dedupe` with a schedule: they speak of messages",
+            "rule": "!has(self.schedule) || !has(self.dedupe)",
+            "message": "expected no `dedupe` with a schedule: it speaks of messages",
         },
     ],
     "Amqp": [
