@@ -30,7 +30,7 @@ HOURS = {
     "schedule": {"cron": "0 * * * *", "onMiss": "catchUp"},
     "inputs": {"at": "${ trigger.scheduledAt }"},
 }
-HOURLY = {"inputs": {"at": {"type": "string"}}, "triggers": [HOURS]}
+HOURLY = {"inputs": {"at": {"type": "string"}}, "triggers": [HOURS], "output": "${ steps.report.output }"}
 
 
 @pytest.fixture
@@ -215,27 +215,39 @@ def queues(rabbitmq, amqp_url):
     return queues
 
 
-@pytest.fixture
-def secret(kubeconfig, namespace, amqp_url):
-    """Makes the Secret with the broker's URL, and grants the operator what it needs to read it."""
+@dataclass(frozen=True)
+class Secrets:
+    """Secrets of a namespace that hold a broker's URL."""
 
-    def make(name="broker", *, granted=True, label="true"):
-        with config.new_client_from_config(kubeconfig) as api:
-            metadata = {"name": name, "labels": {"leat.dev/secret": label}}
-            data = {"url": b64encode(amqp_url.encode()).decode()}
-            client.CoreV1Api(api).create_namespaced_secret(namespace, {"metadata": metadata, "data": data})
-            if granted:
-                grant(client.RbacAuthorizationV1Api(api), name)
+    api: client.ApiClient
+    namespace: str
+    url: str
 
-    def grant(rights, name):
+    def create(self, name, **labels):
+        metadata = {"name": name, "labels": labels}
+        data = {"url": b64encode(self.url.encode()).decode()}
+        client.CoreV1Api(self.api).create_namespaced_secret(self.namespace, {"metadata": metadata, "data": data})
+
+    def label(self, name):
+        labels = {"metadata": {"labels": {"leat.dev/secret": "true"}}}
+        client.CoreV1Api(self.api).patch_namespaced_secret(name, self.namespace, labels)
+
+    def grant(self, name):
+        """Let the operator read it, as the page says."""
         rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]}
         role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leat-triggers"}
         account = {"kind": "ServiceAccount", "name": "leat-operator", "namespace": "leat-system"}
         metadata = {"name": "leat-triggers"}
-        rights.create_namespaced_role(namespace, {"metadata": metadata, "rules": [rule]})
-        rights.create_namespaced_role_binding(namespace, {"metadata": metadata, "roleRef": role, "subjects": [account]})
+        rights = client.RbacAuthorizationV1Api(self.api)
+        rights.create_namespaced_role(self.namespace, {"metadata": metadata, "rules": [rule]})
+        binding = {"metadata": metadata, "roleRef": role, "subjects": [account]}
+        rights.create_namespaced_role_binding(self.namespace, binding)
 
-    return make
+
+@pytest.fixture
+def secret(kubeconfig, namespace, amqp_url):
+    with config.new_client_from_config(kubeconfig) as api:
+        yield Secrets(api, namespace, amqp_url)
 
 
 def test_the_sample_of_a_queue_starts_a_run_for_each_order_whoever_dies(site, user, queues, secret, namespace):
