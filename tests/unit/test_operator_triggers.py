@@ -9,7 +9,7 @@ from leat_engine import limits
 from leat_engine.errors import Rejected
 from leat_engine.queue.rabbit import Message
 from leat_engine.queue.rabbit.events import plain
-from leat_operator.consumers import event_of
+from leat_operator.event import event_of
 from leat_operator.standing import Standing
 
 KEY = ("shop", "report")

@@ -12,10 +12,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import orjson
 import structlog
 
-from leat_engine import limits
 from leat_engine.errors import Reason, Rejected
 from leat_engine.queue.rabbit import Events, Fate, Message
 from leat_engine.spec.trigger import Amqp, SecretKey, check_url
@@ -23,6 +21,7 @@ from leat_engine.trigger import Trigger, run_for, written
 from leat_operator import metrics
 from leat_operator.catalog import Catalog, Listed
 from leat_operator.cluster import Cluster, Forbidden, NotFound, Refused
+from leat_operator.event import event_of
 from leat_operator.insist import insist
 from leat_operator.objects import SECRETS
 from leat_operator.standing import Standing
@@ -154,65 +153,33 @@ class Consumers:
         where = {"namespace": key[0], "workflow": key[1], "trigger": key[2], "message_id": message.id}
         try:
             body = run_for(workflow, trigger, event_of(message), uuid.uuid4().hex)
-            if body is None:
-                metrics.UNFIRED.labels("condition").inc()
-                return Fate.DONE
-            await self._start(key, body)
         except Rejected as rejected:
             metrics.UNFIRED.labels("misfit").inc()
             log.warning("message fits no run", **where, reasons=[str(reason) for reason in rejected.reasons])
             return Fate.REJECTED
-        except Refused as refused:
-            metrics.UNFIRED.labels("refused").inc()
-            log.warning("message refused by the API server", **where, error=str(refused))
-            return Fate.REJECTED
-        except Exception:  # a defect that one message meets must not stop the others: it would be delivered for ever
+        except Exception:  # a defect that one message meets must not stop the others: it would come again for ever
             metrics.UNFIRED.labels("misfit").inc()
-            log.exception("message not taken", **where)
+            log.exception("message not read", **where)
             return Fate.REJECTED
-        return Fate.DONE
+        if body is None:
+            metrics.UNFIRED.labels("condition").inc()
+            return Fate.DONE
+        return await self._start(key, body, where)
 
-    async def _start(self, key: Key, body: Mapping[str, Any]) -> None:
-        """Start a run, and wait as long as something forbids it: a quota, a policy, a namespace on its way out."""
+    async def _start(self, key: Key, body: Mapping[str, Any], where: Mapping[str, str | None]) -> Fate:
+        """Start a run, and wait as long as something keeps it back: a quota, a policy, a namespace on its way out."""
         while True:
             try:
                 if await self._starter.start(key[0], body, "amqp"):
                     self._standing.tell_trigger(key[:2], key[2], lastFiredAt=written(self._starter.now()))
             except (Forbidden, NotFound) as error:
-                log.warning("run not started", namespace=key[0], workflow=key[1], trigger=key[2], error=str(error))
-                await asyncio.sleep(PAUSE)
+                log.warning("run not started", **where, error=str(error))
+            except Refused as refused:
+                metrics.UNFIRED.labels("refused").inc()
+                log.warning("message refused by the API server", **where, error=str(refused))
+                return Fate.REJECTED
+            except Exception:  # not of the message, so it is kept
+                log.exception("run not started", **where)
             else:
-                return
-
-
-def event_of(message: Message) -> dict[str, Any]:
-    """What expressions read as ``event``.
-
-    Raises:
-        Rejected: It is too large, or neither JSON nor text.
-    """
-    if len(message.body) > limits.EVENT_BYTES:
-        found = f"is {len(message.body)} bytes, expected at most {limits.EVENT_BYTES}"
-        raise Rejected([Reason("event.body", f"{found}: keep what is large elsewhere, and send where it is")])
-    return {
-        "id": message.id,
-        "body": _body(message),
-        "headers": dict(message.headers),
-        "routingKey": message.routing_key,
-        "exchange": message.exchange,
-        "contentType": message.content_type,
-        "timestamp": None if message.timestamp is None else written(message.timestamp),
-    }
-
-
-def _body(message: Message) -> Any:
-    """JSON if it is that, else text."""
-    try:
-        return orjson.loads(message.body)
-    except orjson.JSONDecodeError as error:
-        if "json" in message.content_type:
-            raise Rejected([Reason("event.body", f"is no JSON, as its content type says: {error}")]) from error
-    try:
-        return message.body.decode()
-    except UnicodeDecodeError as error:
-        raise Rejected([Reason("event.body", "is neither JSON nor text in UTF-8")]) from error
+                return Fate.DONE
+            await asyncio.sleep(PAUSE)
