@@ -102,6 +102,22 @@ RULES: Mapping[str, list[Schema]] = {
             "message": f"the name of a pool has at most {NAME_CHARS} lower case letters, digits and `-`",
         }
     ],
+    "Trigger": [
+        {
+            "rule": "has(self.schedule) != has(self.amqp)",
+            "message": "expected exactly one of `schedule` and `amqp`",
+        },
+        {
+            "rule": "!has(self.schedule) || !has(self.dedupe)",
+            "message": "expected no `dedupe` with a schedule: it speaks of messages",
+        },
+    ],
+    "Amqp": [
+        {
+            "rule": "has(self.url) != has(self.secretRef)",
+            "message": "expected exactly one of `url` and `secretRef`",
+        }
+    ],
     "Replicas": [
         {"rule": "self.min <= self.max", "message": "expected `min` to be at most `max`, which is 10 unless stated"}
     ],

@@ -214,6 +214,9 @@ class NetworkPolicies(Part):
     runner_egress: Objects = Field(
         default=[{}], description="Egress rules of the runners: where steps may go. `[{}]`: everywhere"
     )
+    operator_egress: Objects = Field(
+        default=[], description="Further egress rules of the operator, such as to brokers that triggers consume"
+    )
 
 
 class PriorityPolicy(Part):

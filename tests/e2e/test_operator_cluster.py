@@ -90,11 +90,11 @@ async def test_rights_that_are_missing_are_all_named(operator_kubeconfig, monkey
     monkeypatch.setenv("KUBECONFIG", operator_kubeconfig)
     async with Cluster() as client:
         await rights.check(client, rights.needed((), "leat-system"), "leat-operator")
-        wanted = [Right("create", RUNS), Right("patch", WORKFLOWS), Right("list", RUNS)]
+        wanted = [Right("create", WORKFLOWS), Right("patch", WORKFLOWS), Right("list", RUNS)]
         with pytest.raises(Rejected) as rejected:
             await rights.check(client, wanted, "leat-operator")
     assert len(rejected.value.reasons) == 2
-    assert "create workflowruns.leat.dev in all namespaces" in str(rejected.value)
+    assert "create workflows.leat.dev in all namespaces" in str(rejected.value)
 
 
 async def test_an_object_that_has_changed_is_not_replaced(cluster, namespace):

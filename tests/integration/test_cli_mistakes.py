@@ -46,3 +46,25 @@ def test_a_folder_is_no_traceback(tmp_path):
 def test_the_version_is_printed_for_people_and_for_programs():
     assert leat("version").out.startswith("leat ")
     assert leat("version", "-o", "json").json.keys() == {"version"}
+
+
+def test_a_trigger_that_is_wrong_is_named_with_its_line_and_shows_no_password():
+    text = """
+apiVersion: leat.dev/v1alpha1
+kind: Workflow
+metadata: {name: daily}
+spec:
+  steps: [{name: a, transform: 1}]
+  triggers:
+    - name: morning
+      schedule: {cron: 61 5 * * *}
+    - name: orders
+      amqp: {url: "amqp://me:word@rabbit/", queue: orders}
+"""
+    done = leat("lint", "-", "-o", "json", stdin=text)
+    assert [(each["line"], each["path"]) for each in done.json] == [
+        (9, "spec.triggers[0].schedule.cron"),
+        (11, "spec.triggers[1].amqp.url"),
+    ]
+    assert "there is no such minute" in done.json[0]["message"]
+    assert "word@" not in done.out

@@ -40,6 +40,6 @@ def test_the_invalid_sample_is_answered_with_every_mistake():
     ]
 
 
-def test_every_other_sample_passes_lint_without_a_doubt():
+def test_every_other_sample_passes_lint():
     files = [str(sample.file) for sample in all_samples() if sample.file.stem != "invalid"]
-    assert leat("lint", "--strict", *files).code == 0
+    assert (leat("lint", *files).code, len(files)) == (0, 18)

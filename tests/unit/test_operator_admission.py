@@ -44,6 +44,15 @@ def test_a_workflow_is_refused_for_the_reasons_that_lint_gives(catalog):
     assert len(error.value.reasons) > 2
 
 
+def test_a_workflow_is_refused_for_its_steps_and_its_triggers_at_once(catalog):
+    every_day = {"name": "daily", "schedule": {"cron": "@daily"}, "inputs": {"day": 1}}
+    steps = [{"name": "a", "transform": "${ inputs.x }"}]
+    found = judge_workflow(resource("Workflow", "broken", steps=steps, triggers=[every_day]), catalog)
+    assert [reason.path for reason in found.reasons] == ["spec.steps[0].transform", "spec.triggers[0].inputs.day"]
+    listed = catalog.put(resource("Workflow", "broken", steps=steps, triggers=[every_day]))
+    assert (listed.reasons, listed.triggers) == (found.reasons, ())
+
+
 def test_a_workflow_that_is_no_workflow_is_refused_by_its_fields(catalog):
     found = judge_workflow(resource("Workflow", "odd", steps="none"), catalog)
     assert [reason.path for reason in found.reasons] == ["spec.steps"]

@@ -47,8 +47,6 @@ def test_a_resource_of_the_api_server_is_read_with_all_its_metadata():
         ({"timeout": 5}, "spec.timeout", "found 5, expected string"),
         ({"timeout": "5"}, "spec.timeout", "found '5', expected a duration such as 500ms, 30s, 1h30m or 2d"),
         ({"finally": []}, "spec.finally", "`finally` is not supported by this version"),
-        ({"triggers": []}, "spec.triggers", "`triggers` is not supported by this version"),
-        ({"steps": []}, "spec.steps", "at least 1"),
         ({"steps": {}}, "spec.steps", "found an object, expected list"),
         ({"steps": [{"transform": 1}]}, "spec.steps[0].name", "is required and missing"),
         ({"defaults": {"retry": {"max": "3"}}}, "spec.defaults.retry.max", "found '3', expected integer"),

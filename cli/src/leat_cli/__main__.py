@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from leat_cli import catalogue, db
+from leat_cli.backfill import backfill
 from leat_cli.completion import complete_if_asked, completion
 from leat_cli.describe import describe
 from leat_cli.get import get
@@ -44,6 +45,7 @@ _COMMANDS = (
     resume,
     describe,
     get,
+    backfill,
     completion,
     version,
 )

@@ -83,9 +83,11 @@ def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
 def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
     from leat_cli.order import plan_of
     from leat_engine.spec import parse_workflow
+    from leat_engine.trigger import with_triggers
 
     workflow = parse_workflow(document.data)
-    plan = plans[workflow.metadata.name] = plan_of(workflow.spec, "spec")
+    plan, _ = with_triggers(workflow.spec, lambda: plan_of(workflow.spec, "spec"))
+    plans[workflow.metadata.name] = plan
     return _doubts(document, plan)
 
 

@@ -151,6 +151,20 @@ class Cluster:
         resource = await self._get("workflows", namespace, name)
         return workflow_of_resource(resource) if resource else None
 
+    async def resource(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a resource as it is, or None when there is none of this name."""
+        return await self._get(plural, namespace, name)
+
+    async def create(self, plural: str, namespace: str, body: Mapping[str, Any]) -> bool:
+        """Create a resource; False when there is one of its name."""
+        try:
+            await self._known(plural, self._server.post(_path(plural, namespace), body))
+        except Refused as error:
+            if error.status == HTTPStatus.CONFLICT:
+                return False
+            raise
+        return True
+
     async def close(self) -> None:
         """Close the connections."""
         await self._server.close()

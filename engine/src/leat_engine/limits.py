@@ -21,6 +21,12 @@ STEPS = 5_000
 NEEDS = 1_000
 """Needs of one step, the inferred ones included."""
 
+TRIGGERS = 20
+"""Triggers of one workflow."""
+
+EVENT_BYTES = MIB
+"""Bytes of a message that may start a run; what becomes of it in the run's inputs has their limit."""
+
 NAME_CHARS = 63
 """Characters of a step's, an input's or a variable's name."""
 

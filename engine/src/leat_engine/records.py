@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from leat_engine.job import Job, StepKey
@@ -358,3 +358,20 @@ class Backlog:
 
     waiting: int
     oldest_seconds: float
+
+
+class TriggerKey(NamedTuple):
+    """A schedule of a Workflow. Another Workflow of the same name has another ``uid``."""
+
+    namespace: str
+    workflow: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How far a schedule is settled. ``fired_at``: the moment of its last run."""
+
+    until: datetime
+    fired_at: datetime | None

@@ -14,6 +14,7 @@ from leat_engine.kind import SpecModels
 from leat_engine.plan import Plan, compile_plan, revision_id
 from leat_engine.records import Announced, Revision
 from leat_engine.spec import History, WorkflowSpec, parse_spec, parse_workflow
+from leat_engine.trigger import Trigger, with_triggers
 from leat_operator.objects import WORKFLOWS, Ref
 
 log = structlog.get_logger(__name__)
@@ -36,13 +37,17 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A Workflow: what it compiled to, or why it did not; and what it says about the history of its runs."""
+    """A Workflow: what it compiled to, or why it did not; and what it says of its runs' history.
+
+    One that did not compile has no triggers: nothing starts it.
+    """
 
     ref: Ref
     generation: int
     compiled: Compiled | None
     reasons: tuple[Reason, ...]
     history: History | None = None
+    triggers: tuple[Trigger, ...] = ()
 
 
 class Catalog:
@@ -61,8 +66,9 @@ class Catalog:
         if known is not None and (known.ref.uid, known.generation) == (ref.uid, generation):
             return known
         try:
-            compiled = self.compile(parse_workflow(body).spec, ref.namespace, ref.name)
-            listed = Listed(ref, generation, compiled, (), history_of(body))
+            spec = parse_workflow(body).spec
+            compiled, triggers = with_triggers(spec, lambda: self.compile(spec, ref.namespace, ref.name))
+            listed = Listed(ref, generation, compiled, (), history_of(body), triggers)
         except Rejected as rejected:
             listed = Listed(ref, generation, None, rejected.reasons, history_of(body))
         except Exception as error:  # a defect that one Workflow meets must not stop the others
@@ -85,6 +91,10 @@ class Catalog:
     def get(self, namespace: str, name: str) -> Listed | None:
         """The Workflow of this name, if there is one."""
         return self._listed.get((namespace, name))
+
+    def all(self) -> list[Listed]:
+        """Every Workflow."""
+        return list(self._listed.values())
 
     def remove(self, ref: Ref) -> bool:
         """Forget a Workflow that was deleted, unless another one has its name already. Plans stay for running runs."""

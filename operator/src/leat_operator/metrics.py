@@ -27,3 +27,11 @@ ACTIVE = Gauge("leat_operator_active", "1 while this replica holds the Lease")
 SERVED = Counter(
     "leat_operator_requests_total", "Requests to the webhook and the read API, by route and status", ["route", "code"]
 )
+FIRED = Counter(
+    "leat_operator_trigger_runs_total", "Runs that triggers started, by source (schedule, amqp)", ["source"]
+)
+UNFIRED = Counter(
+    "leat_operator_trigger_unfired_total",
+    "Moments and messages that started no run, by reason (overlap, misfit, condition, refused)",
+    ["reason"],
+)

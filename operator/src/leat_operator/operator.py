@@ -19,6 +19,7 @@ from leat_operator import metrics, rights
 from leat_operator.announced import Announcements
 from leat_operator.catalog import Catalog
 from leat_operator.cluster import Cluster, ClusterUnavailable, Forbidden, RetryAfter
+from leat_operator.consumers import Consumers
 from leat_operator.inbox import Inbox, Present
 from leat_operator.intake import Intake
 from leat_operator.lease import Elector, Timing
@@ -32,8 +33,10 @@ from leat_operator.serving import serve
 from leat_operator.serving.serve import Serving
 from leat_operator.settings import Settings
 from leat_operator.standing import Standing
+from leat_operator.start import Starter
 from leat_operator.sweep import Sweep
 from leat_operator.tidy import Tidier
+from leat_operator.timetable import Timetable
 from leat_operator.watch import Watch
 from leat_operator.wishes import Crossings
 from leat_operator.workflows import Standings
@@ -121,6 +124,8 @@ class Operator:
         watch = Watch(inbox, news, namespaces)
         pools = Pools(cluster, store, patcher, news, _installation(settings))
         announcements = Announcements(store, inbox, pools.revisions)
+        starter = Starter(store, cluster)
+        triggers = (Timetable(starter, catalog, standing), Consumers(starter, cluster, catalog, standing))
         metrics.ACTIVE.set(1)
         try:
             async with asyncio.TaskGroup() as group:
@@ -128,7 +133,7 @@ class Operator:
                 await _PATIENT(pools.learn)()
                 await _PATIENT(announcements.once)()
                 await self._list_workflows(cluster, inbox)
-                parts = (intake, reporter, sweep, standings, watch, pools, announcements)
+                parts = (intake, reporter, sweep, standings, watch, pools, announcements, *triggers)
                 for work in (*(part.run() for part in parts), tidier.run(patcher)):
                     group.create_task(work)
         finally:

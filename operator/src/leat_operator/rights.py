@@ -30,7 +30,8 @@ def needed(namespaces: Sequence[str], installation: str) -> list[Right]:
         for resource in (WORKFLOWS, RUNS, POOLS):
             rights += [Right(verb, resource, namespace) for verb in ("get", "list", "watch")]
             rights.append(Right("patch", resource, namespace, "status"))
-        rights.append(Right("delete", RUNS, namespace))
+        # Triggers start runs, and cancel those that `overlap: replace` ends; what is over goes by its limits.
+        rights += [Right(verb, RUNS, namespace) for verb in ("create", "patch", "delete")]
     return rights
 
 

@@ -19,15 +19,29 @@ _DONE = {phase.label for phase in Phase if phase.done}
 
 @dataclass(slots=True)
 class _Account:
-    """What is known of one Workflow. ``shown``: its status as it was seen last."""
+    """What is known of one Workflow. ``shown``: its status as it was seen last.
+
+    ``triggers``: how they stand, by name; None until somebody has said it.
+    """
 
     active: set[str] = field(default_factory=set)
     last: Mapping[str, str] | None = None
     shown: Mapping[str, Any] = field(default_factory=dict)
+    triggers: dict[str, Mapping[str, Any]] | None = None
 
     @property
     def part(self) -> dict[str, Any]:
-        return {"active": len(self.active), **({"lastRun": self.last} if self.last else {})}
+        told = self.shown.get("triggers") if self.triggers is None else list(self.triggers.values())
+        return {
+            "active": len(self.active),
+            **({"lastRun": self.last} if self.last else {}),
+            **({"triggers": told} if told else {}),
+        }
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to remember."""
+        return not (self.active or self.shown or self.triggers)
 
 
 class Standing:
@@ -59,7 +73,7 @@ class Standing:
         for body in unfinished:
             if (key := _workflow_of(body)) is not None:
                 self._begin(key, body["metadata"]["uid"])
-        for key in [key for key, account in self._accounts.items() if not account.active and not account.shown]:
+        for key in [key for key, account in self._accounts.items() if account.idle]:
             del self._accounts[key]  # of a Workflow that was deleted, or never came
 
     def show(self, key: Key, status: Mapping[str, Any]) -> None:
@@ -70,10 +84,25 @@ class Standing:
         if last is not None and (account.last is None or last["finishedAt"] > account.last["finishedAt"]):
             account.last = last
 
+    def list_triggers(self, key: Key, names: Iterable[str]) -> None:
+        """These are a Workflow's triggers now. What was said of one that stays stays said."""
+        account = self._accounts.setdefault(key, _Account())
+        before = account.triggers
+        if before is None:
+            before = {each["name"]: each for each in account.shown.get("triggers", ())}
+        account.triggers = {name: before.get(name, {"name": name}) for name in names}
+
+    def tell_trigger(self, key: Key, name: str, **what: str | None) -> None:
+        """Say of a trigger that is listed how it stands. What is not named stays; None takes a field away."""
+        account = self._accounts.get(key)
+        told = {} if account is None or account.triggers is None else account.triggers
+        if name in told:
+            told[name] = {field: value for field, value in {**told[name], **what}.items() if value is not None}
+
     def forget(self, key: Key) -> None:
         """A Workflow was deleted. What still runs of it belongs to one of this name that may come."""
         if (account := self._accounts.get(key)) is not None:
-            account.last, account.shown = None, {}
+            account.last, account.shown, account.triggers = None, {}, None
 
     def part(self, key: Key) -> dict[str, Any]:
         """What a Workflow's status is to show."""
@@ -106,7 +135,7 @@ class Standing:
 
 def part_of(status: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a Workflow's status that tells how it stands."""
-    return {key: status[key] for key in ("active", "lastRun") if key in status}
+    return {key: status[key] for key in ("active", "lastRun", "triggers") if key in status}
 
 
 def _workflow_of(body: Mapping[str, Any]) -> Key | None:

@@ -30,12 +30,16 @@ class _Input:
 
 
 class InputsSchema:
-    """The inputs that a workflow takes. ``sensitive`` are the names of those whose values nobody may see."""
+    """The inputs that a workflow takes.
+
+    ``sensitive`` are the names of those whose values nobody may see, ``required`` of those without a default.
+    """
 
     def __init__(self, inputs: Mapping[str, _Input]) -> None:
         self._inputs = inputs
         self.names = frozenset(inputs)
         self.sensitive = frozenset(name for name, one in inputs.items() if one.sensitive)
+        self.required = frozenset(name for name, one in inputs.items() if one.default is _ABSENT)
 
     def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
         """The run's inputs: ``values`` with the defaults of those that are absent.

@@ -38,6 +38,19 @@ class LastRun(Model):
     """When."""
 
 
+class TriggerStatus(Model):
+    """How a trigger stands."""
+
+    name: str
+    """Name of the trigger."""
+    last_fired_at: Timestamp | None = None
+    """Of a schedule the time that the last run was started for; of a queue when the last message started one."""
+    next_at: Timestamp | None = None
+    """When a schedule is due next."""
+    message: str | None = None
+    """Why it starts no runs at the moment."""
+
+
 class WorkflowStatus(Model):
     """What is known about a workflow."""
 
@@ -52,6 +65,8 @@ class WorkflowStatus(Model):
     """Runs that are not over, as they were some seconds ago."""
     last_run: LastRun | None = None
     """The run that ended last, as it was some seconds ago."""
+    triggers: list[TriggerStatus] = Field(default_factory=list)
+    """How its triggers stand, as they did some seconds ago."""
 
 
 class StepCounts(Model):

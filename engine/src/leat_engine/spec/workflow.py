@@ -11,6 +11,7 @@ from leat_engine.spec.meta import Metadata
 from leat_engine.spec.model import Model
 from leat_engine.spec.status import WorkflowStatus
 from leat_engine.spec.template import StepTemplate
+from leat_engine.spec.trigger import Triggers
 
 Name = Annotated[str, Field(max_length=limits.NAME_CHARS)]
 End = Literal["Succeeded", "Failed", "Skipped", "Finished"]
@@ -197,11 +198,13 @@ class History(Model):
 
 
 class WorkflowResourceSpec(WorkflowSpec):
-    """What a workflow does, and what is kept of its runs."""
+    """What a workflow does, what starts it, and what is kept of its runs."""
 
     history: Annotated[History | None, Field(exclude=True)] = None  # no part of a revision: runs do nothing else for it
     """How many finished WorkflowRuns of the workflow are kept, and for how long. Those that are there count too: a
     change of it holds for earlier runs."""
+    triggers: Annotated[Triggers, Field(exclude=True)] = Field(default_factory=list)  # nor this
+    """What starts runs by itself: times, or messages of a queue. A change of it makes no new revision."""
 
 
 class Workflow(Model):

@@ -30,10 +30,12 @@ from leat_engine.records import (
     Report,
     Revision,
     RunRecord,
+    Settled,
     ShownAttempt,
     ShownStep,
     StepRecord,
     Stop,
+    TriggerKey,
 )
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
@@ -229,6 +231,21 @@ class Store:
     async def reported(self, done: Sequence[tuple[UUID, int]]) -> None:
         """The resources of these runs have caught up with these versions of their reports."""
         await self._fetch("reported", [run_id for run_id, _ in done], [version for _, version in done])
+
+    # -- schedules ------------------------------------------------------------------------------------------------
+
+    async def enroll(self, key: TriggerKey, now: datetime) -> Settled:
+        """How far a schedule is settled. One that is new is so up to ``now``."""
+        row = (await self._fetch("enroll", *key, now))[0]
+        return Settled(row["settled_at"], row["fired_at"])
+
+    async def settle(self, key: TriggerKey, until: datetime, fired: datetime | None) -> None:
+        """Every moment up to ``until`` is done with; the last run was that of ``fired``, if there was one."""
+        await self._fetch("settle", *key, until, fired)
+
+    async def dismiss(self, namespace: str, workflow: str, but: Sequence[str] = ()) -> None:
+        """Forget the schedules of a workflow that it has no longer."""
+        await self._fetch("dismiss", namespace, workflow, list(but))
 
     # -- what steps say -------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from leat_engine.advice import advice
 from leat_engine.errors import Reason, Rejected
 from leat_engine.spec import WorkflowSpec, parse_pool, parse_run, parse_workflow
 from leat_engine.status import bounded
+from leat_engine.trigger import with_triggers
 from leat_operator.catalog import Catalog, Compiled
 from leat_operator.serving.answers import failure
 
@@ -46,7 +47,8 @@ def judge_workflow(body: Mapping[str, Any], catalog: Catalog) -> Verdict:
     """Judge a Workflow."""
     try:
         spec = parse_workflow(body).spec
-        return Verdict(warnings=tuple(_odd(_compiled(spec, body, catalog, "spec"), body, catalog)))
+        compiled, _ = with_triggers(spec, lambda: _compiled(spec, body, catalog, "spec"))
+        return Verdict(warnings=tuple(_odd(compiled, body, catalog)))
     except Rejected as rejected:
         return Verdict(rejected.reasons)
 
