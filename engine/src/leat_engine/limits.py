@@ -53,3 +53,15 @@ DURATION_SECONDS = 366 * 24 * 3600.0
 
 RETRIES = 1_000
 """Further attempts of a step after its first."""
+
+SIGNAL_BYTES = 64 * KIB
+"""JSON bytes of a signal's payload."""
+
+SIGNAL_NAME_CHARS = 253
+"""Characters of a signal's or an approval's name."""
+
+SIGNALS_UNREAD = 1_000
+"""Signals that a run keeps for steps that do not wait for them yet."""
+
+COMMENT_CHARS = 2_048
+"""Characters of what somebody says to an approval."""

@@ -15,7 +15,7 @@ from leat_engine.spelling import unknown
 
 _WORDS = """
     forEach maxParallel repeat switch steps compensate finally concurrency rateLimit breaker triggers rerun
-    signal approval workflow publish sql
+    workflow publish sql
 """
 LATER = frozenset(_WORDS.split())
 """Fields and kinds that the language will have, so that a user learns that the word is right and the version is not."""
