@@ -121,7 +121,7 @@ def test_names_are_unique():
 
 
 def test_a_step_has_exactly_one_kind():
-    assert "has no kind; add one of container, fail, function, http" in rejected({"name": "a"})["spec.steps[0]"]
+    assert "has no kind; add one of approval, container, fail, function, http" in rejected({"name": "a"})["spec.steps[0]"]
     assert "has 2 kinds" in rejected(step("a", transform=1, wait={"duration": "1s"}))["spec.steps[0]"]
 
 
@@ -131,7 +131,7 @@ def test_an_unknown_kind_or_field_is_answered_with_the_closest_word():
     assert rejected(step("a", http={"url": "x", "haeders": {}}))["spec.steps[0].http.haeders"].endswith("'headers'?")
 
 
-@pytest.mark.parametrize("word", ["forEach", "repeat", "switch", "steps", "compensate", "approval", "sql"])
+@pytest.mark.parametrize("word", ["forEach", "repeat", "switch", "steps", "compensate", "sql"])
 def test_words_of_later_versions_say_so(word):
     reasons = rejected(step("a", transform=1) | {word: {}})
     assert reasons[f"spec.steps[0].{word}"] == f"`{word}` is not supported by this version"

@@ -110,6 +110,14 @@ class ApiServer:
         """
         return await asyncio.to_thread(self._ask, "PATCH", path, None, body)
 
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object in a collection, and return it.
+
+        Raises:
+            Refused, Unavailable: As `get` does.
+        """
+        return await asyncio.to_thread(self._ask, "POST", path, None, body)
+
     @asynccontextmanager
     async def watch(self, path: str, query: Query, silence: float) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """Yield the events of a watch, which ends when the API server says so, or says nothing for so many seconds.
@@ -156,7 +164,9 @@ class ApiServer:
     def _send(
         self, method: str, path: str, query: Query | None, body: Any, silence: float = _TIMEOUT
     ) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": "application/json"} | ({"Content-Type": _MERGE_PATCH} if body is not None else {})
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = _MERGE_PATCH if method == "PATCH" else "application/json"
         try:
             request = self.api.param_serialize(
                 method, path, query_params=list((query or {}).items()), header_params=headers, body=body,

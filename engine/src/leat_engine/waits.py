@@ -89,7 +89,7 @@ class Fate(StrEnum):
     """What became of a signal."""
 
     DELIVERED = "delivered"  # the run has it, or had it before
-    EARLY = "early"  # there is nothing yet that it could be given to; it may be sent again
+    EARLY = "early"  # there is no such run yet; it may be sent again
     REFUSED = "refused"  # it will never be taken
 
 
@@ -134,7 +134,7 @@ def _judge_vote(signal: Signal, waiting: Sequence[Waiting]) -> Delivery:
     if not meant:
         names = ", ".join(sorted({each.name for each in waiting}))
         what = f"approval {signal.name!r}" if signal.name else "an approval"
-        return Delivery(Fate.EARLY, f"no step of the run waits for {what}; it waits for: {names or 'none'}")
+        return Delivery(Fate.REFUSED, f"no step of the run waits for {what} now; it waits for: {names or 'none'}")
     if len(meant) > 1:
         names = ", ".join(sorted(each.name for each in meant))
         message = f"{len(meant)} steps wait for an approval ({names}): name the one that is meant"

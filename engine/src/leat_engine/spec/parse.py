@@ -10,6 +10,7 @@ from pydantic_core import ErrorDetails
 from leat_engine.errors import Reason, Rejected
 from leat_engine.spec.pool import RunnerPool
 from leat_engine.spec.run import WorkflowRun
+from leat_engine.spec.signal import WorkflowSignal
 from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
@@ -49,6 +50,15 @@ def parse_pool(document: Mapping[str, Any]) -> RunnerPool:
         Rejected: With every field that is wrong.
     """
     return _parse(RunnerPool, document, "")
+
+
+def parse_signal(document: Mapping[str, Any]) -> WorkflowSignal:
+    """Read a `WorkflowSignal` resource.
+
+    Raises:
+        Rejected: With every field that is wrong.
+    """
+    return _parse(WorkflowSignal, document, "")
 
 
 def parse_spec(spec: Mapping[str, Any], path: str = "spec") -> WorkflowSpec:
