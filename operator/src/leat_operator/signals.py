@@ -16,6 +16,7 @@ import structlog
 from leat_engine.errors import Rejected
 from leat_engine.queue.port import Queue
 from leat_engine.spec import WorkflowSignalSpec, parse_signal
+from leat_engine.status import Status
 from leat_engine.store import Store
 from leat_engine.waits import Delivery, Fate, Signal
 from leat_operator.admit import created_at, generation
@@ -139,14 +140,10 @@ class Deliverer:
         return await insist(lambda: self._to.cluster.get(resource, None, NAME), even_forbidden=False)
 
     def _tell(self, ref: Ref, body: Mapping[str, Any], delivery: Delivery) -> None:
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        phase = {Fate.EARLY: "Pending", Fate.DELIVERED: "Delivered", Fate.REFUSED: "Rejected"}[delivery.fate]
-        status = {"observedGeneration": generation(body["metadata"]), "phase": phase, "message": delivery.message}
-        if delivery.fate is Fate.DELIVERED:
-            status["deliveredAt"] = now
+        status = signal_status(delivery, generation(body["metadata"]), datetime.now(UTC))
         if delivery.fate is not Fate.EARLY:
             self._forget(ref.uid)
-            log.info("signal told", phase=phase, uid=ref.uid, namespace=ref.namespace, name=ref.name)
+            log.info("signal told", fate=str(delivery.fate), uid=ref.uid, namespace=ref.namespace, name=ref.name)
         elif self._told.get(ref.uid) == delivery.message:
             return
         else:
@@ -189,6 +186,34 @@ class Deliverer:
             log.warning("signal not tidied", namespace=ref.namespace, name=ref.name, error=str(refused))
             return False
         return True
+
+
+def signal_status(delivery: Delivery, generation: int, at: datetime) -> Status:
+    """The status of a signal of which this became ``at``; it reads as kstatus reads it."""
+    phase, delivered = _PHASES[delivery.fate]
+    since = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    holds = {
+        "Delivered": delivered,
+        "Reconciling": str(delivery.fate is Fate.EARLY),
+        "Stalled": str(delivery.fate is Fate.REFUSED),
+    }
+    told = {"reason": phase, "message": delivery.message, "lastTransitionTime": since, "observedGeneration": generation}
+    status: Status = {
+        "observedGeneration": generation,
+        "phase": phase,
+        "conditions": [{"type": name, "status": value, **told} for name, value in holds.items()],
+        "message": delivery.message,
+    }
+    if delivery.fate is Fate.DELIVERED:
+        status["deliveredAt"] = since
+    return status
+
+
+_PHASES = {
+    Fate.EARLY: ("Pending", "Unknown"),
+    Fate.DELIVERED: ("Delivered", "True"),
+    Fate.REFUSED: ("Rejected", "False"),
+}
 
 
 def _age(body: Mapping[str, Any]) -> str:

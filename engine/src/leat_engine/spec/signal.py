@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from leat_engine import limits
 from leat_engine.spec.meta import Metadata
 from leat_engine.spec.model import Model
-from leat_engine.spec.status import Timestamp
+from leat_engine.spec.status import Condition, Timestamp
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
 MIXED = "expected `name` and perhaps `payload` of a signal, or `approve` and `by` of an approval"
@@ -49,6 +49,8 @@ class WorkflowSignalStatus(Model):
     """The generation of the spec that this status speaks of; -1 until the operator has seen it."""
     phase: Literal["Pending", "Delivered", "Rejected"] | None = None
     """Pending: the run is not there yet. Delivered: the run has it. Rejected: it never will; the message says why."""
+    conditions: list[Condition] = Field(default_factory=list)
+    """Delivered (what `kubectl wait` waits for), Reconciling and Stalled (what kstatus, Argo CD and Flux read)."""
     message: str | None = None
     """One sentence."""
     delivered_at: Timestamp | None = None

@@ -65,11 +65,13 @@ class Signals:
 
     async def hear(self, mine: Mine, wanted: Wanted) -> Heard:
         """Wait, and say what the step was told so far; nothing when the step is not the runner's any more."""
+        crash_point("before hear")
         rule, seconds = dumps(wanted.rule), FOREVER if wanted.seconds is None else wanted.seconds
         async with self._locked(mine.key.run_id) as (connection, _):
             rows = await connection.fetch(
                 self._sql["hear"], *_claim(mine), wanted.name, wanted.approval, rule, seconds, wanted.note
             )
+        crash_point("after hear")
         if not rows:
             return Heard()
         told = tuple(signal_of(row) for row in rows if row["id"] is not None)
