@@ -112,7 +112,7 @@ RULES: Mapping[str, list[Schema]] = {
     ],
     "WorkflowSignalSpec": [
         {
-            "rule": "has(self.approve) ? has(self.by) && !has(self.payload) : has(self.name)",
+            "rule": "has(self.approve) ? has(self.by) : has(self.name)",
             "message": MIXED,
         },
         *(

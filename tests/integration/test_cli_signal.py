@@ -24,7 +24,7 @@ def running(name, url):
     def work():
         ends.append(run_here(order, Means((), secrets_of(None)), url, Lines(err())))
 
-    thread = threading.Thread(target=work)
+    thread = threading.Thread(target=work, daemon=True)  # a test that fails leaves it to the end of the process
     thread.start()
     yield ends
     thread.join(60)
