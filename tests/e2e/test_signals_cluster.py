@@ -1,13 +1,26 @@
 """WorkflowSignals on a real API server: the operator delivers them, and believes what the API server has checked."""
 
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 from tests.support.cli import leat as command
 from tests.support.operator import eventually, shop
+
+from leat_engine.waits import Delivery, Fate
+from leat_operator.cluster import Cluster
+from leat_operator.inbox import Inbox
+from leat_operator.objects import SIGNALS, Ref
+from leat_operator.signals import Deliverer, Patience, Ways, signal_status
+
+if TYPE_CHECKING:
+    from leat_engine.queue.port import Queue
+    from leat_engine.store import Store
+    from leat_operator.patch import Patcher
 
 CONFIG = Path(__file__).parents[2] / "config"
 POLICY = CONFIG / "cluster" / "signal-identity.yaml"
@@ -172,3 +185,18 @@ def test_the_api_server_answers_what_is_no_signal(user):
     for wrong in ({}, {"approve": True}):
         with pytest.raises(ApiException, match="expected `name`"):
             user.apply(signal("order", **wrong))
+
+
+async def test_signals_that_are_over_and_old_are_deleted_and_no_others(user, kubeconfig, monkeypatch, namespace):
+    monkeypatch.setenv("KUBECONFIG", kubeconfig)
+    names = [
+        user.apply(signal("order", name=name))["metadata"]["name"] for name in ("taken", "refused", "pending", "new")
+    ]
+    async with Cluster() as cluster:
+        for name, fate in zip(names, (Fate.DELIVERED, Fate.REFUSED, Fate.EARLY), strict=False):
+            ref = Ref.of(SIGNALS, user.get(name, "workflowsignals"))
+            await cluster.patch_status(ref, signal_status(Delivery(fate, "said"), 1, datetime.now(UTC)))
+        ways = Ways(cast("Store", None), cast("Queue", None), cluster, cast("Patcher", None))
+        assert await Deliverer(Inbox(), ways, Patience(300, 3600, 600), [namespace]).tidy() == 0
+        assert await Deliverer(Inbox(), ways, Patience(300, -60, 600), [namespace]).tidy() == 2
+    assert [user.get(name, "workflowsignals") is None for name in names] == [True, True, False, False]
