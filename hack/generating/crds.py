@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from leat_engine.spec.kinds import load_models, verbatim_fields
 from leat_engine.spec.pool import NAME_CHARS, RunnerPool
 from leat_engine.spec.run import WorkflowRun
+from leat_engine.spec.signal import MIXED, WorkflowSignal
 from leat_engine.spec.workflow import Workflow
 
 Schema = dict[str, Any]
@@ -76,6 +77,21 @@ RESOURCES = (
             ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),
         ),
     ),
+    Resource(
+        WorkflowSignal,
+        "workflowsignals",
+        "wsig",
+        (
+            ("Run", "string", ".spec.run", 0),
+            ("Name", "string", ".spec.name", 0),
+            ("Approve", "boolean", ".spec.approve", 0),
+            ("By", "string", ".spec.by", 0),
+            ("Phase", "string", ".status.phase", 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Message", "string", ".status.message", 1),
+        ),
+        selectable=(".status.phase",),
+    ),
 )
 
 # "is immutable" are the words by which Flux knows that an object has to be made anew where that is wished for.
@@ -93,6 +109,20 @@ RULES: Mapping[str, list[Schema]] = {
             "message": "a cancelled run stays cancelled; create another WorkflowRun to run it again",
             "fieldPath": ".cancel",
         },
+    ],
+    "WorkflowSignalSpec": [
+        {
+            "rule": "has(self.approve) ? has(self.by) : has(self.name)",
+            "message": MIXED,
+        },
+        *(
+            {
+                "rule": f"has(self.{field}) == has(oldSelf.{field})"
+                f" && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+                "message": "the spec of a signal is immutable; create another WorkflowSignal",
+            }
+            for field in ("run", "name", "approve", "by", "groups")
+        ),
     ],
     "WorkflowRef": [{"rule": "self == oldSelf", "message": UNCHANGEABLE}],
     "RunnerPool": [

@@ -250,6 +250,12 @@ class RunPolicy(Part):
     actions: list[Action] = ["Deny"]
 
 
+class SignalPolicy(Part):
+    """Who sends a WorkflowSignal is what the API server says: no approval is taken without it. One for the cluster."""
+
+    enabled: bool = Field(default=True, description="`false` for a second release in the same cluster")
+
+
 class Policies(Part):
     """ValidatingAdmissionPolicies, checked by the API server itself. `Deny` refuses, `Warn` and `Audit` only tell."""
 
@@ -257,7 +263,11 @@ class Policies(Part):
     pool_images: ImagePolicy = ImagePolicy()
     no_inline_runs: InlinePolicy = InlinePolicy()
     immutable_runs: RunPolicy = RunPolicy()
-    namespace_selector: dict[str, Any] = Field(default={}, description="Where they hold; everywhere when empty")
+    signal_identity: SignalPolicy = SignalPolicy()
+    namespace_selector: dict[str, Any] = Field(
+        default={},
+        description="Where they hold, but for `signalIdentity`, which holds everywhere; so do all when empty",
+    )
 
 
 class ApiPriority(Part):

@@ -113,7 +113,14 @@ def test_with_some_namespaces_only_the_operator_has_no_right_beyond_them():
     assert {one["metadata"]["namespace"] for one in of(documents, "RoleBinding", "leat-operator")} == {"shop", "place"}
 
 
-@pytest.mark.parametrize(("template", "file"), [("priority", "priority.yaml"), ("policies", "immutable-runs.yaml")])
+@pytest.mark.parametrize(
+    ("template", "file"),
+    [
+        ("priority", "priority.yaml"),
+        ("policies", "immutable-runs.yaml"),
+        ("signal-identity", "signal-identity.yaml"),
+    ],
+)
 def test_what_a_cluster_may_have_besides_is_the_same_with_and_without_the_chart(template, file):
     """The names are the release's."""
     own, place = CLUSTER / file, f"templates/{template}.yaml"

@@ -18,6 +18,8 @@ from leat_engine.status import (
     waiting_status,
     workflow_status,
 )
+from leat_engine.waits import Delivery, Fate
+from leat_operator.signals import signal_status
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 UNSEEN: Status = {"observedGeneration": -1}
@@ -59,7 +61,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    return [*_runs(), *_workflows(), *_pools()]
+    return [*_runs(), *_workflows(), *_pools(), *_signals()]
 
 
 def _runs() -> Iterator[Case]:
@@ -113,6 +115,18 @@ def _pools() -> Iterator[Case]:
     yield Case("pool not seen", _resource("RunnerPool", UNSEEN), "InProgress", "Progressing")
     for name, (conditions, kstatus, argo) in shapes.items():
         yield Case(f"pool {name}", _resource("RunnerPool", _conditions(conditions)), kstatus, argo)
+
+
+def _signals() -> Iterator[Case]:
+    fates = {
+        Fate.EARLY: ("InProgress", "Progressing"),
+        Fate.DELIVERED: ("Current", "Healthy"),
+        Fate.REFUSED: ("Failed", "Degraded"),
+    }
+    yield Case("signal not seen", _resource("WorkflowSignal", UNSEEN), "InProgress", "Progressing")
+    for fate, (kstatus, argo) in fates.items():
+        status = signal_status(Delivery(fate, "said"), 1, AT)
+        yield Case(f"signal {fate}", _resource("WorkflowSignal", status), kstatus, argo)
 
 
 def _status(**changes: Any) -> Status:

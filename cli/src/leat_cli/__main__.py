@@ -16,6 +16,7 @@ from leat_cli.logs import logs
 from leat_cli.problems import CommandError, Exit
 from leat_cli.run import run
 from leat_cli.runs import runs
+from leat_cli.signal import approve, reject, signal
 from leat_cli.steer import cancel, resume, suspend
 from leat_cli.top import top
 from leat_cli.tree import tree
@@ -31,24 +32,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (
-    run,
-    lint,
-    graph,
-    runs,
-    tree,
-    watch,
-    logs,
-    top,
-    cancel,
-    suspend,
-    resume,
-    describe,
-    get,
-    backfill,
-    completion,
-    version,
-)
+_LOOKING = (runs, tree, watch, logs, top)
+_STEERING = (cancel, suspend, resume, signal, approve, reject, backfill)
+_COMMANDS = (run, lint, graph, *_LOOKING, *_STEERING, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")

@@ -16,6 +16,7 @@ from leat_cli.interrupts import interrupts
 from leat_cli.order import Order
 from leat_cli.problems import Invalid, Unavailable
 from leat_cli.progress import Progress
+from leat_cli.questions import Questions
 from leat_cli.snapshot import RunSnapshot
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError
@@ -82,7 +83,7 @@ async def _run(order: Order, means: Means, url: str, progress: Progress) -> End:
                 progress.note("spec.suspend is true, and nobody could resume the run here: nothing was started")
                 return End(await read(), 1)
             await stack.enter_async_context(_runners(store, queue, order, means))
-            run = await follow(read, progress, _EVERY)
+            run = await follow(Questions(store, read, url, progress.note).read, progress, _EVERY)
         code = exit_code(run) if interrupted.received is None else 128 + interrupted.received
         return End(run, code)
 

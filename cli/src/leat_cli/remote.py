@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from leat_cli import readapi
@@ -19,6 +20,7 @@ from leat_engine.result import Phase
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
 _PAGE = 500
+_GROUPS, _GROUP_CHARS = 256, 253  # that a WorkflowSignal names
 _UNENDED = frozenset(phase.label for phase in Phase if not phase.done)
 _WATCH = 240  # seconds until the API server ends a watch, which is then taken up again
 _PAUSE = 1.0  # seconds before a watch that broke is taken up again
@@ -140,6 +142,34 @@ class Cluster:
             if error.missing:
                 return None
             raise
+
+    async def myself(self) -> tuple[str, tuple[str, ...]]:
+        """Return who the API server takes the user for: a name, and groups."""
+        review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+        answer = await self._server.post("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)
+        user = answer["status"]["userInfo"]
+        groups = (group for group in user.get("groups") or () if len(group) <= _GROUP_CHARS)
+        return str(user["username"]), tuple(islice(groups, _GROUPS))
+
+    async def send_signal(self, namespace: str, run: str, spec: Mapping[str, Any]) -> str:
+        """Create a WorkflowSignal that goes with its run, and return its name.
+
+        Raises:
+            Invalid: There is no such run.
+        """
+        resource = await self._get("workflowruns", namespace, run)
+        if resource is None:
+            raise no_run(self, namespace, run)
+        owner = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "WorkflowRun", "name": run}
+        metadata = {"generateName": f"{run[:200]}-", "ownerReferences": [owner | {"uid": resource["metadata"]["uid"]}]}
+        body = {"apiVersion": f"{GROUP}/{VERSION}", "kind": "WorkflowSignal", "metadata": metadata, "spec": dict(spec)}
+        created = await self._known("workflowsignals", self._server.post(_path("workflowsignals", namespace), body))
+        return str(created["metadata"]["name"])
+
+    async def signal_status(self, namespace: str, name: str) -> dict[str, Any]:
+        """Return what became of a WorkflowSignal; nothing when it is gone."""
+        found = await self._get("workflowsignals", namespace, name)
+        return dict((found or {}).get("status") or {})
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:
         """Return the workflows of a namespace, or of all, by name."""

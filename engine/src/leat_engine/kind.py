@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from leat_engine.job import StepKey
 from leat_engine.result import Outcome
+from leat_engine.waits import Heard, Wanted
 
 
 class Weight(StrEnum):
@@ -42,6 +43,36 @@ class StepLog(Protocol):
         ...
 
 
+class Mail(Protocol):
+    """What a step that waits hears from outside. It answers as soon as the store does."""
+
+    async def hear(self, wanted: Wanted) -> Heard:
+        """Begin to wait, or go on, and say what was told so far. A step that has not heard enough parks."""
+        ...
+
+    async def dismiss(self, signal_id: str, why: str) -> None:
+        """Do not take this one; another one may come."""
+        ...
+
+    async def close(self) -> None:
+        """Nothing that comes later is for this step."""
+        ...
+
+
+class NoMail:
+    """Of steps that nobody can tell anything."""
+
+    async def hear(self, wanted: Wanted) -> Heard:  # noqa: ARG002  the port's signature
+        """Nothing was told."""
+        return Heard()
+
+    async def dismiss(self, signal_id: str, why: str) -> None:
+        """There is nothing to dismiss."""
+
+    async def close(self) -> None:
+        """Nothing comes anyway."""
+
+
 def _unheard(stream: str, text: str, at: datetime | None = None) -> None:
     """Nobody listens."""
 
@@ -64,6 +95,7 @@ class StepContext:
         taken_over: Of a kind that outlives its runner: when an earlier runner began this try, or None.
         logged_until: Of a kind that outlives its runner: when the last line was said that the store has, or None.
         note: Tells people what the step waits for, in one short sentence; "" when it does not wait any more.
+        mail: What is told from outside, for a kind that waits for it.
     """
 
     key: StepKey
@@ -82,6 +114,7 @@ class StepContext:
     taken_over: datetime | None = None
     logged_until: datetime | None = None
     note: Callable[[str], None] = _untold
+    mail: Mail = NoMail()  # noqa: RUF009  it holds nothing
 
 
 class Kind(Protocol):

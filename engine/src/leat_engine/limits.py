@@ -80,3 +80,15 @@ SCOPES = 2**31 - 1
 
 NESTING = 10
 """Bodies within bodies."""
+
+SIGNAL_BYTES = 64 * KIB
+"""JSON bytes of a signal's payload."""
+
+SIGNAL_NAME_CHARS = 253
+"""Characters of a signal's or an approval's name."""
+
+SIGNALS_UNREAD = 1_000
+"""Signals that a run keeps for steps that do not wait for them yet."""
+
+COMMENT_CHARS = 2_048
+"""Characters of what somebody says to an approval."""

@@ -79,6 +79,7 @@ class ErrorType(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # a secret, or its key, is in none of the places where the runner looks
     SECRET_NOT_READABLE = "SecretNotReadable"  # a secret does not let workflows read it, or the pool may not
     FAIL = "Fail"  # a `fail` step
+    REJECTED = "Rejected"  # somebody rejected what a step asked approval for
     EXHAUSTED = "Exhausted"  # `until` of a `repeat` was not true after `max` times
     RUNNER_LOST = "RunnerLost"  # the step took several runners with it
     CANCELLED = "Cancelled"  # the run was cancelled

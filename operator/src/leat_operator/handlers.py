@@ -14,13 +14,13 @@ import kopf
 from leat_operator.admit import run_id
 from leat_operator.cluster import login
 from leat_operator.inbox import Absent, Inbox, Present
-from leat_operator.objects import POOLS, RUNS, UNFINISHED, WORKFLOWS, Ref, Resource
+from leat_operator.objects import POOLS, RUNS, SIGNALS, UNDELIVERED, UNFINISHED, WORKFLOWS, Ref, Resource
 
 
-def handlers(inbox: Inbox, pools: Inbox) -> kopf.OperatorRegistry:
+def handlers(inbox: Inbox, pools: Inbox, signals: Inbox) -> kopf.OperatorRegistry:
     """What kopf calls. Its errors are logged and swallowed there, so nothing here may fail.
 
-    ``pools``: the inbox of RunnerPools.
+    ``pools``: the inbox of RunnerPools; ``signals``: of WorkflowSignals.
     """
     registry = kopf.OperatorRegistry()
 
@@ -41,6 +41,11 @@ def handlers(inbox: Inbox, pools: Inbox) -> kopf.OperatorRegistry:
         if event["type"] != "DELETED":  # the garbage collector cleans up
             pools.put(Present(POOLS, event["object"]))
 
+    @kopf.on.event(*SIGNALS, registry=registry)
+    async def signal(event: Any, **_: Any) -> None:
+        body = event["object"]
+        signals.put(Absent(Ref.of(SIGNALS, body)) if event["type"] == "DELETED" else Present(SIGNALS, body))
+
     def hand_over(resource: Resource, event: Any) -> None:
         body = event["object"]
         if event["type"] == "DELETED":
@@ -56,6 +61,7 @@ def settings() -> kopf.OperatorSettings:
     """How kopf works here. ``queueing.worker_limit`` stays unset: it would cap intake at 12 resources a second."""
     tuned = kopf.OperatorSettings()
     tuned.watching.field_selectors[RUNS] = UNFINISHED  # kopf holds 15 KB per object: only the live ones
+    tuned.watching.field_selectors[SIGNALS] = UNDELIVERED
     tuned.watching.chunk_size = 500
     tuned.posting.enabled = False
     tuned.scanning.disabled = True  # no watch on namespaces and CRDs, so no right to them

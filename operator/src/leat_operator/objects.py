@@ -9,6 +9,9 @@ UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed,status.phase!=Cancell
 """Field selector of the runs that are not over, those without a status included."""
 
 
+UNDELIVERED = "status.phase!=Delivered,status.phase!=Rejected"
+"""Field selector of the signals that nothing has become of yet."""
+
 FINISHED = "status.phase!=," + ",".join(
     f"status.phase!={phase}" for phase in ("Pending", "Running", "Suspended", "Compensating")
 )
@@ -33,6 +36,7 @@ class Resource(NamedTuple):
 
 WORKFLOWS = Resource("leat.dev", "v1alpha1", "workflows")
 RUNS = Resource("leat.dev", "v1alpha1", "workflowruns")
+SIGNALS = Resource("leat.dev", "v1alpha1", "workflowsignals")
 POOLS = Resource("leat.dev", "v1alpha1", "runnerpools")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 PODS = Resource("", "v1", "pods")
@@ -44,6 +48,8 @@ ACCESS_REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreview
 CALLER_REVIEWS = Resource("authorization.k8s.io", "v1", "subjectaccessreviews")
 SECRETS = Resource("", "v1", "secrets")
 CONFIG_MAPS = Resource("", "v1", "configmaps")
+POLICIES = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies")
+POLICY_BINDINGS = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings")
 VALIDATING_WEBHOOKS = Resource("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations")
 API_SERVICES = Resource("apiregistration.k8s.io", "v1", "apiservices")
 

@@ -32,6 +32,7 @@ from leat_operator.report import Reporter
 from leat_operator.serving import serve
 from leat_operator.serving.serve import Serving
 from leat_operator.settings import Settings
+from leat_operator.signals import Deliverer, Patience, Ways
 from leat_operator.standing import Standing
 from leat_operator.start import Starter
 from leat_operator.sweep import Sweep
@@ -120,8 +121,10 @@ class Operator:
         intake = Intake(inbox, catalog, crossings, grace=settings.workflow_grace)
         sweep = Sweep(store, cluster, intake, reporter, inbox, settings.sweep_interval, namespaces)
         standings = Standings(standing, catalog, patcher, settings.standing_interval)
-        news = Inbox()
-        watch = Watch(inbox, news, namespaces)
+        news, signals = Inbox(), Inbox()
+        watch = Watch(inbox, news, signals, namespaces)
+        patience = Patience(settings.workflow_grace, settings.signal_ttl, settings.history_interval)
+        deliverer = Deliverer(signals, Ways(store, queue, cluster, patcher), patience, namespaces)
         pools = Pools(cluster, store, patcher, news, _installation(settings))
         announcements = Announcements(store, inbox, pools.revisions)
         starter = Starter(store, cluster)
@@ -133,7 +136,7 @@ class Operator:
                 await _PATIENT(pools.learn)()
                 await _PATIENT(announcements.once)()
                 await self._list_workflows(cluster, inbox)
-                parts = (intake, reporter, sweep, standings, watch, pools, announcements, *triggers)
+                parts = (intake, reporter, sweep, standings, watch, pools, announcements, deliverer, *triggers)
                 for work in (*(part.run() for part in parts), tidier.run(patcher)):
                     group.create_task(work)
         finally:

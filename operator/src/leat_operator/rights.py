@@ -12,6 +12,7 @@ from leat_operator.objects import (
     POOLS,
     RUNS,
     SCALED_OBJECTS,
+    SIGNALS,
     TRIGGER_AUTHENTICATIONS,
     WORKFLOWS,
     Right,
@@ -27,11 +28,12 @@ def needed(namespaces: Sequence[str], installation: str) -> list[Right]:
     rights += [Right(verb, PODS, installation) for verb in ("list", "patch")]
     rights += [Right("list", POOLS, installation), Right("patch", POOLS, installation, "status")]
     for namespace in namespaces or (None,):
-        for resource in (WORKFLOWS, RUNS, POOLS):
+        for resource in (WORKFLOWS, RUNS, POOLS, SIGNALS):
             rights += [Right(verb, resource, namespace) for verb in ("get", "list", "watch")]
             rights.append(Right("patch", resource, namespace, "status"))
         # Triggers start runs, and cancel those that `overlap: replace` ends; what is over goes by its limits.
         rights += [Right(verb, RUNS, namespace) for verb in ("create", "patch", "delete")]
+        rights.append(Right("delete", SIGNALS, namespace))
     return rights
 
 
@@ -49,7 +51,7 @@ async def check(cluster: Cluster, rights: Sequence[Right], lease: str) -> None:
     ]
     if missing:
         raise Rejected(missing)
-    for resource in (WORKFLOWS, RUNS, POOLS):
+    for resource in (WORKFLOWS, RUNS, POOLS, SIGNALS):
         namespace = next((right.namespace for right in rights if right.resource == resource), None)
         try:
             await anext(cluster.pages(resource, namespace, limit=1))

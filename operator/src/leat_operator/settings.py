@@ -64,6 +64,11 @@ class Settings(BaseSettings):
     workflow_grace: float = Field(
         default=300.0, ge=0, description="Seconds that a run waits for a Workflow that is not there before it fails"
     )
+    signal_ttl: float = Field(
+        default=86_400.0,
+        ge=0,
+        description="Seconds after which a WorkflowSignal that was delivered or rejected is deleted",
+    )
     lease_duration: int = Field(
         default=15, ge=1, description="Whole seconds after which another replica takes over from one that is silent"
     )

@@ -99,7 +99,7 @@ class Timetable:
         current = {(listed.ref.namespace, listed.ref.name): listed for listed in self._catalog.all()}
         for key in [key for key in self._followed if key not in current]:
             if self._entries.pop(key, None) is not None:
-                await insist(lambda key=key: self._store.dismiss(*key))  # type: ignore[misc]  # of this turn
+                await insist(lambda key=key: self._store.forget_schedules(*key))  # type: ignore[misc]  # of this turn
             del self._followed[key]
         for key, listed in current.items():
             if self._followed.get(key) is not listed and listed.compiled is not None:
@@ -116,7 +116,7 @@ class Timetable:
         ]
         names = [entry.trigger.name for entry in entries]
         if before and {entry.trigger.name for entry in before} - set(names):
-            await insist(lambda: self._store.dismiss(*key, names))
+            await insist(lambda: self._store.forget_schedules(*key, names))
         for entry in entries:
             settled = await self._settled(entry, now)
             self._tell(entry, settled.until, settled.fired_at, None)

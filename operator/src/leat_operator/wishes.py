@@ -110,7 +110,7 @@ class Wishes:
     def publish(self, jobs: Sequence[Job]) -> None:
         """Hand jobs to the broker, without waiting for it."""
         if jobs:
-            self._errands.start(_publish(self._to.queue, jobs))
+            self._errands.start(publish(self._to.queue, jobs))
 
     async def _cancel(self, ref: Ref, run: UUID, why: str) -> None:
         error = StepError(ErrorType.CANCELLED, why, retriable=False).as_json()
@@ -118,7 +118,8 @@ class Wishes:
         log.info("run cancelled", run=str(run), uid=ref.uid, reason=why)
 
 
-async def _publish(queue: Queue, jobs: Sequence[Job]) -> None:
+async def publish(queue: Queue, jobs: Sequence[Job]) -> None:
+    """Hand jobs to the broker; it may be away."""
     try:
         await queue.publish(jobs)
     except QueueUnavailable as error:  # the store has them as ready: `resend` publishes them, and runners poll

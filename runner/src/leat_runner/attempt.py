@@ -204,6 +204,7 @@ class _Trial:
             taken_over=attempt.taken_over,
             logged_until=attempt.logged_until,
             note=words.note,
+            mail=words.mail,
         )
 
 

@@ -6,6 +6,9 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+LONGEST = 86_400.0
+"""Seconds that a timer is kept here: for one that is set for longer, the caretakers do."""
+
 
 class Timers:
     """Calls ``fire`` whenever one of them is due; several that are due together cause one call."""
@@ -16,7 +19,9 @@ class Timers:
         self._changed = asyncio.Event()
 
     def set(self, seconds: float) -> None:
-        """Fire in so many seconds."""
+        """Fire in so many seconds, if that is soon."""
+        if seconds > LONGEST:
+            return
         heapq.heappush(self._due, time.monotonic() + seconds)
         self._changed.set()
 

@@ -80,7 +80,9 @@ def compile_inputs(schemas: Mapping[str, Mapping[str, Any]], path: str) -> Input
             reasons.append(Reason(f"{here}.sensitive", "expected true or false"))
             continue
         try:
-            inputs[name] = one = _Input(_validator(schema, masked=sensitive), schema.get("default", _ABSENT), sensitive)
+            inputs[name] = one = _Input(
+                validator_of(schema, masked=sensitive), schema.get("default", _ABSENT), sensitive
+            )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             message = error.message if isinstance(error, jsonschema_rs.ValidationError) else str(error)
             where = error.instance_path if isinstance(error, jsonschema_rs.ValidationError) else []
@@ -96,7 +98,7 @@ def compile_inputs(schemas: Mapping[str, Mapping[str, Any]], path: str) -> Input
     return InputsSchema(inputs)
 
 
-def _validator(schema: Mapping[str, Any], *, masked: bool) -> jsonschema_rs.Draft202012Validator:
+def validator_of(schema: Mapping[str, Any], *, masked: bool) -> jsonschema_rs.Draft202012Validator:
     """Offline, so that a ``$ref`` cannot make the engine read files or addresses; linear-time patterns only."""
     own = {key: value for key, value in schema.items() if key not in {"sensitive", "default"}}
     return jsonschema_rs.Draft202012Validator(

@@ -12,11 +12,12 @@ from leat_engine.spec.catalogue import expanded
 from leat_engine.spec.path import Location, field_path
 from leat_engine.spec.pool import RunnerPool
 from leat_engine.spec.run import WorkflowRun
+from leat_engine.spec.signal import WorkflowSignal
 from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
 _WORDS = """
-    compensate finally concurrency rateLimit breaker rerun signal approval workflow
+    compensate finally concurrency rateLimit breaker rerun workflow
 """
 LATER = frozenset(_WORDS.split())
 """Fields and kinds that the language will have, so that a user learns that the word is right and the version is not."""
@@ -51,6 +52,15 @@ def parse_pool(document: Mapping[str, Any]) -> RunnerPool:
         Rejected: With every field that is wrong.
     """
     return _parse(RunnerPool, document, "")
+
+
+def parse_signal(document: Mapping[str, Any]) -> WorkflowSignal:
+    """Read a `WorkflowSignal` resource.
+
+    Raises:
+        Rejected: With every field that is wrong.
+    """
+    return _parse(WorkflowSignal, document, "")
 
 
 def parse_spec(spec: Mapping[str, Any], path: str = "spec") -> WorkflowSpec:

@@ -170,7 +170,7 @@ def step_of(row: asyncpg.Record) -> StepRecord:
         queued_at=row["queued_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
-        note=row["note"] if row["state"] == State.CLAIMED else None,
+        note=row["note"] if row["state"] in {State.CLAIMED, State.DELAYED} else None,
     )
 
 

@@ -59,6 +59,7 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
+from leat_engine.store.signals import Signals
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
 
 SQL = {
@@ -103,6 +104,7 @@ class Store:
         self._pooled = pooled
         self._lanes = {} if pooled else {verb: Lane(pool, COMMAND_TIMEOUT) for verb in HOT}
         self.statements = 0
+        self.signals = Signals(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -243,9 +245,9 @@ class Store:
         """Every moment up to ``until`` is done with; the last run was that of ``fired``, if there was one."""
         await self._fetch("settle", *key, until, fired)
 
-    async def dismiss(self, namespace: str, workflow: str, but: Sequence[str] = ()) -> None:
+    async def forget_schedules(self, namespace: str, workflow: str, but: Sequence[str] = ()) -> None:
         """Forget the schedules of a workflow that it has no longer."""
-        await self._fetch("dismiss", namespace, workflow, list(but))
+        await self._fetch("forget_schedules", namespace, workflow, list(but))
 
     # -- what steps say -------------------------------------------------------------------------------------------
 

@@ -8,15 +8,21 @@ with me as materialized (
 ), late as (
   select d.* from unnest($2::uuid[], $3::int[], $4::int[], $5::int[], $6::json[], $7::float8[], $8::text[])
     as d(run_id, scope, step, attempt, error, seconds, pool) join locked l on l.id = d.run_id
+), heard as materialized (           -- locked, so that this is the newest word: a signal that came meanwhile makes it due at once
+  select l.run_id, l.scope, l.step_id, l.called from late d
+  join leat.listener l on l.run_id = d.run_id and l.scope = d.scope and l.step_id = d.step
+  where d.error is null for no key update of l
 ), before as materialized (
-  select s.run_id, s.scope, s.id, s.attempt, s.runner, s.queued_at, s.started_at, d.error, d.seconds, d.pool
+  select s.run_id, s.scope, s.id, s.attempt, s.runner, s.queued_at, s.started_at, d.error, d.pool,
+    case when h.called then 0 else d.seconds end as seconds
   from late d join leat.step s on s.run_id = d.run_id and s.scope = d.scope and s.id = d.step
     and s.attempt = d.attempt and s.state = 2 and s.runner = $1
+  left join heard h on h.run_id = d.run_id and h.scope = d.scope and h.step_id = d.step
 ), kept as (
   insert into leat.attempt (run_id, scope, step_id, attempt, runner, error, queued_at, started_at)
   select run_id, scope, id, attempt, runner, error, queued_at, started_at from before where error is not null
 ), put as (
-  update leat.step s set state = 3, runner = null,
+  update leat.step s set state = 3, runner = null, note = case when b.error is null then s.note end,
     attempt = case when b.error is null then s.attempt else s.attempt + 1 end,
     parked_until = case when b.error is null then now() + make_interval(secs => b.seconds) end
   from before b where s.run_id = b.run_id and s.scope = b.scope and s.id = b.id
