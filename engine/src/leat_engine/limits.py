@@ -53,3 +53,18 @@ DURATION_SECONDS = 366 * 24 * 3600.0
 
 RETRIES = 1_000
 """Further attempts of a step after its first."""
+
+KEY_CHARS = 256
+"""Characters of the key of a limit or of a cached result."""
+
+HOLDERS = 10_000
+"""Attempts or runs that one concurrency limit lets run at once."""
+
+RATE = 1_000_000
+"""Starts per time, and at once, of a rate limit."""
+
+BREAKER_FAILURES = 100
+"""Failures that a breaker counts."""
+
+CACHE_BYTES = 64 * KIB
+"""JSON bytes of a result that is kept in the cache; a larger one is not kept."""

@@ -13,6 +13,7 @@ from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
+from leat_engine.restraint import Restraint, Slots, compile_slots
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import WorkflowSpec
 from leat_engine.spec.inputs import InputsSchema, compile_inputs
@@ -35,6 +36,7 @@ class PlanStep:
         reads: Nodes whose results its expressions read.
         timeout: Seconds per attempt; deadline: seconds from first queued over all attempts.
         path: Field path of the step in the spec, for messages.
+        restraint: What holds its attempts back, or None.
     """
 
     id: int
@@ -51,6 +53,7 @@ class PlanStep:
     deadline: float | None
     pool: str
     path: str
+    restraint: Restraint | None = None
 
     @property
     def pure(self) -> bool:
@@ -75,6 +78,7 @@ class Plan:
         output: The run's output; reads everything.
         timeout: Seconds that a run may take.
         sensitive: Names of inputs whose values nobody may see.
+        slots: How many runs may be under way at once; its key reads ``inputs``, ``vars`` and ``run``.
     """
 
     revision: str
@@ -86,6 +90,7 @@ class Plan:
     output: Template | None
     timeout: float | None
     sensitive: frozenset[str]
+    slots: Slots | None = None
 
 
 class End(Model):
@@ -121,6 +126,8 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     with shop.collecting():
         if spec.output is not None:
             output = compile_template(spec.output, f"{path}.output", shop.names, outlets=shop.outlets)
+    names = {name: shop.names[name] for name in ("inputs", "vars", "run")}
+    slots = compile_slots(spec.concurrency, f"{path}.concurrency", names, shop.reasons)
     compiled = [compile_step(step, f"{path}.steps[{index}]", shop) for index, step in enumerate(spec.steps)]
     edges = _edges(spec, compiled, by_name, shop.reasons, path)
     if shop.reasons:
@@ -135,6 +142,7 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         output=output,
         timeout=seconds(spec.timeout),
         sensitive=inputs.sensitive,
+        slots=slots,
     )
 
 
@@ -225,6 +233,7 @@ def _assemble(
                 deadline=step.deadline,
                 pool=step.pool,
                 path=step.path,
+                restraint=step.restraint,
             )
         )
     return tuple(steps)

@@ -26,6 +26,8 @@ from leat_engine.view import UNLOADED, RunView
 from leat_runner.attempt import Attempt, Means, cancelled, carry_out
 from leat_runner.claims import INLINE, Claims
 from leat_runner.desk import Desk, forever, persistently
+from leat_runner.gates import Gates
+from leat_runner.lobby import Lobby
 from leat_runner.secrets import SecretReader
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
@@ -78,7 +80,8 @@ class Runner:
         self._claims = Claims(self._desk, store, queue, options.pool, self._execute)
         self._timers = Timers(self._wake)
         self._voice = Voice(store)
-        self._means = Means(kinds, secrets, self._voice)
+        self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
+        self._means = Means(kinds, secrets, self._voice, self._gates)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -152,7 +155,7 @@ class Runner:
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
-        self._voice.runner = self.id
+        self._voice.runner = self._gates.lobby.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -161,6 +164,7 @@ class Runner:
         await self._committer.stop()
         await _ended(list(self._desk.tasks.values()))
         self._desk.clear()
+        self._gates.clear()
         await persistently("register", self._enlist)
 
     # -- execute --------------------------------------------------------------------------------------------------
@@ -245,12 +249,14 @@ class Runner:
 
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
+        self._gates.parked(attempts)
         for attempt in attempts:
             self._timers.set(attempt.seconds)
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
         self._desk.views.pop(view.run_id, None)
+        self._gates.left(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""

@@ -9,6 +9,7 @@ from leat_engine import limits
 from leat_engine.spec.duration import Duration
 from leat_engine.spec.meta import Metadata
 from leat_engine.spec.model import Model
+from leat_engine.spec.restraint import Breaker, Cache, Concurrency, RateLimit, RunConcurrency
 from leat_engine.spec.status import WorkflowStatus
 
 Name = Annotated[str, Field(max_length=limits.NAME_CHARS)]
@@ -93,6 +94,14 @@ class Step(Model):
     """Time that all attempts may take together, from when the step was first queued."""
     pool: Name | None = None
     """The pool of runners that execute it; the workflow's unless stated."""
+    concurrency: Concurrency | None = None
+    """How many attempts of steps with the same key may run at once."""
+    rate_limit: RateLimit | None = None
+    """How often attempts of steps with the same key may start."""
+    breaker: Breaker | None = None
+    """Fail attempts at once while what they need is down."""
+    cache: Cache | None = None
+    """Take an earlier result instead of executing the step."""
 
     @property
     def others(self) -> dict[str, Any]:
@@ -116,6 +125,8 @@ class WorkflowSpec(Model):
     """Time that the whole run may take; then it is stopped and fails."""
     pool: Name = "default"
     """The pool of runners that execute the steps."""
+    concurrency: RunConcurrency | None = None
+    """How many runs with the same key may be under way at once."""
     steps: Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)]
     """The steps, in any order: each starts as soon as what it needs is done."""
     output: Any = None

@@ -54,6 +54,7 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
+from leat_engine.store.turns import Turns
 from leat_engine.store.writes import Lateness, Outcome, Writes, Written
 
 SQL = {
@@ -98,6 +99,7 @@ class Store:
         self._pooled = pooled
         self._lanes = {} if pooled else {verb: Lane(pool, COMMAND_TIMEOUT) for verb in HOT}
         self.statements = 0
+        self.turns = Turns(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:

@@ -16,7 +16,7 @@ with me as materialized (
   insert into leat.attempt (run_id, scope, step_id, attempt, runner, error, queued_at, started_at)
   select run_id, scope, id, attempt, runner, error, queued_at, started_at from before where error is not null
 ), put as (
-  update leat.step s set state = 3, runner = null,
+  update leat.step s set state = 3, runner = null, note = case when b.error is null then s.note end,
     attempt = case when b.error is null then s.attempt else s.attempt + 1 end,
     parked_until = case when b.error is null then now() + make_interval(secs => b.seconds) end
   from before b where s.run_id = b.run_id and s.scope = b.scope and s.id = b.id
