@@ -9,6 +9,7 @@ from leat_cli import db
 from leat_cli.completion import complete_if_asked, completion
 from leat_cli.describe import describe
 from leat_cli.get import get
+from leat_cli.limits import limits
 from leat_cli.lint import lint
 from leat_cli.logs import logs
 from leat_cli.problems import CommandError, Exit
@@ -29,7 +30,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_COMMANDS = (run, lint, runs, tree, watch, logs, top, cancel, suspend, resume, describe, get, completion, version)
+_COMMANDS = (
+    run,
+    lint,
+    runs,
+    tree,
+    watch,
+    logs,
+    top,
+    limits,
+    cancel,
+    suspend,
+    resume,
+    describe,
+    get,
+    completion,
+    version,
+)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")

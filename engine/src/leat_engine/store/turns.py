@@ -16,6 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from leat_engine.bucket import Bucket, turn
 from leat_engine.fuse import Pass, Position, Switch, ask, heard
 from leat_engine.job import Job, StepKey, dumps
+from leat_engine.records import ShownBreaker, ShownBucket, ShownLimits, ShownSlots
 from leat_engine.restraint import Fuse, Rate
 from leat_engine.store.rows import job_of, json_of
 
@@ -240,6 +241,27 @@ class Turns:
         async with self._connect() as connection:
             await connection.fetch(self._sql["keep"], *key.lock, text, ttl, run_id)
 
+    # -- for people who read ---------------------------------------------------------------------------------------
+
+    async def show(self, namespace: str | None) -> ShownLimits:
+        """The limits of a namespace, or of all, that hold something back now or may soon."""
+        async with self._connect() as connection:
+            slots, buckets, breakers = [
+                await connection.fetch(self._sql[verb], namespace)
+                for verb in ("show_slots", "show_buckets", "show_breakers")
+            ]
+        return ShownLimits(
+            tuple(ShownSlots(**{**row, "holders": tuple(row["holders"])}) for row in slots),
+            tuple(ShownBucket(**row) for row in buckets),
+            tuple(_shown_breaker(row) for row in breakers),
+        )
+
     async def _grant(self, connection: PoolConnectionProxy, key: Key) -> tuple[Job, ...]:
         rows: list[asyncpg.Record] = await connection.fetch(self._sql["grant"], *key.lock)
         return tuple(job_of(row) for row in rows)
+
+
+def _shown_breaker(row: asyncpg.Record) -> ShownBreaker:
+    switch = Switch(tuple(row["failures"]), row["open_until"])
+    seconds = None if row["open_until"] is None else max(0.0, row["open_until"] - row["now"])
+    return ShownBreaker(row["namespace"], row["key"], switch.position(row["now"]).value, len(switch.failures), seconds)
