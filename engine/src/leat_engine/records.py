@@ -111,7 +111,7 @@ class StepRecord:
     """A step as people read it: its last attempt. ``attempt`` 0 means that it never became ready.
 
     Attributes:
-        note: What it waits for while a runner has it, or None.
+        note: What it waits for, or that it was spared; None otherwise.
     """
 
     key: StepKey

@@ -16,7 +16,8 @@ from leat_engine.spec.duration import parse_duration
 from leat_engine.spec.restraint import Breaker, Cache, Concurrency, RateLimit, RunConcurrency
 from leat_engine.spec.workflow import Step
 
-Limit = Concurrency | RunConcurrency | RateLimit | Breaker
+CACHED = "cached: taken from an earlier result"
+"""The note of a step that was spared."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from leat_engine.errors import ExpressionError, StoreUnavailable
 from leat_engine.job import dumps
 from leat_engine.records import Delayed, Stop
 from leat_engine.redaction import Redaction
-from leat_engine.restraint import Kept, Slots, key_of
+from leat_engine.restraint import CACHED, Kept, Slots, key_of
 from leat_engine.result import ErrorType, Failed, Outcome, Phase, StepError, Succeeded
 from leat_engine.store.turns import Key, Wish
 from leat_engine.view import RunView
@@ -28,8 +28,6 @@ from leat_runner.passage import Passage, Perform, keys_of
 
 if TYPE_CHECKING:
     from leat_runner.attempt import Attempt
-
-CACHED = "cached: taken from an earlier result"
 
 log = structlog.get_logger()
 _LOOKED = Counter("leat_cache_lookups", "Results that were looked for in the cache", ["found"])

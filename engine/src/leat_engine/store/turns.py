@@ -187,15 +187,15 @@ class Turns:
     async def ask(self, claim: Claimed, key: Key, fuse: Fuse) -> Pass:
         """May the attempt go? While the breaker is closed this is one look."""
         async with self._connect() as connection:
-            switch, now, _ = await self._switch(connection, key)
+            switch, now, probe = await self._switch(connection, key)
+            if probe == claim.address:
+                return Pass(allowed=True, probe=True)  # its own answer was lost
             answer = ask(switch, fuse, now)
             if not answer.probe:
                 return answer
             async with connection.transaction():
                 await connection.fetch(self._sql["lock_breaker"], *key.lock, fuse.cool_down)
-                switch, now, probe = await self._switch(connection, key)
-                if probe == claim.address:
-                    return Pass(allowed=True, probe=True)  # its own answer was lost, or it had to wait meanwhile
+                switch, now, _ = await self._switch(connection, key)
                 answer = ask(switch, fuse, now)
                 if answer.probe:
                     await self._set(connection, key, switch, claim.address)
