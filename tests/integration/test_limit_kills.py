@@ -12,7 +12,7 @@ from tests.support.load import Load, witnessed
 from tests.support.queue import eventually
 
 LIMIT = 3
-SECONDS = 10.0
+SECONDS = 8.0
 SPEC = {
     "steps": [
         {
@@ -84,7 +84,7 @@ def most_at_once(path) -> int:
     return most
 
 
-@pytest.mark.parametrize(("seed", "freeze"), [(1, False), (2, False), (3, True)])
+@pytest.mark.parametrize(("seed", "freeze"), [(1, False), (2, True)])
 async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(seed, freeze, fleet, database, amqp_url):
     ready(*(fleet.start(slots=slots) for slots in (2, 8, 50)))
     draw = random.Random(seed)

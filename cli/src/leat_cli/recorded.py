@@ -92,6 +92,7 @@ def _steps_of(spec: Mapping[str, Any], run: RunRecord, recorded: Recorded) -> It
             needs=needs,
             pool=pool,
             runner=begun.runner or "",
+            note=hide.text(record.note or ""),
         )
 
 
