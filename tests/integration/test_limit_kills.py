@@ -23,7 +23,16 @@ SPEC = {
     ],
     "output": {"hold": "${ steps.hold.output }"},
 }
-GRAPH = Graph(spec=SPEC, phase="Succeeded", outputs={"hold": 1}, effects=frozenset({"hold"}))
+RUNS = {
+    "concurrency": {"key": "law", "limit": LIMIT},
+    "steps": [
+        {"name": "hold", "function": {"name": "occupy", "with": {"seconds": 0.1}}},
+        {"name": "on", "needs": ["hold"], "function": {"name": "add", "with": {"values": []}}},
+    ],
+    "output": {"hold": "${ steps.hold.output }", "on": "${ steps.on.output }"},
+}
+OF_STEPS = Graph(spec=SPEC, phase="Succeeded", outputs={"hold": 1}, effects=frozenset({"hold"}))
+OF_RUNS = Graph(spec=RUNS, phase="Succeeded", outputs={"hold": 1, "on": 1}, effects=frozenset({"hold", "on"}))
 WITNESS = """
 create table witness.held (holders int);
 create function witness.count() returns trigger language plpgsql as $$
@@ -84,8 +93,10 @@ def most_at_once(path) -> int:
     return most
 
 
-@pytest.mark.parametrize(("seed", "freeze"), [(1, False), (2, True)])
-async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(seed, freeze, fleet, database, amqp_url):
+@pytest.mark.parametrize(("seed", "graph", "freeze"), [(1, OF_STEPS, False), (2, OF_STEPS, True), (3, OF_RUNS, False)])
+async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(
+    seed, graph, freeze, fleet, database, amqp_url
+):
     ready(*(fleet.start(slots=slots) for slots in (2, 8, 50)))
     draw = random.Random(seed)
     connection = await asyncpg.connect(database)
@@ -93,7 +104,7 @@ async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(s
     async with Load.connected(database, amqp_url, fleet.effects) as load:
         raging = asyncio.create_task(rage(fleet, draw, freeze=freeze))
         while not raging.done():
-            await load.submit([GRAPH] * 8)
+            await load.submit([graph] * 8)
             await asyncio.wait({raging}, timeout=0.8)
         account = await load.settle(90)
         assert account.clean, str(account)
@@ -108,7 +119,7 @@ async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(s
 
         await eventually(in_use, [], 20)
         await connection.execute("delete from witness.held")
-        await load.submit([GRAPH] * 2 * LIMIT)
+        await load.submit([graph] * 2 * LIMIT)
         account = await load.settle(30)
         assert account.clean, str(account)
         assert await connection.fetchval("select max(holders) from witness.held") == LIMIT

@@ -86,6 +86,12 @@ class Gates:
         for key in {lines.pop(attempt.key) for attempt in attempts if attempt.key in lines}:
             self.lobby.aside(self.lobby.grant(key))
 
+    def lost(self, run_ids: Sequence[UUID]) -> None:
+        """Nothing was parked of these runs."""
+        lines = self.lobby.lines
+        for key in [key for key in lines if key.run_id in run_ids]:
+            del lines[key]
+
     def clear(self) -> None:
         """The runner begins anew: others know more."""
         self.lobby.lines.clear()

@@ -261,6 +261,7 @@ class Runner:
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
         log.warning("commit_refused", runs=[str(run_id) for run_id in run_ids], runner=self.id)
+        self._gates.lost(run_ids)
         self._claims.doubt()
 
     # -- heartbeat and timers -------------------------------------------------------------------------------------

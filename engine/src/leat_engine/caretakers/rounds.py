@@ -11,7 +11,7 @@ from prometheus_client import Counter
 
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.resend import resend
-from leat_engine.caretakers.sweep import forget, sweep
+from leat_engine.caretakers.sweep import count_breakers, forget, sweep
 from leat_engine.caretakers.wake import wake
 from leat_engine.errors import QueueUnavailable, StoreUnavailable
 from leat_engine.job import Job
@@ -32,6 +32,7 @@ class CaretakerOptions:
         silent_for: A runner that gave no sign of life for so long is dead: three heartbeats.
         patience: A ready step unclaimed for so long, while its queue is empty, lost its message.
         sweep_interval: Between two looks for slots that dead holders have.
+        count_interval: Between two counts of what the metrics tell.
         forget_interval: Between two looks for what limits and caches do not need any more.
         forget_after: Dead runners are remembered for so long.
         retention: Runs are kept for so long; then their whole month goes, once all of it is that old and over.
@@ -41,6 +42,7 @@ class CaretakerOptions:
     silent_for: float = 6.0
     patience: float = 5.0
     sweep_interval: float = 1.0
+    count_interval: float = 10.0
     forget_interval: float = 30.0
     prune_interval: float = 3600.0
     forget_after: float = 86_400.0
@@ -94,6 +96,8 @@ class Caretakers:
         async with self._store.leading(LEADER_LOCK) as leads:
             now = self._clock()
             in_touch_for = self._touch(now)
+            if self._turn("count", now, self._options.count_interval):
+                await count_breakers(self._store)
             if not leads:
                 return
             options = self._options

@@ -150,13 +150,17 @@ class Turns:
             stale = [Key(*row) for row in await connection.fetch(self._sql["stale"], SWEEP)]
         return [job for key in stale for job in await self.grant(key)]
 
-    async def forget(self) -> tuple[int, int]:
-        """Remove what nothing will meet again; the numbers of open and of half-open breakers."""
+    async def forget(self) -> None:
+        """Remove what nothing will meet again."""
         async with self._connect() as connection:
-            for verb in ("forget_turns", "forget_cached"):
+            for verb in ("forget_turns", "forget_cached", "forget_breakers"):
                 await connection.fetch(self._sql[verb])
-            (row,) = await connection.fetch(self._sql["forget_breakers"])
-            return row["open"], row["half_open"]
+
+    async def count_breakers(self) -> dict[str, int]:
+        """Breakers that are not closed, by state."""
+        async with self._connect() as connection:
+            (row,) = await connection.fetch(self._sql["count_breakers"])
+            return dict(row)
 
     # -- buckets --------------------------------------------------------------------------------------------------
 
