@@ -93,7 +93,7 @@ def most_at_once(path) -> int:
     return most
 
 
-@pytest.mark.parametrize(("seed", "graph", "freeze"), [(1, OF_STEPS, False), (2, OF_STEPS, True), (3, OF_RUNS, False)])
+@pytest.mark.parametrize("case", [(1, OF_STEPS, False), (2, OF_STEPS, True), (3, OF_RUNS, False)])
 async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(
     seed, graph, freeze, fleet, database, amqp_url
 ):
