@@ -94,9 +94,8 @@ def most_at_once(path) -> int:
 
 
 @pytest.mark.parametrize("case", [(1, OF_STEPS, False), (2, OF_STEPS, True), (3, OF_RUNS, False)])
-async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(
-    seed, graph, freeze, fleet, database, amqp_url
-):
+async def test_there_are_never_more_holders_than_the_limit_and_no_slot_is_lost(case, fleet, database, amqp_url):
+    seed, graph, freeze = case
     ready(*(fleet.start(slots=slots) for slots in (2, 8, 50)))
     draw = random.Random(seed)
     connection = await asyncpg.connect(database)

@@ -73,6 +73,26 @@ async def test_who_is_granted_a_slot_while_it_is_being_parked_is_woken_afterward
     assert await store.turns.grant(key) == [Job(second.key, 1, "default")]
 
 
+async def test_a_step_that_is_parked_behind_its_run_after_the_run_has_begun_is_woken(store, hand, key):
+    pair = {"steps": [*SPEC["steps"], {"name": "other", "function": {"name": "add"}}]}
+    whole = Wish(1, whole=True)
+    first, jobs = await accepted(store, SPEC)
+    (claim,) = await hand.claim(jobs)
+    holder = Claimed(hand.runner, claim.key, 1, 1)
+    _, jobs = await accepted(store, pair)
+    quick, slow = [Claimed(hand.runner, claim.key, 1, 1) for claim in await hand.claim(jobs)]
+    for claim in (holder, quick, slow):
+        await store.turns.enter(claim, key, whole)
+    await park(store, quick)
+    await hand.end(hand.view(first, SPEC, 1, complete=True), done(1))
+    assert [job.key for job in await store.turns.sweep()] == [quick.key]
+    await hand.claim([Job(quick.key, 1, "default")])
+    assert (await store.turns.enter(quick, key, whole)).held
+    await park(store, slow)
+    assert await store.turns.grant(key) == []
+    assert [job.key for job in await store.turns.grant(key, [slow.key])] == [slow.key]
+
+
 async def test_a_higher_priority_passes_those_who_wait(store, hand, key):
     holder, early = [await a_claim(store, hand) for _ in range(2)]
     urgent = await a_claim(store, hand, priority=5)

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 
 from leat_engine import limits
 from leat_engine.errors import ExpressionError, StoreUnavailable
-from leat_engine.job import dumps
+from leat_engine.job import StepKey, dumps
 from leat_engine.records import Delayed, Stop
 from leat_engine.redaction import Redaction
 from leat_engine.restraint import CACHED, Kept, Slots, key_of
@@ -67,7 +67,7 @@ class Gates:
             await self._replace(view, key)
         MET.labels("runs", "queued").inc()
         lobby.lines[attempt.key] = key
-        return await lobby.wait(attempt, lobby.net, f"the run waits for {key.text} (position {entered.before + 1})")
+        return await lobby.wait(attempt, lobby.run_net, f"the run waits for {key.text} (position {entered.before + 1})")
 
     def left(self, view: RunView) -> None:
         """Nothing of a run is here any more: if it has ended, the next one may begin."""
@@ -83,8 +83,12 @@ class Gates:
     def parked(self, attempts: Sequence[Delayed]) -> None:
         """These attempts wait in the store now. Who was granted a slot in the meantime is woken."""
         lines = self.lobby.lines
-        for key in {lines.pop(attempt.key) for attempt in attempts if attempt.key in lines}:
-            self.lobby.aside(self.lobby.grant(key))
+        came: dict[Key, list[StepKey]] = {}
+        for attempt in attempts:
+            if attempt.key in lines:
+                came.setdefault(lines.pop(attempt.key), []).append(attempt.key)
+        for key, steps in came.items():
+            self.lobby.aside(self.lobby.grant(key, steps))
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Nothing was parked of these runs."""

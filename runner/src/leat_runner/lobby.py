@@ -37,6 +37,7 @@ class Lobby:
         runner: The id that the store has to know as the claim's.
         lines: The keys of those who are being parked in a line.
         net: Seconds after which who stands in a line looks for itself; who frees a slot wakes the next one at once.
+        run_net: The same for steps that stand behind their run. The caretakers do not see which these are.
     """
 
     store: Store
@@ -44,6 +45,7 @@ class Lobby:
     aside: Aside
     runner: int = 0
     net: float = 300.0
+    run_net: float = 60.0
     lines: dict[StepKey, Key] = field(default_factory=dict)
 
     @property
@@ -76,10 +78,10 @@ class Lobby:
         self.hand_over(await persistently("stop", lambda: self.store.stop(view.run_id, stop)))
         view.stopping, view.error = stop.phase, stop.error
 
-    async def grant(self, key: Key) -> None:
-        """Let whoever is next in a line go on."""
+    async def grant(self, key: Key, parked: Sequence[StepKey] = ()) -> None:
+        """Let whoever is next in a line go on; ``parked`` are those who came to it just now."""
         try:
-            self.hand_over(await self.turns.grant(key))
+            self.hand_over(await self.turns.grant(key, parked))
         except StoreUnavailable as error:
             log.warning("grant_held", key=key.text, reason=str(error))  # the caretakers do it
 

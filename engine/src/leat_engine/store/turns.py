@@ -4,7 +4,7 @@ Every question is one short transaction, and one key's questions wait for each o
 between question and answer is decided by the pure machines `leat_engine.bucket` and `leat_engine.fuse`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -117,7 +117,7 @@ class Turns:
                 return Entered(lost=True)
             if rows[0]["held"] is not False:
                 return Entered(held=rows[0]["held"], went_on=rows[0]["went_on"])
-            jobs = await self._grant(connection, key)
+            jobs = () if rows[0]["full"] else await self._grant(connection, key)
             run_id, scope, step = claim.key
             address = (run_id, 0, 0, 0) if wish.whole else (run_id, scope, step, claim.try_number)
             (place,) = await connection.fetch(self._sql["place"], *address)
@@ -130,14 +130,15 @@ class Turns:
         async with self._connect() as connection, connection.transaction():
             if key is not None:
                 await connection.fetch(self._sql["lock_key"], *key.lock)
-            await connection.fetch(self._sql["leave"], claim.runner, *claim.address)
-            return [] if key is None else list(await self._grant(connection, key))
+            lock = (None, None) if key is None else key.lock
+            (row,) = await connection.fetch(self._sql["leave"], claim.runner, *claim.address, *lock)
+            return list(await self._grant(connection, key)) if key is not None and row["awaited"] else []
 
-    async def grant(self, key: Key) -> list[Job]:
-        """Give the free slots of a key to the first in its line; jobs to publish."""
+    async def grant(self, key: Key, parked: Sequence[StepKey] = ()) -> list[Job]:
+        """Give the free slots of a key to the first in its line; jobs to publish. ``parked``: steps that just were."""
         async with self._connect() as connection, connection.transaction():
             await connection.fetch(self._sql["lock_key"], *key.lock)
-            return list(await self._grant(connection, key))
+            return list(await self._grant(connection, key, parked))
 
     async def others(self, key: Key, run_id: UUID) -> list[UUID]:
         """Runs that have a slot of a key of runs, or wait for one, and are older than this one."""
@@ -260,8 +261,11 @@ class Turns:
             tuple(_shown_breaker(row) for row in breakers),
         )
 
-    async def _grant(self, connection: PoolConnectionProxy, key: Key) -> tuple[Job, ...]:
-        rows: list[asyncpg.Record] = await connection.fetch(self._sql["grant"], *key.lock)
+    async def _grant(
+        self, connection: PoolConnectionProxy, key: Key, parked: Sequence[StepKey] = ()
+    ) -> tuple[Job, ...]:
+        columns = [[step[index] for step in parked] for index in range(3)]
+        rows: list[asyncpg.Record] = await connection.fetch(self._sql["grant"], *key.lock, *columns)
         return tuple(job_of(row) for row in rows)
 
 

@@ -1,12 +1,16 @@
 -- grant: free slots of a key go to the first in its line; their steps are ready, for the caller to publish.
---   $1 namespace  $2 key.  The caller holds the key's lock.
+--   $1 namespace  $2 key  steps that were parked just now, $3 run  $4 scope  $5 step.  The caller holds the key's lock.
 -- Slots and places of tries that are over are taken away. Who was granted while its claim was still being parked is
 -- woken as soon as it is. Lock order: run (by id), timer, step, ready; what `wake` is about to wake is left to it.
 with holders as materialized (
   select run_id, scope, step_id, try, stands, begun_at, due_at from leat.turn_now where namespace = $1 and key = $2 and held
 ), line as materialized (
   select * from leat.turn_now where namespace = $1 and key = $2 and not held
-  order by priority desc, opened_at, run_id, scope, step_id limit 200
+  order by priority desc, opened_at, run_id, scope, step_id
+  limit 20 + greatest(0, (
+    select capacity from leat.turn where namespace = $1 and key = $2 and not held
+    order by priority desc, opened_at, run_id, scope, step_id limit 1
+  ) - (select count(*) from holders where stands))
 ), gone as (
   delete from leat.turn t
   using (select run_id, scope, step_id, try from holders where not stands
@@ -26,6 +30,9 @@ with holders as materialized (
 ), called as materialized (
   select * from given
   union all select run_id, scope, step_id from holders where stands and begun_at is null and due_at is null
+  union all                            -- parked behind its run, which another step of it has begun meanwhile
+  select p.run_id, p.scope, p.step_id from unnest($3::uuid[], $4::int[], $5::int[]) as p(run_id, scope, step_id)
+  where exists (select from holders h where h.run_id = p.run_id and h.step_id = 0 and h.stands and h.begun_at is not null)
 ), locked as materialized (
   select r.id, r.priority, r.suspended and r.stopping is null as suspended from leat.run r
   where r.id = any(array(select run_id from called)) order by r.id for share of r
