@@ -198,6 +198,13 @@ async def test_tokens_are_given_in_order_and_a_claim_that_was_lost_takes_none(st
     assert (await store.turns.take(stranger, key, rate)).lost
 
 
+async def test_many_who_ask_at_once_get_the_burst_and_then_one_time_after_the_other(store, hand, key):
+    claims = [await a_claim(store, hand) for _ in range(15)]
+    taken = await asyncio.gather(*(store.turns.take(claim, key, Rate(None, 1000.0, 3)) for claim in claims))
+    assert sorted(round(one.wait, -2) for one in taken) == [0, 0, 0, *range(1000, 13_000, 1000)]
+    assert sum(one.counted for one in taken) == 3
+
+
 async def test_a_breaker_opens_lets_one_probe_through_and_closes(store, hand, key):
     fuse = Fuse(None, 2, 60.0, 0.01)
     bad, probe, other = [await a_claim(store, hand) for _ in range(3)]
