@@ -50,3 +50,21 @@ async def mumble() -> None:
 async def poison() -> None:
     """Takes its runner with it."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+@leat.step
+async def occupy(ctx: StepContext, seconds: float = 0.0) -> int:
+    """Holds something for ``seconds``, and tells of its beginning and its end."""
+    _effect(ctx)
+    _tell(f"+ {ctx.key.run_id}")
+    await asyncio.sleep(seconds)
+    _tell(f"- {ctx.key.run_id}")
+    return 1
+
+
+def _tell(line: str) -> None:
+    descriptor = os.open(os.environ["LEAT_TEST_EFFECTS"] + ".held", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)

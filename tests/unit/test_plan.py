@@ -121,7 +121,10 @@ def test_names_are_unique():
 
 
 def test_a_step_has_exactly_one_kind():
-    assert "has no kind; add one of approval, container, email, fail, function, http" in rejected({"name": "a"})["spec.steps[0]"]
+    assert (
+        "has no kind; add one of approval, container, email, fail, function, http"
+        in rejected({"name": "a"})["spec.steps[0]"]
+    )
     assert "has 2 kinds" in rejected(step("a", transform=1, wait={"duration": "1s"}))["spec.steps[0]"]
 
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 import structlog
 from pydantic import BaseModel, TypeAdapter, field_validator
+from tests.support.gates import no_gates
 
 from leat_engine.commit import Ended, Late
 from leat_engine.kind import Kind, StepContext, Weight
@@ -78,7 +79,7 @@ class Listener(Voice):
 
 def means(act: Any, reader: SecretReader | None = None) -> Means:
     kinds: dict[str, Kind] = {"script": Careless(act)}
-    return Means(kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]), Listener())
+    return Means(kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]), Listener(), no_gates())
 
 
 async def result_of(act: Any, reader: SecretReader | None = None, **step: Any) -> Ended | Late:

@@ -11,6 +11,7 @@ from leat_cli.completion import complete_if_asked, completion
 from leat_cli.describe import describe
 from leat_cli.get import get
 from leat_cli.graph import graph
+from leat_cli.limits import limits
 from leat_cli.lint import lint
 from leat_cli.logs import logs
 from leat_cli.problems import CommandError, Exit
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_LOOKING = (runs, tree, watch, logs, top)
+_LOOKING = (runs, tree, watch, logs, top, limits)
 _STEERING = (cancel, suspend, resume, signal, approve, reject, backfill)
 _COMMANDS = (run, lint, graph, *_LOOKING, *_STEERING, describe, get, completion, version)
 for command in _COMMANDS:

@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 _RUNS = frozenset({"runs", "run", "workflowruns", "workflowrun", "wfr"})
 _WORKFLOWS = frozenset({"workflows", "workflow", "wfl"})
+_BREAKERS = frozenset({"breakers", "breaker"})
 
 
 def get(  # noqa: PLR0913 - the options of a command are its parameters
-    what: Annotated[str, typer.Argument(metavar="[runs|workflows]", help="What to list.")] = "runs",
+    what: Annotated[str, typer.Argument(metavar="[runs|workflows|breakers]", help="What to list.")] = "runs",
     name: Annotated[
         str | None, typer.Argument(help="Only this one, with its values.", autocompletion=complete.things)
     ] = None,
@@ -31,13 +32,18 @@ def get(  # noqa: PLR0913 - the options of a command are its parameters
     limit: options.Limit = 50,
     output: options.Viewed = None,
 ) -> None:
-    """List runs or workflows of a cluster, or runs of a database, or show one of them. `leat runs` can filter."""
+    """List runs or workflows of a cluster, runs or breakers of a database, or show one run. `leat runs` can filter."""
     from leat_cli.listing import Look
     from leat_cli.source import Place
 
+    if what in _BREAKERS:
+        _breakers(database, None if all_namespaces else namespace, output)
+        return
     if what not in _RUNS | _WORKFLOWS:
         if name is not None:
-            raise Invalid.because(f"found `leat get {what} {name}`, expected `leat get [runs|workflows] [NAME]`")
+            raise Invalid.because(
+                f"found `leat get {what} {name}`, expected `leat get [runs|workflows|breakers] [NAME]`"
+            )
         what, name = "runs", what
 
     async def ask() -> None:
@@ -49,6 +55,14 @@ def get(  # noqa: PLR0913 - the options of a command are its parameters
                 await _runs(source, name, Look(where, output), limit)
 
     asyncio.run(ask())
+
+
+def _breakers(database: str | None, namespace: str | None, view: options.View | None) -> None:
+    from leat_cli.limits import look, show_breakers
+    from leat_cli.output import Format
+
+    found = look(database, namespace)
+    show_breakers(found, Format(view) if view in {options.View.JSON, options.View.YAML} else None)
 
 
 async def _runs(source: "Source", name: str | None, look: "Look", limit: int) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import NOWHERE, Names, Outlets, Template, compile_condition, compile_template
 from leat_engine.opener import Opener
+from leat_engine.restraint import Restraint, compile_restraint, pure_problems
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
 from leat_engine.spec.kinds import outward_fields, verbatim_fields
@@ -61,6 +62,7 @@ class CompiledStep:
     path: str
     reads: frozenset[str]
     opens: Opener | None = None
+    restraint: Restraint | None = None
 
 
 def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = None) -> CompiledStep | None:
@@ -75,8 +77,11 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
     retry = _retry(step, path, shop)
     kind = _kind(step, path, shop)
     fields = _fields(step, kind, path, shop) if kind else None
+    restraint = compile_restraint(step, path, shop.names, shop.reasons)
     if kind is None or fields is None:
         return None
+    if kind in PURE_KINDS:
+        shop.reasons.extend(pure_problems(step, kind, path))
     timeout = step.timeout or (defaults.timeout if defaults else None)
     return CompiledStep(
         spec=step,
@@ -89,7 +94,8 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
         deadline=seconds(step.deadline),
         pool=step.pool or shop.spec.pool,
         path=path,
-        reads=fields.reads | (when.reads if when else frozenset()),
+        reads=fields.reads | (when.reads if when else frozenset()) | (restraint.reads if restraint else frozenset()),
+        restraint=restraint,
     )
 
 

@@ -135,7 +135,9 @@ def _misplaced(step: Step, path: str, shop: Workshop, *, alone: bool) -> None:
     if step.output is not None and step.steps is None:
         refuse("output", "belongs to a step with `steps`; the kind gives the output itself")
     if not (alone and step.switch is None):
-        attempts = {"retry": step.retry, "timeout": step.timeout, "deadline": step.deadline}
+        attempts = {"retry": step.retry, "timeout": step.timeout, "deadline": step.deadline,
+                    "concurrency": step.concurrency, "rateLimit": step.rate_limit, "breaker": step.breaker,
+                    "cache": step.cache}  # fmt: skip
         for name, written in attempts.items():
             if written is not None:
                 refuse(name, "a body has no attempts of its own; write it on the steps of the body")

@@ -92,3 +92,18 @@ SIGNALS_UNREAD = 1_000
 
 COMMENT_CHARS = 2_048
 """Characters of what somebody says to an approval."""
+
+KEY_CHARS = 256
+"""Characters of the key of a limit or of a cached result."""
+
+HOLDERS = 10_000
+"""Attempts or runs that one concurrency limit lets run at once."""
+
+RATE = 1_000_000
+"""Starts per time, and at once, of a rate limit."""
+
+BREAKER_FAILURES = 100
+"""Failures that a breaker counts."""
+
+CACHE_BYTES = 64 * KIB
+"""JSON bytes of a result that is kept in the cache; a larger one is not kept."""

@@ -16,6 +16,7 @@ from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template,
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
 from leat_engine.layout import Draft, Placed, lay_out
 from leat_engine.opener import Body, Fan, Opener
+from leat_engine.restraint import Restraint, Slots, compile_slots
 from leat_engine.result import State
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import WorkflowSpec
@@ -43,6 +44,7 @@ class PlanStep:
         opens: The bodies that it opens, if it does.
         fatal: Its failure, if nothing handles it, is the failure of the run: nothing around it takes it.
         output: Of the end of a body: what the body gives.
+        restraint: What holds its attempts back, or None.
     """
 
     id: int
@@ -63,6 +65,7 @@ class PlanStep:
     opens: Opener | None = None
     fatal: bool = True
     output: Template | None = None
+    restraint: Restraint | None = None
 
     @property
     def light(self) -> bool:
@@ -96,6 +99,7 @@ class Plan:
         output: The run's output; reads everything.
         timeout: Seconds that a run may take.
         sensitive: Names of inputs whose values nobody may see.
+        slots: How many runs may be under way at once; its key reads ``inputs``, ``vars`` and ``run``.
     """
 
     revision: str
@@ -109,6 +113,7 @@ class Plan:
     output: Template | None
     timeout: float | None
     sensitive: frozenset[str]
+    slots: Slots | None = None
 
 
 def revision_id(spec: Mapping[str, Any]) -> str:
@@ -138,6 +143,8 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     with shop.collecting():
         names = {name: shop.names[name] for name in ("inputs", "run")}
         variables = compile_template(spec.vars, f"{path}.vars", names, outlets=shop.outlets) if spec.vars else None
+    names = {name: shop.names[name] for name in ("inputs", "vars", "run")}
+    slots = compile_slots(spec.concurrency, f"{path}.concurrency", names, reasons)
     shops = [replace(shop, names=_names(spec, draft)) for draft in drafts]
     outputs = [_output(draft, shops[draft.number]) for draft in drafts]
     compiled = _compile_steps(placed, shops)
@@ -156,6 +163,7 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         output=outputs[0],
         timeout=seconds(spec.timeout),
         sensitive=inputs.sensitive,
+        slots=slots,
     )
 
 
@@ -297,6 +305,7 @@ class _Assembly:
             body=draft.number,
             opens=step.opens,
             fatal=fatal,
+            restraint=step.restraint,
         )
 
     def _falls_with(self, step: PlanStep) -> bool:

@@ -111,7 +111,7 @@ class StepRecord:
     """A step as people read it: its last attempt. ``attempt`` 0 means that it never became ready.
 
     Attributes:
-        note: What it waits for while a runner has it, or while it is delayed, or None.
+        note: What it waits for, or that it was spared; None otherwise.
     """
 
     key: StepKey
@@ -375,3 +375,45 @@ class Settled:
 
     until: datetime
     fired_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownSlots:
+    """A concurrency limit that is in use. ``oldest_seconds``: how old who waits longest is; ``holders``: ten runs."""
+
+    namespace: str
+    key: str
+    capacity: int
+    held: int
+    waiting: int
+    oldest_seconds: float | None
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBucket:
+    """A rate limit with starts to come: in ``seconds`` its bucket is full again if nobody asks."""
+
+    namespace: str
+    key: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBreaker:
+    """A breaker that has counted failures or is not closed. ``seconds``: until it may be tried."""
+
+    namespace: str
+    key: str
+    state: str
+    failures: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLimits:
+    """All limits that hold something back now, or may soon."""
+
+    slots: tuple[ShownSlots, ...]
+    buckets: tuple[ShownBucket, ...]
+    breakers: tuple[ShownBreaker, ...]

@@ -78,6 +78,8 @@ class ErrorType(StrEnum):
     NOT_FOUND = "NotFound"  # the pool does not know the kind or the function
     SECRET_NOT_FOUND = "SecretNotFound"  # a secret, or its key, is in none of the places where the runner looks
     SECRET_NOT_READABLE = "SecretNotReadable"  # a secret does not let workflows read it, or the pool may not
+    BUSY = "Busy"  # all that a concurrency limit with `onConflict: reject` lets run are running
+    BREAKER_OPEN = "BreakerOpen"  # what the step needs has failed too often; `error.retryAfter` seconds are left
     FAIL = "Fail"  # a `fail` step
     REJECTED = "Rejected"  # somebody rejected what a step asked approval for
     EXHAUSTED = "Exhausted"  # `until` of a `repeat` was not true after `max` times

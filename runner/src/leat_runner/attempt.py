@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import structlog
@@ -24,6 +25,7 @@ from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
 from leat_runner.forsake import forsake
+from leat_runner.gates import Gates
 from leat_runner.secrets import SecretError, SecretReader, holding, masked
 from leat_runner.voice import Mask, Voice, Words
 
@@ -67,6 +69,7 @@ class Means:
     kinds: Mapping[str, Kind]
     secrets: SecretReader
     voice: Voice
+    gates: Gates
 
 
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
@@ -79,11 +82,21 @@ async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
     if attempt.lost >= MAX_LOST and not outlives_runner(means.kinds.get(node.kind)):
         message = f"{attempt.lost} runners died while they ran it; it is not tried again"
         return _ended(attempt, failed(StepError(ErrorType.RUNNER_LOST, message, retriable=False)))
-    now = datetime.now(UTC)
-    result = admit(view, node, {}, now)
-    if result is not None:
-        return _ended(attempt, result)
-    outcome = await _perform(attempt, means, now)
+    outcome = await means.gates.admit(attempt) if view.plan.slots is not None and node.id > END else None
+    if view.stopping is not None and node.id > END:
+        return _ended(attempt, cancelled(view))
+    if outcome is None:
+        result = admit(view, node, {}, datetime.now(UTC))
+        if result is not None:
+            return _ended(attempt, result)
+        perform = partial(_perform, means=means)
+        outcome = await (perform(attempt) if node.restraint is None else means.gates.around(attempt, perform))
+    return concluded(attempt, outcome)
+
+
+def concluded(attempt: Attempt, outcome: Outcome) -> Ended | Late:
+    """What to write of an attempt's outcome."""
+    view, node = attempt.view, attempt.node
     match outcome:
         case Succeeded(output):
             return _ended(attempt, _bounded(output))
@@ -94,8 +107,8 @@ async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
             return _again_or_over(attempt, error)
 
 
-async def _perform(attempt: Attempt, means: Means, now: datetime) -> Outcome:
-    node = attempt.node
+async def _perform(attempt: Attempt, means: Means) -> Outcome:
+    node, now = attempt.node, datetime.now(UTC)
     kind = means.kinds.get(node.kind)
     if kind is None:
         known = ", ".join(sorted(means.kinds))
@@ -259,6 +272,8 @@ def _again_or_over(attempt: Attempt, error: StepError) -> Ended | Late:
     delay = delay_before_next(node.retry, failure, wanted=wanted, random=random.random())  # noqa: S311  jitter
     if delay is None:
         return _ended(attempt, failed(error))
+    if error.type == ErrorType.BREAKER_OPEN:
+        delay = max(delay, error.details["retryAfter"])  # an attempt before that would be wasted
     log.info("step_retry", delay=delay, error=error.type)
     return Late(view, node.id, attempt.number, delay, error.as_json())
 

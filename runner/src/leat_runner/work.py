@@ -25,9 +25,11 @@ from leat_engine.result import ErrorType, StepError
 from leat_engine.store import Store
 from leat_engine.view import RunView
 from leat_runner.advance import advance
-from leat_runner.attempt import Attempt, Means, cancelled, carry_out
+from leat_runner.attempt import Attempt, Means, cancelled, carry_out, concluded
 from leat_runner.claims import INLINE, Claims
 from leat_runner.desk import Desk, forever, persistently
+from leat_runner.gates import Gates
+from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
 from leat_runner.secrets import SecretReader
 from leat_runner.slots import Slots
@@ -81,7 +83,8 @@ class Runner:
         self._claims = Claims(self._desk, store, queue, options.pool, self._execute)
         self._timers = Timers(self._wake)
         self._voice = Voice(store)
-        self._means = Means(kinds, secrets, self._voice)
+        self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
+        self._means = Means(kinds, secrets, self._voice, self._gates)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -155,7 +158,7 @@ class Runner:
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
-        self._voice.runner = self.id
+        self._voice.runner = self._gates.lobby.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -164,6 +167,7 @@ class Runner:
         await self._committer.stop()
         await _ended(list(self._desk.tasks.values()))
         self._desk.clear()
+        self._gates.clear()
         await persistently("register", self._enlist)
 
     # -- execute --------------------------------------------------------------------------------------------------
@@ -180,7 +184,8 @@ class Runner:
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
                 await recall(view, node, self._store)
             if node.opens is not None:
-                return await advance(attempt, self._store)
+                held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
+                return await advance(attempt, self._store) if held is None else concluded(attempt, held)
             if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
                 attempt = await self._taken_over(attempt)
             return await carry_out(attempt, self._means)
@@ -241,16 +246,19 @@ class Runner:
 
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
+        self._gates.parked(attempts)
         for attempt in attempts:
             self._timers.set(attempt.seconds)
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
         self._desk.views.pop(view.run_id, None)
+        self._gates.left(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
         log.warning("commit_refused", runs=[str(run_id) for run_id in run_ids], runner=self.id)
+        self._gates.lost(run_ids)
         self._claims.doubt()
 
     # -- heartbeat and timers -------------------------------------------------------------------------------------

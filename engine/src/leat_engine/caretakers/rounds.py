@@ -11,6 +11,7 @@ from prometheus_client import Counter
 
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.resend import resend
+from leat_engine.caretakers.sweep import count_breakers, forget, sweep
 from leat_engine.caretakers.wake import wake
 from leat_engine.errors import QueueUnavailable, StoreUnavailable
 from leat_engine.job import Job
@@ -30,6 +31,9 @@ class CaretakerOptions:
         interval: Between two rounds; a fraction of a heartbeat, so that an outage between two rounds is noticed.
         silent_for: A runner that gave no sign of life for so long is dead: three heartbeats.
         patience: A ready step unclaimed for so long, while its queue is empty, lost its message.
+        sweep_interval: Between two looks for slots that dead holders have.
+        count_interval: Between two counts of what the metrics tell.
+        forget_interval: Between two looks for what limits and caches do not need any more.
         forget_after: Dead runners are remembered for so long.
         retention: Runs are kept for so long; then their whole month goes, once all of it is that old and over.
     """
@@ -37,6 +41,9 @@ class CaretakerOptions:
     interval: float = 0.5
     silent_for: float = 6.0
     patience: float = 5.0
+    sweep_interval: float = 1.0
+    count_interval: float = 10.0
+    forget_interval: float = 30.0
     prune_interval: float = 3600.0
     forget_after: float = 86_400.0
     retention: float = 90 * 86_400.0
@@ -89,12 +96,18 @@ class Caretakers:
         async with self._store.leading(LEADER_LOCK) as leads:
             now = self._clock()
             in_touch_for = self._touch(now)
+            if self._turn("count", now, self._options.count_interval):
+                await count_breakers(self._store)
             if not leads:
                 return
             options = self._options
             await self._care("wake", wake(self._store))
             if in_touch_for >= options.silent_for and self._turn("rescue", now, 1.0):
                 await self._care("rescue", rescue(self._store, options.silent_for))
+            if self._turn("sweep", now, options.sweep_interval):
+                await self._care("sweep", sweep(self._store))
+            if self._turn("forget", now, options.forget_interval):
+                await forget(self._store)
             if self._turn("resend", now, options.patience / 2):
                 await self._care("resend", resend(self._store, self._queue, options.patience))
             if self._turn("prune", now, options.prune_interval):

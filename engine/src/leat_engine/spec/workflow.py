@@ -9,6 +9,7 @@ from leat_engine import limits
 from leat_engine.spec.duration import Duration
 from leat_engine.spec.meta import Metadata
 from leat_engine.spec.model import Model
+from leat_engine.spec.restraint import Breaker, Cache, Concurrency, RateLimit, RunConcurrency
 from leat_engine.spec.status import WorkflowStatus
 from leat_engine.spec.template import StepTemplate
 from leat_engine.spec.trigger import Triggers
@@ -152,6 +153,14 @@ class Step(Model):
     """A body: steps of this step. They read the steps around it, but are not read from outside; `output` is."""
     output: Any = None
     """With `steps`: what the body gives; it may read the steps of the body."""
+    concurrency: Concurrency | None = None
+    """How many attempts of steps with the same key may run at once."""
+    rate_limit: RateLimit | None = None
+    """How often attempts of steps with the same key may start."""
+    breaker: Breaker | None = None
+    """Fail attempts at once while what they need is down."""
+    cache: Cache | None = None
+    """Take an earlier result instead of executing the step."""
 
     @property
     def others(self) -> dict[str, Any]:
@@ -177,6 +186,8 @@ class WorkflowSpec(Model):
     """The pool of runners that execute the steps."""
     templates: Annotated[dict[str, StepTemplate], Field(max_length=256)] = Field(default_factory=dict)
     """Templates of this workflow by name, beside those of the catalogue. Steps `use` them."""
+    concurrency: RunConcurrency | None = None
+    """How many runs with the same key may be under way at once."""
     steps: Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)]
     """The steps, in any order: each starts as soon as what it needs is done."""
     output: Any = None

@@ -20,8 +20,12 @@ from leat_engine.records import (
     ShownStep,
     StepRecord,
 )
+from leat_engine.restraint import CACHED
 from leat_engine.result import Phase, State
 from leat_engine.store.writes import Opened, Outcome, Written
+
+_NOTED = (State.CLAIMED, State.DELAYED)
+"""States in which a step waits for what its note says."""
 
 
 def written_of(rows: Sequence[asyncpg.Record]) -> Written:
@@ -170,7 +174,7 @@ def step_of(row: asyncpg.Record) -> StepRecord:
         queued_at=row["queued_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
-        note=row["note"] if row["state"] in {State.CLAIMED, State.DELAYED} else None,
+        note=row["note"] if row["state"] in _NOTED or row["note"] == CACHED else None,
     )
 
 

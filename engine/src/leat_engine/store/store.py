@@ -60,6 +60,7 @@ from leat_engine.store.rows import (
     written_of,
 )
 from leat_engine.store.signals import Signals
+from leat_engine.store.turns import Turns
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
 
 SQL = {
@@ -105,6 +106,7 @@ class Store:
         self._lanes = {} if pooled else {verb: Lane(pool, COMMAND_TIMEOUT) for verb in HOT}
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
+        self.turns = Turns(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
