@@ -59,9 +59,10 @@ RESOURCES = (
             ("Progress", "string", ".status.progress", 0),
             ("ETA", "string", ".status.estimatedFinishAt", 0),
             ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Reason", "string", ".status.reason", 1),
             ("Message", "string", ".status.message", 1),
         ),
-        selectable=(".status.phase",),
+        selectable=(".status.phase", ".status.reason"),
     ),
     Resource(
         RunnerPool,
@@ -88,12 +89,14 @@ RULES: Mapping[str, list[Schema]] = {
         },
         {"rule": "has(self.workflow) == has(oldSelf.workflow)", "message": UNCHANGEABLE},
         {"rule": "has(self.inputs) == has(oldSelf.inputs)", "message": UNCHANGEABLE},
+        {"rule": "has(self.rerun) == has(oldSelf.rerun)", "message": UNCHANGEABLE},
         {
             "rule": "!oldSelf.cancel || self.cancel",
             "message": "a cancelled run stays cancelled; create another WorkflowRun to run it again",
             "fieldPath": ".cancel",
         },
     ],
+    "Rerun": [{"rule": "self.of == oldSelf.of", "message": UNCHANGEABLE}],
     "WorkflowRef": [{"rule": "self == oldSelf", "message": UNCHANGEABLE}],
     "RunnerPool": [
         {

@@ -14,7 +14,7 @@ from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
 _WORDS = """
-    forEach maxParallel repeat switch steps compensate finally concurrency rateLimit breaker triggers rerun
+    forEach maxParallel repeat switch steps compensate finally concurrency rateLimit breaker triggers
     signal approval workflow publish sql
 """
 LATER = frozenset(_WORDS.split())
