@@ -62,7 +62,7 @@ RESOURCES = (
             ("Reason", "string", ".status.reason", 1),
             ("Message", "string", ".status.message", 1),
         ),
-        selectable=(".status.phase", ".status.reason"),
+        selectable=(".status.phase", ".status.reason", ".spec.rerun.of"),
     ),
     Resource(
         RunnerPool,

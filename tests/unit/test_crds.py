@@ -89,9 +89,9 @@ def test_what_kubectl_shows(name, short, columns):
     assert version(name)["subresources"] == {"status": {}}
 
 
-def test_runs_can_be_selected_by_phase_and_by_why_they_failed():
+def test_runs_can_be_selected_by_phase_by_why_they_failed_and_by_what_they_go_on_from():
     paths = [field["jsonPath"] for field in version("workflowruns")["selectableFields"]]
-    assert paths == [".status.phase", ".status.reason"]
+    assert paths == [".status.phase", ".status.reason", ".spec.rerun.of"]
 
 
 def test_the_defaults_of_a_run_are_filled_in_by_the_api_server():

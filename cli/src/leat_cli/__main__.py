@@ -12,6 +12,8 @@ from leat_cli.get import get
 from leat_cli.lint import lint
 from leat_cli.logs import logs
 from leat_cli.problems import CommandError, Exit
+from leat_cli.redrive import redrive
+from leat_cli.rerun import rerun
 from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.steer import cancel, resume, suspend
@@ -30,7 +32,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _COMMANDS = (run, lint, runs, tree, watch, logs, top, cancel, suspend, resume, describe, get, completion, version)
-for command in _COMMANDS:
+_AGAIN = (rerun, redrive)
+for command in (*_COMMANDS, *_AGAIN):
     app.command()(command)
 app.add_typer(db.app, name="db")
 

@@ -18,7 +18,7 @@ from leat_cli.source import Place
 
 _TIMEOUT = 10.0  # seconds for the API server to answer
 _LASTING = frozenset(range(400, 500)) - {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS}
-_MERGE_PATCH = "application/merge-patch+json"
+_WRITTEN = {"PATCH": "application/merge-patch+json", "POST": "application/json"}
 
 _NO_RESOURCE = "the server could not find the requested resource"
 
@@ -110,6 +110,14 @@ class ApiServer:
         """
         return await asyncio.to_thread(self._ask, "PATCH", path, None, body)
 
+    async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object, and return what became of it.
+
+        Raises:
+            Refused, Unavailable: As `get` does.
+        """
+        return await asyncio.to_thread(self._ask, "POST", path, None, body)
+
     @asynccontextmanager
     async def watch(self, path: str, query: Query, silence: float) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
         """Yield the events of a watch, which ends when the API server says so, or says nothing for so many seconds.
@@ -156,7 +164,7 @@ class ApiServer:
     def _send(
         self, method: str, path: str, query: Query | None, body: Any, silence: float = _TIMEOUT
     ) -> urllib3.BaseHTTPResponse:
-        headers = {"Accept": "application/json"} | ({"Content-Type": _MERGE_PATCH} if body is not None else {})
+        headers = {"Accept": "application/json"} | ({"Content-Type": _WRITTEN[method]} if body is not None else {})
         try:
             request = self.api.param_serialize(
                 method, path, query_params=list((query or {}).items()), header_params=headers, body=body,
