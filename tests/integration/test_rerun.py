@@ -23,13 +23,14 @@ from leat_runner.work import Runner, RunnerOptions
 
 BROKEN = failed(StepError("Boom", "as it should"))
 ADD = {"function": {"name": "add", "with": {"values": [1]}}}
+BY_CHECK = "${ steps.check.output }"
 DIAMOND = {
     "inputs": {"ok": {"type": "boolean", "default": False}},
     "steps": [
         {"name": "reserve", **ADD},
         {"name": "pack", "function": {"name": "add", "with": {"values": ["${ steps.reserve.output }"]}}},
         {"name": "check", "needs": ["reserve"], "transform": "${ inputs.ok ? 1 : [1][5] }"},
-        {"name": "send", "function": {"name": "add", "with": {"values": "${ [steps.pack.output, steps.check.output] }"}}},
+        {"name": "send", "function": {"name": "add", "with": {"values": ["${ steps.pack.output }", BY_CHECK]}}},
     ],
     "output": "${ steps.send.output }",
 }  # fmt: skip

@@ -124,7 +124,7 @@ def test_a_run_that_goes_on_from_another_is_for_a_cluster(write):
     rerun = RUN.replace("inputs: {count: 1, who: you}", "rerun: {of: greeting-0}")
     file = write(workflow(), rerun)
     (problem,) = problems(file)
-    assert problem.startswith(f"{file}:16: spec.rerun: goes on from a run, and there are none here")
+    assert problem.startswith("FILE:17: spec.rerun: goes on from a run, and there are none here")
     assert check_file(file) == []
 
 
