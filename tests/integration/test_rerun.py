@@ -39,6 +39,7 @@ DIAMOND = {
 @pytest.fixture
 def effects(tmp_path, monkeypatch):
     path = tmp_path / "effects"
+    path.touch()
     monkeypatch.setenv("LEAT_TEST_EFFECTS", str(path))
     return lambda: sorted(tuple(line.split()[:2]) for line in path.read_text().splitlines())
 
