@@ -1,6 +1,7 @@
 """Runs that go on from others, and runs that are put before others, on a real API server."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -142,6 +143,31 @@ def test_failed_runs_are_redriven_once_however_often_and_by_how_many_it_is_said(
     assert len(user.runs()) == 6
     other = ask("redrive", "--workflow", "order", "--since", "1h", "--reason", "RunnerLost")
     assert (other.code, other.err) == (0, "found no failed run of order that is meant\n")
+
+
+@pytest.mark.usefixtures("failed")
+def test_two_who_redrive_at_once_make_one_successor_of_each(user, ask):
+    for number in range(2, 7):
+        user.run(f"order-{number}", "order", inputs={"id": "A-17"})
+    for number in range(2, 7):
+        user.until(f"order-{number}", "Failed")
+    with ThreadPoolExecutor(2) as both:
+        said = ("redrive", "--workflow", "order", "--since", "1h", "--set", "ok=true", "-o", "json")
+        one, other = both.map(lambda _: ask(*said), range(2))
+    pairs = list(zip(one.json, other.json, strict=True))
+    assert [a["rerun"] for a, _ in pairs] == [b["rerun"] for _, b in pairs]
+    assert [sorted((a["state"], b["state"])) for a, b in pairs] == [["created", "there"]] * 6
+    assert len(user.runs()) == 12
+
+
+def test_a_run_that_brings_its_own_workflow_is_run_again_with_it(user, ask):
+    inline = {"steps": [RESERVE, CHARGE, SEND], "inputs": INPUTS, "output": "${ steps.send.output }"}
+    body = {"kind": "WorkflowRun", "metadata": {"name": "own"}, "spec": {"inline": inline, "inputs": {"id": "C-3"}}}
+    user.apply(body)
+    user.until("own", "Failed")
+    done = ask("rerun", "own", "--set", "ok=true", "--from", "charge", "--wait", "-o", "json")
+    assert (done.code, done.json["phase"], done.json["rerunOf"]) == (0, "Succeeded", "own")
+    assert user.status(done.json["name"])["output"] == "reserved for C-3, paid"
 
 
 def test_runs_are_selected_by_why_they_failed(failed, ask):
