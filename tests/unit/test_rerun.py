@@ -12,7 +12,7 @@ from tests.unit.test_decide_laws import graphs, plan_of, played
 from leat_engine.errors import Rejected
 from leat_engine.job import END
 from leat_engine.plan import Plan
-from leat_engine.rerun import KEEPABLE, Beginning, begin_again, beginning, runs_again
+from leat_engine.rerun import KEEPABLE, Beginning, begin_again, beginning, own_nodes, runs_again
 from leat_engine.result import Phase, State
 
 FAILED = replace(RECORD, name="order-1", phase=Phase.FAILED)
@@ -26,14 +26,14 @@ def old_runs(draw: st.DrawFn) -> tuple[Plan, dict[int, State], tuple[str, ...]]:
     """A plan, how its steps ended in a run that was played or in any way at all, and steps to begin with."""
     spec, failing = draw(graphs())
     plan = plan_of(spec)
-    nodes = range(1, len(plan.steps))
+    nodes = sorted(own_nodes(plan))
     if draw(st.booleans()):
         results = played(plan, failing, draw(st.integers(0, 2**32)), 2).view.results
-        states = {node: result.state for node, result in results.items() if node}
+        states = {node: results[node].state for node in nodes if node in results}
     else:
         ends = st.sampled_from([None, *State])
         states = {node: state for node in nodes if (state := draw(ends)) is not None}
-    start = draw(st.lists(st.sampled_from([step.name for step in plan.steps[1:]]), unique=True, max_size=3))
+    start = draw(st.lists(st.sampled_from([plan.steps[node].name for node in nodes]), unique=True, max_size=3))
     return plan, states, tuple(start)
 
 
@@ -80,7 +80,7 @@ def test_every_step_is_kept_ready_counted_or_reached_by_one_that_runs_again(old)
     assert not kept & roots
     assert not (kept | roots) & joins.keys()
     assert roots, "some step can begin, or the run would never end"
-    for node in plan.steps:
+    for node in (plan.steps[number] for number in (END, *own_nodes(plan))):
         missing = sum(edge.step not in kept for edge in node.needs)
         if node.id in joins:
             assert (joins[node.id].needs, joins[node.id].missing) == (len(node.needs), missing)

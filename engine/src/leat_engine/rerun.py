@@ -55,16 +55,32 @@ def begin_again(
     if not start and old.phase is Phase.SUCCEEDED:
         message = f"is required, as run {old.name} succeeded: name the steps to begin with"
         raise Rejected([Reason(f"{path}.from", message)])
-    wrong = [Reason(f"{path}.from", unknown("step", name, plan.by_name)) for name in start if name not in plan.by_name]
+    own = {plan.steps[node].name: node for node in own_nodes(plan)}
+    wrong = [_no_start(name, own, plan, path) for name in start if name not in own]
     if wrong:
         raise Rejected(wrong)
-    again = runs_again(plan, states, (plan.by_name[name] for name in start))
-    return beginning(plan, frozenset(range(1, len(plan.steps))) - again)
+    again = runs_again(plan, states, (own[name] for name in start))
+    return beginning(plan, frozenset(own.values()) - again)
+
+
+def own_nodes(plan: Plan) -> frozenset[int]:
+    """The nodes of a run's own scope, without `END`: all that `END` needs, directly or not.
+
+    What a step opens belongs to that step: it is kept with it, or runs again with it.
+    """
+    found: set[int] = set()
+    todo = deque([END])
+    while todo:
+        for edge in plan.steps[todo.popleft()].needs:
+            if edge.step not in found:
+                found.add(edge.step)
+                todo.append(edge.step)
+    return frozenset(found)
 
 
 def runs_again(plan: Plan, states: Mapping[int, State], start: Iterable[int]) -> frozenset[int]:
     """The nodes that run again, without `END`: those of ``start``, those without a result, all that need such a one."""
-    again = {*start, *(node.id for node in plan.steps[1:] if states.get(node.id) not in KEEPABLE)}
+    again = {*start, *(node for node in own_nodes(plan) if states.get(node) not in KEEPABLE)}
     todo = deque(again)
     while todo:
         for follower in plan.steps[todo.popleft()].next:
@@ -78,12 +94,17 @@ def beginning(plan: Plan, kept: frozenset[int]) -> Beginning:
     """What is ready, and what is counted, in a run whose nodes ``kept`` have ended."""
     roots: list[Root] = []
     joins: list[Join] = []
-    for node in plan.steps:
-        if node.id in kept:
-            continue
+    for node in (plan.steps[number] for number in (END, *sorted(own_nodes(plan) - kept))):
         missing = sum(edge.step not in kept for edge in node.needs)
         if not missing:
             roots.append(Root(node.id, node.pool))
         elif missing < len(node.needs):
             joins.append(Join(node.id, len(node.needs), missing))
     return Beginning(tuple(sorted(kept)), tuple(roots), tuple(joins))
+
+
+def _no_start(name: str, own: Mapping[str, int], plan: Plan, path: str) -> Reason:
+    if name in plan.by_name:
+        message = f"step {name!r} is within another step, which runs again as a whole: name that"
+        return Reason(f"{path}.from", message)
+    return Reason(f"{path}.from", unknown("step", name, own))
