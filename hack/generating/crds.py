@@ -60,9 +60,10 @@ RESOURCES = (
             ("Progress", "string", ".status.progress", 0),
             ("ETA", "string", ".status.estimatedFinishAt", 0),
             ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Reason", "string", ".status.reason", 1),
             ("Message", "string", ".status.message", 1),
         ),
-        selectable=(".status.phase",),
+        selectable=(".status.phase", ".status.reason", ".spec.rerun.of"),
     ),
     Resource(
         RunnerPool,
@@ -104,6 +105,7 @@ RULES: Mapping[str, list[Schema]] = {
         },
         {"rule": "has(self.workflow) == has(oldSelf.workflow)", "message": UNCHANGEABLE},
         {"rule": "has(self.inputs) == has(oldSelf.inputs)", "message": UNCHANGEABLE},
+        {"rule": "has(self.rerun) == has(oldSelf.rerun)", "message": UNCHANGEABLE},
         {
             "rule": "!oldSelf.cancel || self.cancel",
             "message": "a cancelled run stays cancelled; create another WorkflowRun to run it again",
@@ -124,6 +126,7 @@ RULES: Mapping[str, list[Schema]] = {
             for field in ("run", "name", "approve", "by", "groups")
         ),
     ],
+    "Rerun": [{"rule": "self.of == oldSelf.of", "message": UNCHANGEABLE}],
     "WorkflowRef": [{"rule": "self == oldSelf", "message": UNCHANGEABLE}],
     "RunnerPool": [
         {

@@ -4,6 +4,7 @@ import asyncio
 import signal
 from contextlib import contextmanager
 
+import asyncpg
 import pytest
 from tests.support.operator import eventually, shop, started
 
@@ -321,3 +322,29 @@ def test_an_operator_without_rights_says_which_are_missing(environment, operator
     with started("leat_operator", own, tmp_path) as process:
         assert process.process.wait(20) == 1
         assert "may not create leases.coordination.k8s.io in namespace" in process.log.read_text()
+
+
+@pytest.mark.usefixtures("runner")
+def test_another_operator_goes_on_with_a_rerun_whose_old_run_is_forgotten(
+    environment, user, database, namespace, tmp_path
+):
+    check = {"name": "check", "needs": ["greet"], "transform": "${ inputs.ok ? 1 : [1][5] }"}
+    user.workflow("slow", GREET, check, {**LONG, "needs": ["check"]}, inputs={"ok": {"type": "boolean"}})
+    with operating(environment, tmp_path):
+        user.run("slow-1", "slow", inputs={"ok": False})
+        user.until("slow-1", "Failed")
+        user.run("slow-2", "slow", rerun={"of": "slow-1"}, inputs={"ok": True})
+        user.until("slow-2", "Running")
+
+    async def forget():
+        connection = await asyncpg.connect(database)
+        forgotten = "delete from leat.run where namespace = $1 and name = 'slow-1' returning id"
+        run_id = await connection.fetchval(forgotten, namespace)
+        await connection.execute("delete from leat.step where run_id = $1", run_id)
+        await connection.close()
+
+    with asyncio.Runner(loop_factory=asyncio.new_event_loop) as loop:
+        loop.run(forget())
+    with operating(environment, tmp_path):
+        user.patch("slow-2", {"spec": {"cancel": True}})
+        assert user.until("slow-2", "Cancelled")["rerunOf"] == "slow-1"

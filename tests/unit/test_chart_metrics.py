@@ -12,6 +12,8 @@ FILES = Path(__file__).parents[2] / "charts/leat/files"
 MODULES = (
     "leat_engine.commit",
     "leat_engine.caretakers.rounds",
+    "leat_engine.queue.rabbit.consume",
+    "leat_runner.attempt",
     "leat_runner.work",
     "leat_runner.claims",
     "leat_operator.metrics",

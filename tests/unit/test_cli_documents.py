@@ -120,6 +120,14 @@ def test_a_run_whose_workflow_is_not_in_the_file_is_refused(write):
     assert found.startswith("FILE:5: spec.workflow.name: found 'greeting', expected a Workflow of this file (greting)")
 
 
+def test_a_run_that_goes_on_from_another_is_for_a_cluster(write):
+    rerun = RUN.replace("inputs: {count: 1, who: you}", "rerun: {of: greeting-0}")
+    file = write(workflow(), rerun)
+    (problem,) = problems(file)
+    assert problem.startswith("FILE:17: spec.rerun: goes on from a run, and there are none here")
+    assert not [found for found in check_file(file) if not found.rule]
+
+
 def test_two_runs_are_refused(write):
     assert "found 2 WorkflowRuns" in problems(write(RUN, RUN, workflow()))[0]
 

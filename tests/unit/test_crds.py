@@ -79,7 +79,7 @@ def test_any_field_of_a_kind_may_be_an_expression():
     ("name", "short", "columns"),
     [
         ("workflows", "wfl", ["Ready", "Active", "Last", "Revision", "Age", "Message"]),
-        ("workflowruns", "wfr", ["Workflow", "Phase", "Progress", "ETA", "Age", "Message"]),
+        ("workflowruns", "wfr", ["Workflow", "Phase", "Progress", "ETA", "Age", "Reason", "Message"]),
         ("runnerpools", "rpool", ["Ready", "Desired", "Busy", "Backlog", "Age", "Message"]),
     ],
 )
@@ -89,8 +89,9 @@ def test_what_kubectl_shows(name, short, columns):
     assert version(name)["subresources"] == {"status": {}}
 
 
-def test_runs_can_be_selected_by_phase():
-    assert version("workflowruns")["selectableFields"] == [{"jsonPath": ".status.phase"}]
+def test_runs_can_be_selected_by_phase_by_why_they_failed_and_by_what_they_go_on_from():
+    paths = [field["jsonPath"] for field in version("workflowruns")["selectableFields"]]
+    assert paths == [".status.phase", ".status.reason", ".spec.rerun.of"]
 
 
 def test_the_defaults_of_a_run_are_filled_in_by_the_api_server():

@@ -171,3 +171,13 @@ def test_an_answer_has_a_bound():
 
 def test_an_answer_that_allows_says_nothing_else():
     assert response(asked(BROKEN), Verdict())["response"] == {"uid": "1", "allowed": True}
+
+
+def test_the_inputs_of_a_run_that_goes_on_are_judged_when_it_is_accepted(catalog):
+    steps = {"steps": [GREET], "inputs": {"who": {"type": "string"}}}
+    workflow = resource("Workflow", "hello", **steps)
+    body = resource("WorkflowRun", "run", workflow={"name": "hello"}, rerun={"of": "hello-1"})
+    assert judge_run(body, workflow, catalog) == judge_run(body, None, catalog) == Verdict()
+    wrong = resource("WorkflowRun", "run", workflow={"name": "hello"}, rerun={"from": 5})
+    assert {reason.path for reason in judge_run(wrong, workflow, catalog).reasons} == {
+        "spec.rerun.of", "spec.rerun.from"}  # fmt: skip

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from leat_engine.errors import Reason, Rejected
 from leat_engine.job import run_id_of
 from leat_engine.records import Announced, RunRecord
-from leat_engine.result import Phase
+from leat_engine.result import Phase, State
+from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_engine.status import unable_status, waiting_status
 from leat_operator.accept import is_of_the_values
 from leat_operator.admit import Admitted, Lacking, Unable, admit
+from leat_operator.again import Recalled, readmit
 from leat_operator.announced import current
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Inbox, Present
@@ -314,6 +316,7 @@ def test_a_resource_without_its_run_is_unknown():
     [
         (told("a", suspend=True), record("a")),
         (told("a"), record("a", suspended=True)),
+        (told("a", priority=5), record("a")),
         (told("a", cancel=True), record("a")),
         (told("a"), record("a", succeeded=1)),
         ({**told("a"), "status": {}}, record("a")),
@@ -334,3 +337,62 @@ def test_every_difference_is_found_once(resources, runs):
     assert {each.uid for each in found.gone} == runs - resources
     assert {body["metadata"]["uid"] for body in found.unknown} == resources - runs
     assert found.apart == []
+
+
+# -- going on from another run ----------------------------------------------------------------------------------------
+
+CHAIN = [{"name": name, "needs": needs, "function": {"name": "add"}} for name, needs in (("a", []), ("b", ["a"]))]
+INPUTS = {"id": {"type": "string"}, "card": {"type": "string", "sensitive": True}}
+
+
+def recalled(catalog, **changes):
+    spec = parse_spec({"steps": CHAIN, "inputs": INPUTS})
+    revision = catalog.compile(spec, "shop", "hello").revision
+    known = {"phase": Phase.FAILED, "revision": revision.id, "inputs": {"id": "A-17", "card": "4242"}, **changes}
+    return Recalled(record("hello-1", **known), revision, {1: State.SUCCEEDED, 2: State.FAILED})
+
+
+def again(**spec):
+    return run("hello-2", **{"rerun": {"of": "hello-1"}, **spec})
+
+
+def test_a_run_that_goes_on_is_of_the_old_revision_whatever_has_become_of_the_workflow(catalog):
+    old = recalled(catalog)
+    catalog.put(workflow("hello", GREET))
+    new = readmit(again(), old, catalog).run
+    assert new.revision == old.run.revision
+    assert (new.lineage.of, new.lineage.name, new.lineage.kept) == (old.run.run_id, "hello-1", (1,))
+    assert [root.step for root in new.roots] == [2]
+
+
+def test_inputs_that_are_given_replace_those_of_the_old_run_one_by_one(catalog):
+    new = readmit(again(inputs={"id": "B-1"}), recalled(catalog), catalog).run
+    assert new.inputs == {"id": "B-1", "card": "4242"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "path", "message"),
+    [
+        ({"workflow": {"name": "other"}}, {}, "spec.workflow.name", "found 'other', but run hello-1 is of 'hello'"),
+        ({"workflow": None, "inline": {"steps": [GREET]}}, {}, "spec.inline", "differs from what run hello-1 ran"),
+        ({}, {"phase": Phase.RUNNING}, "spec.rerun.of", "is Running, expected one that has ended"),
+        ({"inputs": {"id": 5}}, {}, "spec.inputs.id", "string"),
+        ({"inputs": {"ID": "5"}}, {}, "spec.inputs.ID", "id"),
+    ],
+)
+def test_what_cannot_go_on_is_refused_with_its_field(catalog, spec, changes, path, message):
+    with pytest.raises(Rejected) as refused:
+        readmit(again(**spec), recalled(catalog, **changes), catalog)
+    (reason,) = refused.value.reasons
+    assert reason.path == path
+    assert message in reason.message
+
+
+def test_a_run_that_the_store_does_not_know_cannot_be_gone_on_from(catalog):
+    with pytest.raises(Rejected, match=r"spec\.rerun\.of: the store knows no run hello-1 of namespace shop"):
+        readmit(again(), None, catalog)
+
+
+def test_the_inline_workflow_of_the_old_run_may_be_repeated(catalog):
+    inline = {"steps": CHAIN, "inputs": INPUTS}
+    assert readmit(again(workflow=None, inline=inline), recalled(catalog), catalog).run.lineage.kept == (1,)

@@ -84,7 +84,11 @@ def test_a_run_names_a_workflow_or_brings_one():
 
 @pytest.mark.parametrize(
     ("spec", "path"),
-    [({"priority": 10}, "spec.priority"), ({"suspend": "no"}, "spec.suspend"), ({"rerun": {"of": "x"}}, "spec.rerun")],
+    [
+        ({"priority": 10}, "spec.priority"),
+        ({"suspend": "no"}, "spec.suspend"),
+        ({"rerun": {"from": "x"}}, "spec.rerun.of"),
+    ],
 )
 def test_a_wrong_field_of_a_run_is_named(spec, path):
     assert path in rejected(run(workflow={"name": "order"}, **spec))

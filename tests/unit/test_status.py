@@ -297,3 +297,16 @@ def test_a_running_run_says_what_a_step_of_it_waits_for():
 def test_what_a_step_waits_for_is_no_news_of_a_run_that_ends():
     report = Report(1, record(stopping=Phase.CANCELLED), waiting_step=2, waiting="Unschedulable")
     assert run_status(report, plan("fetch", "build"))["message"] == "Ending as Cancelled"
+
+
+def test_a_failed_run_says_why_in_a_word_that_can_be_selected():
+    poisoned = ended(Phase.FAILED, error={"type": "RunnerLost", "message": "3 runners died while they ran it"})
+    assert shown(poisoned)["reason"] == condition(shown(poisoned), "Stalled")["reason"] == "RunnerLost"
+    assert rejected_status([Reason("spec", "is wrong")], 1, CREATED)["reason"] == "Rejected"
+    assert "reason" not in shown(record())
+    assert "reason" not in shown(ended(Phase.SUCCEEDED))
+
+
+def test_a_run_says_what_it_goes_on_from():
+    assert shown(record(rerun_of="order-0"))["rerunOf"] == "order-0"
+    assert "rerunOf" not in shown(record())

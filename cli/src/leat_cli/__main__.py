@@ -15,6 +15,8 @@ from leat_cli.limits import limits
 from leat_cli.lint import lint
 from leat_cli.logs import logs
 from leat_cli.problems import CommandError, Exit
+from leat_cli.redrive import redrive
+from leat_cli.rerun import rerun
 from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.signal import approve, reject, signal
@@ -34,8 +36,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 _LOOKING = (runs, tree, watch, logs, top, limits)
-_STEERING = (cancel, suspend, resume, signal, approve, reject, backfill)
-_COMMANDS = (run, lint, graph, *_LOOKING, *_STEERING, describe, get, completion, version)
+_STEERING = (cancel, suspend, resume, signal, approve, reject)
+_STARTING = (rerun, redrive, backfill)
+_COMMANDS = (run, lint, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")

@@ -25,7 +25,7 @@ def branches(run: RunSnapshot, now: datetime, rows: int | None = None) -> Render
     parts: list[RenderableType] = [terminal.head(run, now)]
     if run.steps:
         shown = {step.name for step in terminal.worth_showing(run.steps, rows)}
-        lines = [_row(place, now) for place in placed(run.steps) if place.step.name in shown]
+        lines = [_row(run, place, now) for place in placed(run.steps) if place.step.name in shown]
         parts.append(terminal.table(_HEADERS, lines))
         if len(shown) < len(run.steps):
             parts.append(Text(f"… {len(run.steps) - len(shown)} more", style="dim"))
@@ -33,17 +33,19 @@ def branches(run: RunSnapshot, now: datetime, rows: int | None = None) -> Render
     return Group(*parts)
 
 
-def _row(place: Placed, now: datetime) -> tuple[Text | str, ...]:
+def _row(run: RunSnapshot, place: Placed, now: datetime) -> tuple[Text | str, ...]:
     step = place.step
     name = Text.assemble((place.guide, "dim"), step.name)
     took = terminal.took(step.started_at, step.finished_at, now)
     tries = str(step.attempts) if step.attempts else ""
-    return name, terminal.state(step.state), took, tries, step.runner, Text("; ").join(_remarks(place))
+    return name, terminal.state(step.state), took, tries, step.runner, Text("; ").join(_remarks(run, place))
 
 
-def _remarks(place: Placed) -> Iterator[Text]:
-    """Yield what there is to say about a step: the error, why it waits, what else it needs."""
+def _remarks(run: RunSnapshot, place: Placed) -> Iterator[Text]:
+    """Yield what there is to say about a step: that it is an earlier run's, the error, why it waits, what it needs."""
     step = place.step
+    if run.keeps(step):
+        yield Text("kept", style="dim")
     if error := terminal.last_error(step):
         yield Text(terminal.error_line(error, _WIDTH), style="red" if step.state == "Failed" else "dim")
     if step.note:

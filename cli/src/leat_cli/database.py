@@ -52,7 +52,7 @@ class Database:
             raise Invalid.because(
                 "labels are on resources of a cluster, a database has none: leave -l or --database out"
             )
-        runs = await self._store.runs(query.namespace, _MOST if query.phases else query.limit)
+        runs = await self._store.runs(query.namespace, _MOST if query.phases or query.reason else query.limit)
         found = [snapshot_of(run, await self._spec(run)) for run in runs]
         return [run for run in found if query.takes(run)][: query.limit]
 

@@ -65,6 +65,8 @@ def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
         "Run id": run.run_id,
         "Phase": f"{run.phase} {run.progress}".strip(),
         "Message": run.message,
+        "Reason": run.reason,
+        "Rerun of": run.rerun_of,
         "Started": _moment(run.started_at),
         "Finished": _moment(run.finished_at),
         "Took": terminal.took(run.started_at, run.finished_at, now),

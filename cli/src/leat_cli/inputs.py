@@ -14,7 +14,7 @@ InputSchemas = Mapping[str, Mapping[str, Any]]
 """JSON Schema by input name: `spec.inputs` of a workflow."""
 
 
-def parse_pairs(pairs: Iterable[str], schemas: InputSchemas) -> dict[str, Any]:
+def parse_pairs(pairs: Iterable[str], schemas: InputSchemas, option: str = "-i") -> dict[str, Any]:
     """Read ``name=value`` pairs. A value is JSON where its schema wants anything but a string, else it is text.
 
     Whether a name exists and a value satisfies its schema is for the plan to say.
@@ -27,14 +27,14 @@ def parse_pairs(pairs: Iterable[str], schemas: InputSchemas) -> dict[str, Any]:
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            problems.append(_problem("", f"found {pair!r}, expected NAME=VALUE, such as -i orderId=A-17"))
+            problems.append(_problem(option, "", f"found {pair!r}, expected NAME=VALUE, such as {option} orderId=A-17"))
         elif name in values:
-            problems.append(_problem(name, "given twice: keep one of them"))
+            problems.append(_problem(option, name, "given twice: keep one of them"))
         else:
             try:
                 values[name] = parse_value(text, schemas.get(name, {}))
             except ValueError as error:
-                problems.append(_problem(name, str(error)))
+                problems.append(_problem(option, name, str(error)))
     if problems:
         raise Invalid(problems)
     return values
@@ -107,5 +107,5 @@ def _kind_of(value: Any) -> str:
             return f"{value!r}"
 
 
-def _problem(name: str, message: str) -> Problem:
-    return Problem("", 0, f"-i {name}".rstrip(), message)
+def _problem(option: str, name: str, message: str) -> Problem:
+    return Problem("", 0, f"{option} {name}".rstrip(), message)

@@ -97,17 +97,18 @@ def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
     from leat_engine.spec import parse_run
 
     spec = parse_run(document.data).spec
+    plan = None
     if spec.inline is not None:
         plan = plan_of(spec.inline, "spec.inline")
-        plan.inputs.apply(spec.inputs)
-        return _doubts(document, plan)
-    if spec.workflow is not None and spec.workflow.name in plans:
-        plans[spec.workflow.name].inputs.apply(spec.inputs)
     elif spec.workflow is not None:
-        path = "spec.workflow.name"
-        message = f"no sound Workflow {spec.workflow.name!r} is in this file, so the inputs were not checked"
-        return [Problem(document.filename, document.line_of(path), path, message, note=True)]
-    return []
+        plan = plans.get(spec.workflow.name)
+        if plan is None:
+            path = "spec.workflow.name"
+            message = f"no sound Workflow {spec.workflow.name!r} is in this file, so the inputs were not checked"
+            return [Problem(document.filename, document.line_of(path), path, message, note=True)]
+    if plan is not None and spec.rerun is None:  # else what is not given is the old run's
+        plan.inputs.apply(spec.inputs)
+    return _doubts(document, plan) if plan is not None and spec.inline is not None else []
 
 
 def _doubts(document: "Document", plan: "Plan") -> list[Problem]:

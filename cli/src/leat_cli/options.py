@@ -48,6 +48,13 @@ Limit = Annotated[int, typer.Option(min=1, help="At most so many runs, the newes
 Output = Annotated[Format | None, typer.Option("--output", "-o", help="For programs, on stdout.")]
 Run = Annotated[str, typer.Argument(help="Name of the run.", autocompletion=complete.runs)]
 
+Changes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="An input that differs: JSON, or text where the input is a string."
+    ),
+]
+
 
 class View(StrEnum):
     """Forms of a list: for programs, the table with more columns, or names as kubectl takes them."""

@@ -125,6 +125,9 @@ def of_workflow(document: Document) -> Order:
 def _of_run(document: Document, workflows: list[Document]) -> Order:
     with located(document):
         run = parse_run(document.data)
+    if run.spec.rerun is not None:
+        message = "goes on from a run, and there are none here: leave it out, or apply the file to a cluster"
+        raise Invalid([Problem(document.filename, document.line_of("spec.rerun"), "spec.rerun", message)])
     name = run.metadata.name or run.metadata.generate_name.rstrip("-")
     spec: Mapping[str, Any]
     if run.spec.inline is not None:

@@ -10,7 +10,7 @@ from leat_engine.errors import Rejected
 from leat_engine.plan import compile_plan
 from leat_engine.records import RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
-from leat_engine.result import State
+from leat_engine.result import Phase, State
 from leat_engine.spec import Step
 from leat_engine.spec.kinds import load_models
 from leat_engine.spec.parse import parse_spec
@@ -61,6 +61,8 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         started_at=run.started_at,
         finished_at=run.finished_at,
         steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
+        reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
+        rerun_of=run.rerun_of or "",
     )
 
 

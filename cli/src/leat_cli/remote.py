@@ -1,7 +1,7 @@
 """Runs, workflows and pools of a cluster: their resources, and what the read API knows beside them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -11,6 +11,7 @@ from typing import Any
 from leat_cli import readapi
 from leat_cli.board import Board, merged
 from leat_cli.cluster import ApiServer, Query, Refused
+from leat_cli.inputs import parse_pairs
 from leat_cli.problems import Unavailable
 from leat_cli.readapi import LogPage, LogQuery
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
@@ -62,7 +63,7 @@ class Cluster:
             CommandError: The first list could not be had; later the cluster is asked again until it answers.
         """
         news = Changes(query)
-        where = _selection(replace(query, phases=frozenset()))  # so that a run is seen to leave a phase, too
+        where = _selection(replace(query, phases=frozenset(), reason=""))  # so that a run is seen to leave a phase, too
         items, version = await self._list("workflowruns", query.namespace, where)
         while True:
             for run in news.of(items):
@@ -170,6 +171,41 @@ class Cluster:
         """Return what became of a WorkflowSignal; nothing when it is gone."""
         found = await self._get("workflowsignals", namespace, name)
         return dict((found or {}).get("status") or {})
+
+    async def run_resource(self, namespace: str, name: str) -> dict[str, Any] | None:
+        """Return a run's resource as it is, or None when there is none."""
+        return await self._get("workflowruns", namespace, name)
+
+    async def resources(self, query: RunQuery) -> list[dict[str, Any]]:
+        """Return all resources of runs that are meant, whatever the limit."""
+        items, _ = await self._list("workflowruns", query.namespace, _selection(query))
+        return items
+
+    async def reruns(self, namespace: str) -> list[dict[str, Any]]:
+        """Return the resources of runs that go on from others."""
+        items, _ = await self._list("workflowruns", namespace, {"fieldSelector": "spec.rerun.of!="})
+        return items
+
+    async def create_run(self, namespace: str, run: Mapping[str, Any]) -> dict[str, Any]:
+        """Create a run, and return it as the API server has it.
+
+        Raises:
+            Refused: By the API server, by whoever judges resources for it, or as its name is taken (409).
+        """
+        return await self._known("workflowruns", self._server.post(_path("workflowruns", namespace), run))
+
+    async def changed_inputs(self, namespace: str, spec: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
+        """Return the inputs that ``NAME=VALUE`` pairs give, as the workflow of a run's spec wants them.
+
+        Raises:
+            Invalid: With every pair that is wrong.
+        """
+        if not pairs:
+            return {}
+        workflow = spec.get("inline") or (await self._get("workflows", namespace, spec["workflow"]["name"]) or {}).get(
+            "spec", {}
+        )
+        return parse_pairs(pairs, workflow.get("inputs") or {}, "--set")
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:
         """Return the workflows of a namespace, or of all, by name."""
@@ -284,7 +320,8 @@ def _path(plural: str, namespace: str | None, name: str = "") -> str:
 def _selection(query: RunQuery) -> dict[str, str | int]:
     """Return what the API server itself can leave out. A run that nobody has seen yet has no phase: Pending."""
     others = sorted(phase.label for phase in Phase if phase.label not in query.phases) if query.phases else []
-    fields = ",".join(f"status.phase!={phase}" for phase in others)
+    reason = [f"status.reason={query.reason}"] if query.reason else []
+    fields = ",".join([f"status.phase!={phase}" for phase in others] + reason)
     return {name: text for name, text in (("labelSelector", query.selector), ("fieldSelector", fields)) if text}
 
 

@@ -67,6 +67,8 @@ def run_of_resource(resource: Mapping[str, Any], workflow_spec: Mapping[str, Any
         started_at=_time(status.get("startedAt") or metadata.get("creationTimestamp")),
         finished_at=_time(status.get("finishedAt")),
         failures=tuple(status.get("failures") or ()),
+        reason=status.get("reason") or "",
+        rerun_of=(spec.get("rerun") or {}).get("of", ""),
     )
 
 

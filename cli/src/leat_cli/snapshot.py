@@ -69,6 +69,8 @@ class RunSnapshot:
         message: One sentence on the state of the run, or "".
         failures: ``{step, reason, message}`` of failed steps, when ``steps`` is None.
         gap: Why ``steps`` is None, and what to do about it.
+        reason: Why it failed, as a word for programs: the type of its error, or "".
+        rerun_of: The run that it goes on from, or "".
     """
 
     namespace: str
@@ -87,6 +89,8 @@ class RunSnapshot:
     steps: tuple[StepSnapshot, ...] | None = None
     failures: tuple[Mapping[str, Any], ...] = ()
     gap: str = ""
+    reason: str = ""
+    rerun_of: str = ""
 
     @property
     def done(self) -> bool:
@@ -97,6 +101,12 @@ class RunSnapshot:
     def succeeded(self) -> bool:
         """Whether the run did what it was to do."""
         return self.phase == Phase.SUCCEEDED.label
+
+    def keeps(self, step: StepSnapshot) -> bool:
+        """Whether the step ended before the run began: in the run that it goes on from, or one before that."""
+        if not self.rerun_of or step.finished_at is None or self.started_at is None:
+            return False
+        return step.finished_at < self.started_at
 
     def result(self) -> dict[str, Any]:
         """Return what `leat run -o json` prints: ``{phase, output, error, steps: {NAME: ...}}``."""
@@ -111,7 +121,9 @@ class RunSnapshot:
             "workflow": self.workflow,
             "phase": self.phase,
             "progress": self.progress,
+            "reason": self.reason or None,
             "message": self.message,
+            "rerunOf": self.rerun_of or None,
             "runId": self.run_id,
             "revision": self.revision,
             "startedAt": rfc3339(self.started_at),

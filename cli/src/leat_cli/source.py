@@ -19,16 +19,18 @@ class RunQuery:
         phases: Any of these; empty means all.
         selector: Of labels, as `kubectl -l` takes it, or "".
         limit: At most so many, the newest first.
+        reason: Why they failed, as a type of error; "" means that it does not matter.
     """
 
     namespace: str | None
     phases: frozenset[str] = frozenset()
     selector: str = ""
     limit: int = 50
+    reason: str = ""
 
     def takes(self, run: RunSnapshot) -> bool:
-        """Whether the run is in one of the phases."""
-        return not self.phases or run.phase in self.phases
+        """Whether the run is in one of the phases, and failed for the reason if there is one."""
+        return (not self.phases or run.phase in self.phases) and self.reason in {"", run.reason}
 
 
 class Source(Protocol):

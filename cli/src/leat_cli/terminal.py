@@ -100,7 +100,8 @@ def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> Renderable
 def head(run: RunSnapshot, now: datetime) -> Text:
     """Return the line that stands above a run's steps."""
     moved = took(run.started_at, run.finished_at, now)
-    return Text.assemble((run.name, "bold"), "  ", state(run.phase), "  ", run.progress, "  ", (moved, "dim"))
+    line = Text.assemble((run.name, "bold"), "  ", state(run.phase), "  ", run.progress, "  ", (moved, "dim"))
+    return line.append(f"  rerun of {run.rerun_of}", style="dim") if run.rerun_of else line
 
 
 def complaints(run: RunSnapshot) -> Iterator[Text]:

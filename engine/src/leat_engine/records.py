@@ -19,6 +19,31 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
+class Join:
+    """A step that waits for ``missing`` of its ``needs``, when its run is accepted: the others are done already."""
+
+    step: int
+    needs: int
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """The old run that a new one goes on from.
+
+    Attributes:
+        of: Its id; ``name``: what people know it by.
+        kept: Steps whose ends are copied from it.
+        joins: Steps that some of these lead to.
+    """
+
+    of: UUID
+    name: str
+    kept: tuple[int, ...]
+    joins: tuple[Join, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class NewRun:
     """A run about to enter the store.
 
@@ -29,6 +54,7 @@ class NewRun:
         pool: Whose runners evaluate the end of the run: that of the plan's `END`.
         timeout: Seconds from now until the run is stopped, or None.
         traceparent: W3C trace context that the run was started in, or "".
+        lineage: The run that it goes on from, or None; then ``roots`` are the steps that begin now.
     """
 
     run_id: UUID
@@ -46,6 +72,7 @@ class NewRun:
     suspended: bool = False
     timeout: float | None = None
     traceparent: str = ""
+    lineage: Lineage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +107,7 @@ class RunRecord:
         live: Steps that are ready, claimed or delayed.
         started_at: When it was accepted.
         noted: Some step of it has waited for something: look at the notes of the running ones.
+        rerun_of: Name of the run that it goes on from.
     """
 
     run_id: UUID
@@ -104,6 +132,7 @@ class RunRecord:
     started_at: datetime
     finished_at: datetime | None
     noted: bool = False
+    rerun_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

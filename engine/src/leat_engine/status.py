@@ -117,6 +117,10 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
         "progress": f"{done}/{run.total}",
         "message": message,
     }
+    if phase is Phase.FAILED:
+        status["reason"] = verdict.reason
+    if run.rerun_of is not None:
+        status["rerunOf"] = run.rerun_of
     if phase is not Phase.PENDING:
         status["startedAt"] = _time(run.started_at, "milliseconds")
     if run.finished_at is not None:
@@ -232,6 +236,7 @@ def _never_begun(phase: Phase, verdict: Verdict, generation: int) -> Status:
     return {
         "observedGeneration": generation,
         "phase": phase.label,
+        **({"reason": verdict.reason} if phase is Phase.FAILED else {}),
         "conditions": verdict.conditions(generation),
         "finishedAt": _time(verdict.since, "milliseconds"),
         "message": verdict.message,

@@ -53,7 +53,7 @@ def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking | Una
     if document.spec.inline is not None:
         compiled = catalog.compile(document.spec.inline, namespace, name, "spec.inline")
         reasons = catalog.incapable(compiled)
-        return Unable("", reasons) if reasons else _admitted(body, document, compiled, name)
+        return Unable("", reasons) if reasons else admitted(body, document, compiled, name)
     workflow = document.spec.workflow.name if document.spec.workflow else ""
     if not _NAME.fullmatch(workflow):
         expected = "expected a name of lower case letters, digits, `-` and `.`"
@@ -66,10 +66,15 @@ def admit(body: Mapping[str, Any], catalog: Catalog) -> Admitted | Lacking | Una
             Reason("spec.workflow.name", f"Workflow {workflow} is invalid: {reason}") for reason in listed.reasons
         )
     reasons = catalog.incapable(listed.compiled)
-    return Unable(workflow, reasons) if reasons else _admitted(body, document, listed.compiled, workflow)
+    return Unable(workflow, reasons) if reasons else admitted(body, document, listed.compiled, workflow)
 
 
-def _admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled, workflow: str) -> Admitted:
+def admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled, workflow: str) -> Admitted:
+    """The run of a resource, from its first step.
+
+    Raises:
+        Rejected: Its inputs are not what the plan takes.
+    """
     metadata, spec, plan = body["metadata"], document.spec, compiled.plan
     run = NewRun(
         run_id=run_id(metadata),

@@ -17,6 +17,7 @@ from leat_engine.status import cancelled_status, rejected_status, unable_status,
 from leat_operator import metrics
 from leat_operator.accept import Acceptor
 from leat_operator.admit import Admitted, Lacking, Unable, admit, created_at, generation, run_id, withdrawn
+from leat_operator.again import predecessor, readmit, recall
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Absent, Inbox, News, Notice, Present
 from leat_operator.insist import insist
@@ -104,7 +105,8 @@ class Intake:
         newer = self._known.get(ref.uid)
         if newer is not None and newer.generation > generation(body["metadata"]):
             return
-        known = Known(record.run_id, generation(body["metadata"]), record.suspended, record.stopping is not None)
+        cancelled = record.stopping is not None
+        known = Known(record.run_id, generation(body["metadata"]), record.suspended, cancelled, record.priority)
         await self._wishes.obey(ref, known, spec)
         self._known[ref.uid] = known
         self._to.reporter.observe(record.run_id, ref, known.generation)
@@ -154,9 +156,9 @@ class Intake:
     async def _enter(self, ref: Ref, body: Mapping[str, Any], batch: Batch) -> None:
         """Take in a resource that is not known. Only one that was accepted before may be in the store already."""
         why = withdrawn(body)
-        answer = self._admit(ref, body) if why is None else None
+        answer = await self._answer(ref, body) if why is None else None
         if isinstance(answer, Lacking) and await self._look_for(ref.namespace, answer.workflow):
-            answer = self._admit(ref, body)
+            answer = await self._answer(ref, body)
         if isinstance(answer, Admitted):
             batch.admitted[ref.uid] = answer
         elif await self._adopt(body):
@@ -180,9 +182,16 @@ class Intake:
         if self._waiting.enter(ref, waiter, status):
             self._notes.tell(ref, status)
 
-    def _admit(self, ref: Ref, body: Mapping[str, Any]) -> Admitted | Lacking | Unable | Rejected:
+    async def _answer(self, ref: Ref, body: Mapping[str, Any]) -> Admitted | Lacking | Unable | Rejected | None:
+        """What becomes of a resource; None when it went on from another run already, and is to be adopted."""
+        name, old = predecessor(body), None
+        if name is not None:
+            run = run_id(body["metadata"])
+            if await insist(lambda: self._to.store.run(run)) is not None:
+                return None
+            old = await recall(self._to.store, ref.namespace, name)
         try:
-            return admit(body, self._catalog)
+            return admit(body, self._catalog) if name is None else readmit(body, old, self._catalog)
         except Rejected as rejected:
             return rejected
         except Exception as error:  # a defect that one resource meets must not stop the others
@@ -218,7 +227,7 @@ class Intake:
                 self._refuse(ref, run.generation, [reason])
                 continue
             self._notes.take_back(ref.uid)
-            self._known[ref.uid] = Known(run.run_id, run.generation, run.suspended)
+            self._known[ref.uid] = Known(run.run_id, run.generation, run.suspended, priority=run.priority)
             if run.run_id in entered.created:
                 log.info("run accepted", run=str(run.run_id), uid=run.uid, namespace=run.namespace, name=run.name)
                 self._to.reporter.expect(run)

@@ -289,4 +289,5 @@ def _pending(run: NewRun) -> RunRecord:
         skipped=0,
         started_at=begun_at(run.run_id),
         finished_at=None,
+        rerun_of=run.lineage.name if run.lineage else None,
     )

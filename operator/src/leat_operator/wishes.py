@@ -1,4 +1,4 @@
-"""Wishes: what a resource asks of its run beyond running it - to be suspended, to be cancelled, not to be."""
+"""Wishes: what a resource asks of its run beyond running it - to be suspended, cancelled, hurried, not to be."""
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
@@ -47,6 +47,7 @@ class Known:
     generation: int
     suspend: bool = False
     cancel: bool = False
+    priority: int = 0
 
 
 class Errands:
@@ -80,10 +81,14 @@ class Wishes:
         self._errands = errands
 
     async def obey(self, ref: Ref, known: Known, spec: Mapping[str, Any]) -> None:
-        """Suspend, resume or cancel, where the spec differs from what was done before. Updates ``known``."""
+        """Suspend, resume, cancel or reorder, where the spec differs from what was done. Updates ``known``."""
         if known.run_id is None:
             return
-        run, suspend = known.run_id, bool(spec.get("suspend", False))
+        run, suspend, priority = known.run_id, bool(spec.get("suspend", False)), int(spec.get("priority", 0))
+        if priority != known.priority:
+            self.publish(await insist(lambda: self._to.store.prioritise(run, priority)))
+            known.priority = priority
+            log.info("run has another priority", run=str(run), uid=ref.uid, priority=priority)
         if spec.get("cancel") and not known.cancel:
             await self._cancel(ref, run, "spec.cancel is true")
             known.cancel = True

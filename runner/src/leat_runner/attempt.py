@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import structlog
+from prometheus_client import Counter
 from pydantic import BaseModel, ValidationError
 
 from leat_engine.commit import Ended, Late
@@ -33,6 +34,7 @@ MAX_LOST = 3
 """Runners that may die under a step before it counts as what kills them."""
 
 log = structlog.get_logger()
+POISONED = Counter("leat_steps_poisoned", "Steps that were given up because they took several runners with them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
         if node.id > END:
             return _ended(attempt, cancelled(view))
     if attempt.lost >= MAX_LOST and not outlives_runner(means.kinds.get(node.kind)):
+        POISONED.inc()
         message = f"{attempt.lost} runners died while they ran it; it is not tried again"
         return _ended(attempt, failed(StepError(ErrorType.RUNNER_LOST, message, retriable=False)))
     outcome = await means.gates.admit(attempt) if view.plan.slots is not None and node.id > END else None

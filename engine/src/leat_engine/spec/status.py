@@ -102,6 +102,11 @@ class WorkflowRunStatus(Model):
     """The generation of the spec that this status speaks of; -1 until the operator has seen it."""
     phase: PhaseName | None = None
     """Where the run is on its way."""
+    reason: str | None = None
+    """Why the run failed, as a CamelCase word: the type of its error, such as RunnerLost, which makes a run a dead
+    letter. A field selector may name it: `--field-selector status.reason=RunnerLost`."""
+    rerun_of: str | None = None
+    """The run that it goes on from."""
     conditions: list[Condition] = Field(default_factory=list)
     """Succeeded (what `kubectl wait` waits for), Reconciling and Stalled (what kstatus, Argo CD and Flux read)."""
     run_id: str | None = None

@@ -12,6 +12,7 @@ from leat_engine.records import (
     Announced,
     AttemptRecord,
     Claim,
+    Lineage,
     LogLine,
     NewRun,
     Revision,
@@ -75,6 +76,18 @@ def accept_columns(runs: Sequence[NewRun]) -> list[list[Any]]:
         [root.step for run in runs for root in run.roots],
         [root.pool for run in runs for root in run.roots],
     ]
+
+
+def lineage_columns(lineage: Lineage) -> tuple[UUID, str, list[int], list[int], list[int], list[int]]:
+    """Parameters of `keep.sql` behind the run."""
+    return (
+        lineage.of,
+        lineage.name,
+        list(lineage.kept),
+        [join.step for join in lineage.joins],
+        [join.needs for join in lineage.joins],
+        [join.missing for join in lineage.joins],
+    )
 
 
 def root_jobs(run: NewRun) -> tuple[Job, ...]:
@@ -159,6 +172,7 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         started_at=row["created_at"],
         finished_at=row["finished_at"],
         noted=row["noted"],
+        rerun_of=row["rerun_of_name"],
     )
 
 

@@ -50,6 +50,7 @@ from leat_engine.store.rows import (
     json_of,
     key_columns,
     line_of,
+    lineage_columns,
     opened_of,
     revision_of,
     root_jobs,
@@ -146,10 +147,17 @@ class Store:
         return revision_of(rows[0]) if rows else None
 
     async def accept(self, runs: Sequence[NewRun]) -> list[Accepted]:
-        """Let runs enter the store, with their first steps ready. The caller publishes the jobs."""
+        """Let runs enter the store, with their first steps ready. The caller publishes the jobs.
+
+        Raises:
+            ValueError: The store has not, or no longer, what a run goes on from.
+        """
         unique = {run.run_id: run for run in runs}
-        rows = await self._fetch("accept", *accept_columns(list(unique.values())))
-        created = {row["id"] for row in rows}
+        columns = accept_columns(list(unique.values()))
+        if any(run.lineage for run in unique.values()):
+            created = await self._accept_again(list(unique.values()), columns)
+        else:
+            created = {row["id"] for row in await self._fetch("accept", *columns)}
         return [
             Accepted(run.run_id, run.run_id in created, root_jobs(run) if run.run_id in created else ())
             for run in unique.values()
@@ -172,6 +180,15 @@ class Store:
             self.statements += 1
             rows = await connection.fetch(SQL["withhold"], run_id, suspended)
         return [] if suspended else [job_of(row) for row in rows]
+
+    async def prioritise(self, run_id: UUID, priority: int) -> list[Job]:
+        """Let a run that is not over go before others, or behind them; jobs to publish, once more."""
+        self.statements += 1
+        async with self._connection() as connection, connection.transaction():
+            if not await connection.fetch(SQL["prioritise"], run_id, priority):
+                return []
+            self.statements += 1
+            return [job_of(row) for row in await connection.fetch(SQL["reorder"], run_id, priority)]
 
     async def run(self, run_id: UUID) -> RunRecord | None:
         """One run."""
@@ -531,6 +548,19 @@ class Store:
                 return await self._lanes[verb].fetch(SQL[verb], *arguments)
         async with self._connection() as connection:
             return await connection.fetch(SQL[verb], *arguments)
+
+    async def _accept_again(self, runs: Sequence[NewRun], columns: list[list[Any]]) -> set[UUID]:
+        """Accept runs of which some go on from others: nobody sees one before what it keeps is there."""
+        self.statements += 1
+        async with self._connection() as connection, connection.transaction():
+            created = {row["id"] for row in await connection.fetch(SQL["accept"], *columns)}
+            for run in runs:
+                if run.lineage is not None and run.run_id in created:
+                    self.statements += 1
+                    (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
+                    if row["kept"] != len(run.lineage.kept):
+                        raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
+        return created
 
     async def _stop(
         self, connection: PoolConnectionProxy, run_id: UUID, stop: Stop, runner: int | None

@@ -244,7 +244,7 @@ class Turns:
         """Let this result be taken from now on."""
         text = None if output is None else dumps(output)
         async with self._connect() as connection:
-            await connection.fetch(self._sql["keep"], *key.lock, text, ttl, run_id)
+            await connection.fetch(self._sql["keep_result"], *key.lock, text, ttl, run_id)
 
     # -- for people who read ---------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import structlog
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
+from prometheus_client import Counter
 from yarl import URL
 
 from leat_engine.job import Job
@@ -16,6 +17,7 @@ from leat_engine.queue.rabbit.connection import BROKER_ERRORS, Link, Session, gu
 from leat_engine.queue.rabbit.topology import RPC_TIMEOUT, declare_pool, pool_queue
 
 log = structlog.get_logger()
+UNREADABLE = Counter("leat_queue_unreadable", "Messages that were no jobs, and became dead letters")
 
 
 class Ack(NamedTuple):
@@ -82,6 +84,7 @@ class Subscription:
         try:
             job = Job.decode(message.body)
         except ValueError as error:
+            UNREADABLE.inc()
             log.warning("job undecodable", error=str(error), message_id=message.header.properties.message_id)
             await self._channel.basic_reject(tag, requeue=False, wait=False)
             self._ledger.settle(tag)

@@ -9,7 +9,7 @@
 with me as materialized (            -- rescue flips `alive` under this row's lock: a commit is wholly before it or refused
   select id from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
-  select r.id, r.stopping, r.suspended from leat.run r, me
+  select r.id, r.stopping, r.suspended, r.priority from leat.run r, me
   where r.id = any($2::text::uuid[]) and r.phase < 4 order by r.id for no key update of r
 ), ended as materialized (
   select * from unnest($2::text::uuid[], $3::text::int[], $4::text::int[], $5::text::int[], $6::text::smallint[], $7::text::json[], $8::text::json[])
@@ -64,7 +64,9 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   insert into leat.ready (run_id, scope, step_id, attempt, pool, priority, suspended)
   select c.run_id, c.scope, c.step,
     coalesce((select greatest(s.attempt, 1) from leat.step s where s.run_id = c.run_id and s.scope = c.scope and s.id = c.step), 1),
-    c.pool, c.priority, c.suspended from come c
+    c.pool,
+    coalesce(((select jsonb_object_agg(id, priority) from good where priority > 0) ->> c.run_id::text)::smallint, 0),  -- what the runner knows may be old
+    c.suspended from come c
   where ((c.run_id, c.scope, c.step) in (select run_id, scope, id from nxt where state = 1)) is true
 ), sums as (
   select run_id, sum(live)::int as live,
