@@ -280,8 +280,10 @@ class Structural:
         if name == "Step":
             result |= self._step(result)
         if name in {"WorkflowSpec", "WorkflowResourceSpec"}:
-            steps = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
-            result["properties"]["steps"] |= steps
+            # Without keys a whole list has one owner, and defaults make it another one than what was applied.
+            for named in result["properties"].keys() & {"steps", "triggers"}:
+                by_name = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
+                result["properties"][named] |= by_name
         return result
 
     def _object(self, schema: Schema) -> Schema:

@@ -13,7 +13,7 @@ from tests.support.cli import leat
         (["run", "-o", "xml", "a.yaml"], 2, "'xml' is not one of"),
         (["rnu"], 2, "No such command 'rnu'"),
         (["get", "workflow", "a", "b"], 2, "unexpected extra argument"),
-        (["get", "something", "else"], 2, "expected `leat get [runs|workflows] [NAME]`"),
+        (["get", "something", "else"], 2, "expected `leat get [runs|workflows|breakers] [NAME]`"),
         (["get", "--context", "nobody"], 3, "no cluster to ask"),
         (["watch", "a"], 3, "export KUBECONFIG"),
     ],

@@ -57,4 +57,4 @@ def test_lint_needs_no_secrets_and_says_where_they_may_stand(tmp_path):
     done = leat("lint", str(file))
     assert done.code == 2
     assert "w.yaml:7: spec.steps[0].transform" in done.out
-    assert "secret() may stand only in function.with, http.body" in done.out
+    assert "secret() may stand only in email.html, email.password" in done.out

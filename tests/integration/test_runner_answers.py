@@ -121,7 +121,7 @@ async def test_a_step_that_is_interrupted_before_its_first_breath_is_cancelled(d
         claims = await load.store.claim(runner.id, [job(run.run_id, 1)])
         await load.store.stop(run.run_id, CANCEL)
         told = await load.store.interrupted(runner.id)
-        await runner._claims._adopt(claims)  # its task is made, and has not run yet
+        await runner._claims._adopt(claims, runner._desk.age)  # its task is made, and has not run yet
         for interrupted in told:
             runner._interrupt(interrupted)
         await eventually(_phase(load.store, run), Phase.CANCELLED)

@@ -88,7 +88,7 @@ class Orders:
                     if step.key.step and (step.attempt, step.state) != (1, State.SUCCEEDED):
                         account.doubled.append(f"{run.name} step {step.key.step}: {step.state} at {step.attempt}")
                 for step_name in STEPS:
-                    number = effects.pop(f"{run.run_id} {step_name} 1", 0)
+                    number = effects.pop(f"{run.run_id} {step_name} 0 1", 0)  # run, step, scope, attempt
                     if number != 1:
                         account.doubled.append(f"{run.name} {step_name}: {number} effects of attempt 1")
                 shown = statuses[run.name]

@@ -135,11 +135,13 @@ class Claims:
         room = min(self._desk.slots.free, CLAIM_BATCH)
         batch = [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
         crash_point("before claim")
+        age = self._desk.age
         self._desk.slots.force(len(batch))  # reserved: what a commit takes meanwhile it takes of the others
         try:
             claims = await self._store.claim(self._desk.runner, [delivery.job for delivery in batch])
         except StoreUnavailable as error:
-            self._desk.slots.give(len(batch))
+            if self._desk.age == age:
+                self._desk.slots.give(len(batch))
             self._inbox.extendleft(reversed(batch))
             await self._held(error)
             return
@@ -147,17 +149,17 @@ class Claims:
         for delivery in batch:
             self.aside(_acknowledge(delivery))
         BY_QUEUE.inc(len(claims))
-        await self._adopt(claims, reserved=len(batch))
+        await self._adopt(claims, age, reserved=len(batch))
 
     async def _poll(self) -> None:
-        room = min(self._desk.slots.free, CLAIM_BATCH)
+        room, age = min(self._desk.slots.free, CLAIM_BATCH), self._desk.age
         try:
             claims = await self._store.poll(self._desk.runner, self._pool, room)
         except StoreUnavailable as error:
             await self._held(error)
             return
         BY_POLL.inc(len(claims))
-        await self._adopt(claims)
+        await self._adopt(claims, age)
         if not claims:
             await self._stirred(POLL_INTERVAL)
 
@@ -173,19 +175,23 @@ class Claims:
         """
         async with self._desk.writing:
             # A dead runner owns nothing, whatever the store still says; its heartbeat will fence it.
+            age = self._desk.age
             if await persistently("recover", self._heartbeat):
-                await self._adopt(await persistently("recover", lambda: self._store.mine(self._desk.runner)))
+                await self._adopt(await persistently("recover", lambda: self._store.mine(self._desk.runner)), age)
             self._desk.doubt = False
 
     async def _heartbeat(self) -> bool:
         desk = self._desk
         return await self._store.heartbeat(desk.runner, desk.slots.used, desk.held_seconds, draining=desk.draining)
 
-    async def _adopt(self, claims: Sequence[Claim], reserved: int = 0) -> None:
+    async def _adopt(self, claims: Sequence[Claim], age: int, reserved: int = 0) -> None:
         """Begin claimed steps, with what they need to know of their runs; hand back what does not fit.
 
+        Fenced since the desk was of this ``age``, they belong to others: nothing of them may be known here.
         ``reserved``: slots that are kept for them.
         """
+        if self._desk.age != age:
+            return
         runs: dict[UUID, list[Claim]] = {}
         for claim in claims:
             if not claim.resumed:
@@ -195,11 +201,16 @@ class Claims:
         surplus: list[Claim] = []
         known: list[Claim] = []
         for run_id, group in runs.items():
-            if run_id not in self._desk.views and not await self._open(group):
+            opened = run_id in self._desk.views or await self._open(group)
+            if opened and self._desk.age == age:
+                await self._place(self._desk.views[run_id], group)
+                known += group
+            else:
                 surplus += group
-                continue
-            await self._place(self._desk.views[run_id], group)
-            known += group
+            if self._desk.age != age:
+                for other in runs:
+                    self._desk.views.pop(other, None)
+                return
         self._desk.slots.give(reserved)  # nothing else runs until they are taken again
         surplus += [claim for claim in known if not self._begin(claim)]
         if surplus:

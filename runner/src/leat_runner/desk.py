@@ -33,6 +33,8 @@ class Desk:
         self.tasks: dict[StepKey, asyncio.Task[Any]] = {}
         self.begun: dict[StepKey, float] = {}
         """When each of them began, on the clock of `time.monotonic`; the oldest first, as dictionaries keep order."""
+        self.age = 0
+        """How often everything was forgotten: what was begun before is not gone on with."""
         self.draining = False
         self.doubt = False
         """Set when an answer was lost or refused: the store may know of claims that are not on this desk."""
@@ -67,6 +69,7 @@ class Desk:
 
     def clear(self) -> None:
         """Forget everything: it belongs to others."""
+        self.age += 1
         self.views.clear()
         self.tasks.clear()
         self.begun.clear()
