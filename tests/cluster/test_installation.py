@@ -179,3 +179,17 @@ def test_a_runner_that_is_evicted_finishes_what_it_has_begun(installation, strea
         path = f"/api/v1/namespaces/{installation.namespace}/pods/{name}/eviction"
         installation.kubectl("create", "--raw", path, "--filename", "-", stdin=json.dumps(eviction))
     stream.settle()
+
+
+def test_a_node_that_is_drained_loses_no_run(installation, stream):
+    stream(WAVE)
+    before = ready(installation, RUNNERS)
+    (node, *_) = {pod["spec"]["nodeName"] for pod in installation.pods(RUNNERS)}
+    drain = ("--pod-selector", RUNNERS, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout", "120s")
+    try:  # of the node only the runners are driven away: it may be the only one, and others may use it
+        installation.kubectl("drain", node, *drain)
+    finally:
+        installation.kubectl("uncordon", node)
+    stream(5)
+    stream.settle()
+    assert not before & ready(installation, RUNNERS)
