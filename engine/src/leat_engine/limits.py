@@ -3,9 +3,6 @@
 KIB = 1024
 MIB = 1024 * KIB
 
-ROW_BYTES = 64 * KIB
-"""JSON bytes of an output that is kept in the step's row; a larger one is kept beside it."""
-
 OUTPUT_BYTES = MIB
 """JSON bytes of a step's output, and of what one expression may give."""
 
@@ -74,9 +71,6 @@ ITEMS = 1_000_000
 
 CASES = 100
 """Cases of one `switch`."""
-
-SCOPES = 2**31 - 1
-"""Bodies that one run may open, all iterations that its `repeat`s may have included."""
 
 NESTING = 10
 """Bodies within bodies."""

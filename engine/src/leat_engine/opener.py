@@ -19,7 +19,6 @@ class Body:
         result: The node whose end is the end of a scope: the body's only step, or its END, which is node ``-number``.
         roots: Nodes without needs.
         nodes: How many steps it has.
-        names: What its expressions may read beyond what those around it may.
     """
 
     number: int
@@ -28,7 +27,6 @@ class Body:
     result: int
     roots: tuple[int, ...]
     nodes: int
-    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -257,7 +257,6 @@ def _body(draft: Draft, edges: Mapping[int, tuple[Edge, ...]]) -> Body:
         result=draft.first if draft.alone else -draft.number,
         roots=tuple(node for node in draft.nodes if not edges[node]),
         nodes=len(draft.steps),
-        names=draft.names,
     )
 
 
