@@ -4,7 +4,7 @@ import asyncio
 from contextlib import ExitStack
 
 import pytest
-from tests.support.operator import eventually, started
+from tests.support.operator import eventually, shop, started
 from tests.support.samples import FOLDER, samples
 
 from leat_engine.store import migrate
@@ -43,3 +43,23 @@ def leat(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
             lambda: operator.ready and operator.metric("leat_operator_active") == 1, "the operator is active", 40
         )
         yield operator
+
+
+@pytest.fixture
+def user(kubeconfig, namespace):
+    """Somebody with a namespace, who applies and reads resources there."""
+    with shop(kubeconfig, namespace) as resources:
+        yield resources
+
+
+@pytest.fixture
+def environment(operator_kubeconfig, postgres_dsn, amqp_url, namespace):
+    """Of an operator and runners for one namespace, where another operator takes over soon."""
+    asyncio.run(migrate(postgres_dsn))
+    return {
+        "KUBECONFIG": operator_kubeconfig,
+        "LEAT_DATABASE_URL": postgres_dsn,
+        "LEAT_AMQP_URL": amqp_url,
+        "LEAT_WATCH_NAMESPACES": namespace,
+        "LEAT_LEASE_DURATION": "2",
+    }

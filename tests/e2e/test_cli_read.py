@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import UUID
@@ -15,9 +14,9 @@ import pytest
 import yaml
 from tests.support.cli import LEAT, leat
 from tests.support.console import tried
-from tests.support.operator import eventually, shop, started
+from tests.support.operator import eventually, shop
 from tests.support.samples import FOLDER
-from tests.support.serving import asked, serving, until_ready
+from tests.support.serving import read_through
 
 from leat_cli.cluster import ApiServer
 from leat_cli.source import Place
@@ -46,18 +45,11 @@ def server(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
     """An operator that serves the read API, and a runner."""
     asyncio.run(migrate(postgres_dsn))
     environment = {
-        "KUBECONFIG": kubernetes.operator_kubeconfig,
         "LEAT_DATABASE_URL": postgres_dsn,
         "LEAT_AMQP_URL": amqp_url,
-        "LEAT_NAMESPACE": "leat-system",
         "LEAT_FUNCTIONS": str(FOLDER / "functions.py"),
     }
-    folder = tmp_path_factory.mktemp("read")
-    with ExitStack() as stack:
-        operator = stack.enter_context(serving(environment, folder))
-        kubectl = stack.enter_context(asked(kubernetes, operator.port))
-        stack.enter_context(started("leat_runner", environment, folder))
-        until_ready(operator, kubectl)
+    with read_through(kubernetes, environment, tmp_path_factory.mktemp("read")) as kubectl:
         yield kubectl
 
 

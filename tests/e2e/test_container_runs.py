@@ -4,7 +4,7 @@ import asyncio
 from contextlib import ExitStack
 
 import pytest
-from tests.support.operator import eventually, shop, started
+from tests.support.operator import eventually, started
 from tests.support.pods import a_cluster, granted
 
 from leat_engine.store import migrate
@@ -49,12 +49,6 @@ def installation(environment, cluster, kubeconfig, operator_kubeconfig, tmp_path
             return process
 
         yield runner
-
-
-@pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
 
 
 def the_job(cluster):

@@ -6,32 +6,18 @@ from contextlib import contextmanager
 import pytest
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
-from tests.support.operator import DEADLINE, eventually, shop, started
+from tests.support.operator import DEADLINE, eventually, started
 
 from leat_engine.result import Phase
-from leat_engine.store import Store, migrate
+from leat_engine.store import Store
 
 GREET = {"name": "greet", "transform": "hello"}
 NO = {"name": "no", "fail": {"message": "no"}}
 
 
 @pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
-
-
-@pytest.fixture
-def environment(operator_kubeconfig, postgres_dsn, amqp_url, namespace):
-    asyncio.run(migrate(postgres_dsn))
-    return {
-        "KUBECONFIG": operator_kubeconfig,
-        "LEAT_DATABASE_URL": postgres_dsn,
-        "LEAT_AMQP_URL": amqp_url,
-        "LEAT_WATCH_NAMESPACES": namespace,
-        "LEAT_LEASE_DURATION": "2",
-        "LEAT_HISTORY_INTERVAL": "0.5",
-    }
+def environment(environment):
+    return environment | {"LEAT_HISTORY_INTERVAL": "0.5"}
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import asyncpg
 import pytest
-from tests.support.operator import eventually, shop, started
+from tests.support.operator import eventually, started
 
 from leat_engine.store import Store
 
@@ -40,12 +40,6 @@ def runner(environment, tmp_path):
     with started("leat_runner", environment, tmp_path) as process:
         eventually(lambda: process.log.read_text().count("queue connected") == 2, "the runner publishes and consumes")
         yield process
-
-
-@pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
 
 
 @contextmanager

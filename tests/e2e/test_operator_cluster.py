@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.support.operator import shop
 
 from leat_engine.errors import Rejected
 from leat_engine.status import rejected_status, waiting_status
@@ -18,12 +17,6 @@ from leat_operator.objects import LEASES, RUNS, UNFINISHED, WORKFLOWS, Ref, Righ
 
 QUICK = Timing(duration=1.0, renew_deadline=0.6, retry=0.05)
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
-
-
-@pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
 
 
 @pytest.fixture

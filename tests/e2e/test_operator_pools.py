@@ -57,12 +57,6 @@ async def pools(make, installation):
 
 
 @pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
-
-
-@pytest.fixture
 def keda(kubernetes):
     """KEDA's resources, for the time of one test."""
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,8 @@ import yaml
 from kubernetes.client.exceptions import ApiException
 from tests.support.cli import leat
 from tests.support.console import tried
-from tests.support.operator import eventually, shop, started
-from tests.support.serving import asked, serving, until_ready
+from tests.support.operator import eventually, shop
+from tests.support.serving import read_through
 
 from leat_engine.store import Store, migrate
 
@@ -28,18 +27,8 @@ INPUTS = {"id": {"type": "string"}, "ok": {"type": "boolean", "default": False}}
 def server(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
     """An operator that serves the read API, and a runner."""
     asyncio.run(migrate(postgres_dsn))
-    environment = {
-        "KUBECONFIG": kubernetes.operator_kubeconfig,
-        "LEAT_DATABASE_URL": postgres_dsn,
-        "LEAT_AMQP_URL": amqp_url,
-        "LEAT_NAMESPACE": "leat-system",
-    }
-    folder = tmp_path_factory.mktemp("rerun")
-    with ExitStack() as stack:
-        operator = stack.enter_context(serving(environment, folder))
-        kubectl = stack.enter_context(asked(kubernetes, operator.port))
-        stack.enter_context(started("leat_runner", environment, folder))
-        until_ready(operator, kubectl)
+    environment = {"LEAT_DATABASE_URL": postgres_dsn, "LEAT_AMQP_URL": amqp_url}
+    with read_through(kubernetes, environment, tmp_path_factory.mktemp("rerun")) as kubectl:
         yield kubectl
 
 

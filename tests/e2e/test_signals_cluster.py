@@ -9,7 +9,7 @@ import pytest
 import yaml
 from kubernetes.client.exceptions import ApiException
 from tests.support.cli import leat as command
-from tests.support.operator import eventually, shop
+from tests.support.operator import eventually
 
 from leat_engine.waits import Delivery, Fate
 from leat_operator.cluster import Cluster
@@ -37,12 +37,6 @@ def kubectl(kubernetes, namespace):
         return done.stdout
 
     return call
-
-
-@pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
 
 
 @pytest.fixture

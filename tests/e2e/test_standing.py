@@ -1,12 +1,9 @@
 """A Workflow tells how many of its runs are active and how the last one ended, for few writes."""
 
-import asyncio
 import subprocess
 
 import pytest
-from tests.support.operator import eventually, shop, started
-
-from leat_engine.store import migrate
+from tests.support.operator import eventually, started
 
 GREET = {"name": "greet", "transform": "hello"}
 NO = {"name": "no", "when": "${ inputs.bad }", "fail": {"message": "no"}}
@@ -14,22 +11,8 @@ RUNS = 30
 
 
 @pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
-
-
-@pytest.fixture
-def environment(operator_kubeconfig, postgres_dsn, amqp_url, namespace):
-    asyncio.run(migrate(postgres_dsn))
-    return {
-        "KUBECONFIG": operator_kubeconfig,
-        "LEAT_DATABASE_URL": postgres_dsn,
-        "LEAT_AMQP_URL": amqp_url,
-        "LEAT_WATCH_NAMESPACES": namespace,
-        "LEAT_LEASE_DURATION": "2",
-        "LEAT_STANDING_INTERVAL": "0.3",
-    }
+def environment(environment):
+    return environment | {"LEAT_STANDING_INTERVAL": "0.3"}
 
 
 def stands(user):

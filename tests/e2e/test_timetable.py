@@ -5,7 +5,6 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.support.operator import shop
 
 from leat_engine.schedule import Cron, due
 from leat_engine.spec.kinds import load_models
@@ -21,12 +20,6 @@ START = datetime(2026, 5, 4, 12, 0, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 REPORT = {"name": "report", "transform": "${ inputs.at }"}
 AT = {"at": {"type": "string"}}
-
-
-@pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
 
 
 @pytest.fixture

@@ -15,13 +15,13 @@ import pytest
 import yaml
 from kubernetes import client, config
 from tests.support.cli import leat
-from tests.support.operator import Shop, eventually, shop, started
+from tests.support.operator import Shop, eventually, started
 from tests.support.queues import DEAD, Queues
 from tests.support.samples import FOLDER
 
 from leat_engine.result import Phase
 from leat_engine.schedule import Cron, due
-from leat_engine.store import Store, migrate
+from leat_engine.store import Store
 from leat_engine.trigger import LABEL
 
 REPORT = {"name": "report", "transform": "${ inputs.at }"}
@@ -34,23 +34,8 @@ HOURLY = {"inputs": {"at": {"type": "string"}}, "triggers": [HOURS], "output": "
 
 
 @pytest.fixture
-def user(kubeconfig, namespace):
-    with shop(kubeconfig, namespace) as resources:
-        yield resources
-
-
-@pytest.fixture
-def environment(operator_kubeconfig, postgres_dsn, amqp_url, namespace):
-    asyncio.run(migrate(postgres_dsn))
-    return {
-        "KUBECONFIG": operator_kubeconfig,
-        "LEAT_DATABASE_URL": postgres_dsn,
-        "LEAT_AMQP_URL": amqp_url,
-        "LEAT_WATCH_NAMESPACES": namespace,
-        "LEAT_LEASE_DURATION": "2",
-        "LEAT_STANDING_INTERVAL": "0.5",
-        "LEAT_HISTORY_INTERVAL": "0.5",
-    }
+def environment(environment):
+    return environment | {"LEAT_STANDING_INTERVAL": "0.5", "LEAT_HISTORY_INTERVAL": "0.5"}
 
 
 @dataclass(frozen=True)

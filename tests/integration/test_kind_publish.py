@@ -1,7 +1,6 @@
 """publish steps on a real broker."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from random import Random
 from urllib.parse import urlsplit, urlunsplit
 
@@ -11,7 +10,7 @@ import pytest
 from aiohttp.test_utils import unused_port
 from tests.support.cut import a_wire
 from tests.support.queue import until
-from tests.support.steps import STEP, a_setup, a_step
+from tests.support.steps import STEP, a_kind, a_step
 
 from leat_engine.result import Failed, Succeeded
 from leat_engine.spec.publish import Publish
@@ -21,18 +20,9 @@ from leat_runner.kinds.publish import PublishKind
 PUBLISHED = Succeeded({"messageId": STEP.idempotency_key})
 
 
-@asynccontextmanager
-async def a_kind(**settings):
-    kind = PublishKind(a_setup(**settings))
-    try:
-        yield kind
-    finally:
-        await kind.close()
-
-
 @pytest.fixture
 async def kind():
-    async with a_kind() as kind:
+    async with a_kind(PublishKind) as kind:
         yield kind
 
 
@@ -231,7 +221,7 @@ async def test_a_broker_that_says_nothing_is_waited_for_only_so_long(publish, mo
 
 
 async def test_a_guarded_pool_does_not_reach_private_networks(publish, amqp_url):
-    async with a_kind(http_private_networks=False) as guarded:
+    async with a_kind(PublishKind, http_private_networks=False) as guarded:
         error = failed(await publish(by=guarded, url=amqp_url))
         assert seen(error) == ("Connection", "PrivateNetwork", False)
 

@@ -1,7 +1,6 @@
 """sql steps on a real database."""
 
 import asyncio
-from contextlib import asynccontextmanager
 from random import Random
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,7 +11,7 @@ from tests.support.cut import a_wire
 from tests.support.hand import waits_for_a_lock
 from tests.support.pgbouncer import pooled
 from tests.support.queue import eventually, until
-from tests.support.steps import STEP, a_setup, a_step
+from tests.support.steps import STEP, a_kind, a_step
 
 from leat_engine.result import Failed, Succeeded
 from leat_engine.spec.sql import Sql
@@ -23,18 +22,9 @@ from leat_runner.kinds.sql import SqlKind
 PAY = "insert into payment (key, amount) values (:idempotencyKey, :amount) on conflict (key) do nothing"
 
 
-@asynccontextmanager
-async def a_kind(**settings):
-    kind = SqlKind(a_setup(**settings))
-    try:
-        yield kind
-    finally:
-        await kind.close()
-
-
 @pytest.fixture
 async def kind():
-    async with a_kind() as kind:
+    async with a_kind(SqlKind) as kind:
         yield kind
 
 
@@ -337,7 +327,7 @@ async def test_a_cancel_does_not_wait_for_a_server_that_says_nothing(do, wire):
 
 
 async def test_a_guarded_pool_does_not_reach_private_networks(do, postgres_dsn):
-    async with a_kind(http_private_networks=False) as guarded:
+    async with a_kind(SqlKind, http_private_networks=False) as guarded:
         for url in (postgres_dsn, "postgresql://app@127.0.0.1:1/shop", "postgresql://app@localhost:1/shop"):
             error = await failed(do("select 1", url=url, by=guarded))
             assert seen(error) == ("Connection", "PrivateNetwork", False)
@@ -345,13 +335,13 @@ async def test_a_guarded_pool_does_not_reach_private_networks(do, postgres_dsn):
 
 async def test_a_guarded_pool_reaches_what_is_public(do, wire, monkeypatch):
     monkeypatch.setattr(network, "is_public", lambda host: host == "127.0.0.1")
-    async with a_kind(http_private_networks=False) as guarded:
+    async with a_kind(SqlKind, http_private_networks=False) as guarded:
         assert (await output(do("select 1 as one", url=wire.url, by=guarded)))["rows"] == [{"one": 1}]
 
 
 async def test_statements_pass_a_pooler_of_transactions(do, postgres_dsn, tmp_path):
     with pooled(postgres_dsn, tmp_path) as url:
-        async with a_kind() as kind:
+        async with a_kind(SqlKind) as kind:
             query = "select cast(:a as int4) as a, cast(:b as jsonb) as b"
             calls = (do(query, url=url, by=kind, parameters={"a": n, "b": [n]}) for n in range(20))
             done = await asyncio.gather(*map(output, calls))

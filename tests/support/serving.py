@@ -5,7 +5,7 @@ import json
 import ssl
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,3 +143,15 @@ def until_ready(server: Server, kubectl: Kubectl) -> None:
     """Wait until the API server can ask."""
     eventually(lambda: server.process.ready, "the operator is ready", 40)
     eventually(lambda: trusting(kubectl) and available(kubectl), "the API server reaches it", 40)
+
+
+@contextmanager
+def read_through(endpoints: Endpoints, environment: Mapping[str, str], folder: Path) -> Iterator[Kubectl]:
+    """The read API of an operator, which has a runner, for whoever asks by way of kubectl."""
+    environment = {"KUBECONFIG": endpoints.operator_kubeconfig, "LEAT_NAMESPACE": SYSTEM, **environment}
+    with ExitStack() as stack:
+        operator = stack.enter_context(serving(environment, folder))
+        kubectl = stack.enter_context(asked(endpoints, operator.port))
+        stack.enter_context(started("leat_runner", environment, folder))
+        until_ready(operator, kubectl)
+        yield kubectl

@@ -1,14 +1,17 @@
 """What tests of kinds share: the context of an attempt, and kinds with their settings."""
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from leat_engine.job import StepKey
-from leat_engine.kind import StepContext
+from leat_engine.kind import Kind, StepContext
 from leat_runner.kinds import KindSettings, KindSetup
 
+K = TypeVar("K", bound=Kind)
 NOW = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 
 STEP = StepContext(
@@ -29,3 +32,13 @@ def a_step(**changes: Any) -> StepContext:
 
 def a_setup(**settings: Any) -> KindSetup:
     return KindSetup(KindSettings(**settings), clock=lambda: NOW)
+
+
+@asynccontextmanager
+async def a_kind(make: Callable[[KindSetup], K], **settings: Any) -> AsyncIterator[K]:
+    """A kind with these settings, closed in the end."""
+    kind = make(a_setup(**settings))
+    try:
+        yield kind
+    finally:
+        await kind.close()

@@ -13,7 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from tests.support.steps import NOW, STEP, a_setup, a_step
+from tests.support.steps import NOW, STEP, a_kind, a_step
 
 from leat_engine.result import Failed, Succeeded
 from leat_engine.spec.kinds import Http
@@ -47,17 +47,8 @@ async def service():
         yield service
 
 
-@asynccontextmanager
-async def a_kind(**settings):
-    kind = HttpKind(a_setup(**settings))
-    try:
-        yield kind
-    finally:
-        await kind.close()
-
-
 async def send(url, *, step=STEP, **fields):
-    async with a_kind() as kind:
+    async with a_kind(HttpKind) as kind:
         return await kind.execute(step, Http.model_validate({"url": url, **fields}))
 
 
@@ -326,14 +317,14 @@ def a_self_signed_context(directory):
 
 async def test_cookies_do_not_travel_to_the_next_request(service):
     service.answer = lambda _: web.Response(headers={"Set-Cookie": "session=1; Path=/"})
-    async with a_kind() as kind:
+    async with a_kind(HttpKind) as kind:
         for _ in range(2):
             await kind.execute(STEP, Http(url=service.url.replace("127.0.0.1", "localhost")))
     assert "Cookie" not in service.requests[1].headers
 
 
 async def test_one_connection_serves_the_requests_that_follow_each_other(service):
-    async with a_kind() as kind:
+    async with a_kind(HttpKind) as kind:
         for _ in range(3):
             await kind.execute(STEP, Http(url=service.url))
     assert len({request.transport for request in service.requests}) == 1
@@ -368,7 +359,7 @@ class Rebinding(AbstractResolver):
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "public.example"])  # noqa: S104
 async def test_without_private_networks_no_way_leads_to_this_machine(service, host):
-    async with a_kind(http_private_networks=False) as kind:
+    async with a_kind(HttpKind, http_private_networks=False) as kind:
         kind._session = kind._open()
         if host == "public.example":
             kind._session.connector._resolver = Rebinding()
