@@ -264,7 +264,7 @@ def test_the_sample_of_a_queue_starts_a_run_for_each_order_whoever_dies(site, us
             eventually(lambda: sorted(queues.bodies(DEAD)) == written, "what fits no run is a dead letter")
             assert queues.bodies("orders") == []
             assert operator.metric("leat_operator_trigger_unfired_total", reason="condition") <= 1
-            eventually(lambda: "lastFiredAt" in triggers(user, "amqp-trigger")["orders"], "the status says so")
+            eventually(lambda: "lastFiredAt" in triggers(user, "amqp-trigger").get("orders", {}), "the status says so")
     logs = "".join(log.read_text() for log in site.folder.glob("leat_operator-*.log"))
     assert "spec.triggers[0].inputs.amount: 0 is less than the minimum of 1" in logs
     assert sum(in_the_store(site.dsn, namespace).values()) == len(orders)
