@@ -1,12 +1,13 @@
 """What a step must know, and this runner does not: read from the store before the step is executed."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from leat_engine.job import END, StepKey
 from leat_engine.opener import Fan, Loop
 from leat_engine.plan import PlanStep
-from leat_engine.result import Result
+from leat_engine.result import Result, State
 from leat_engine.store import Store
 from leat_engine.unfold import items
 from leat_engine.view import UNLOADED, RunView
@@ -37,8 +38,14 @@ async def load(view: RunView, nodes: Sequence[int], store: Store) -> None:
     """Read the results of steps, each of which is in the scope, or in one around it."""
     if nodes:
         keys = [StepKey(view.run_id, view.of(node).scope, node) for node in nodes]
-        for key, result in (await persistently("load", lambda: store.load(keys))).items():
-            view.scopes[key.scope].results[key.step] = result
+        found = await persistently("load", lambda: store.load(keys))
+        leaving = [
+            key for key, end in found.items() if view.plan.steps[key.step].artifacts and end.state is State.SUCCEEDED
+        ]
+        kept = await persistently("artifacts", lambda: store.artifacts.of(leaving)) if leaving else {}
+        for key, result in found.items():
+            left = {name: reference.as_json() for name, reference in kept.get(key, {}).items()}
+            view.scopes[key.scope].results[key.step] = replace(result, artifacts=left) if left else result
 
 
 async def _name(view: RunView, store: Store) -> None:

@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Gauge
 
+from leat_engine.artifacts import Objects
 from leat_engine.commit import Committer, Ended, Late
 from leat_engine.decide import failed
 from leat_engine.errors import ExpressionError, StoreUnavailable
@@ -32,6 +33,7 @@ from leat_runner.gates import Gates
 from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
 from leat_runner.secrets import SecretReader
+from leat_runner.shelf import Shelf
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
 from leat_runner.voice import Voice
@@ -54,6 +56,7 @@ class RunnerOptions:
         heartbeat: Between two signs of life; a runner silent for three of them is dead.
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
+        objects: Where files and large outputs go, or None.
     """
 
     name: str
@@ -63,6 +66,7 @@ class RunnerOptions:
     heartbeat: float = 2.0
     grace: float = 25.0
     ability: Ability | None = None
+    objects: Objects | None = None
 
 
 class Runner:
@@ -84,7 +88,8 @@ class Runner:
         self._timers = Timers(self._wake)
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
-        self._means = Means(kinds, secrets, self._voice, self._gates)
+        self._shelf = Shelf(store.artifacts, options.objects)
+        self._means = Means(kinds, secrets, self._voice, self._gates, self._shelf)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -158,7 +163,7 @@ class Runner:
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
-        self._voice.runner = self._gates.lobby.runner = self.id
+        self._voice.runner = self._gates.lobby.runner = self._shelf.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -183,6 +188,8 @@ class Runner:
         try:
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
                 await recall(view, node, self._store)
+            if node.looks and (unfetched := await self._shelf.fetch(view, node)) is not None:
+                return concluded(attempt, unfetched)
             if node.opens is not None:
                 held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
                 return await advance(attempt, self._store) if held is None else concluded(attempt, held)

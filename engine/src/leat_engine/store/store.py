@@ -40,6 +40,7 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.artifacts import ArtifactRows
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
     accept_columns,
@@ -108,6 +109,7 @@ class Store:
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
+        self.artifacts = ArtifactRows(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -560,6 +562,8 @@ class Store:
                     (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
                     if row["kept"] != len(run.lineage.kept):
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
+                    copied = (run.run_id, run.lineage.of, list(run.lineage.kept))
+                    await connection.fetch(SQL["copy_artifacts"], *copied)
         return created
 
     async def _stop(
