@@ -3,13 +3,11 @@
 import hashlib
 import json
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncpg
 import pytest
 from tests.support.hand import accepted
-from tests.support.load import plan_of
 from tests.support.queue import eventually
 from tests.support.samples import serving
 
@@ -133,7 +131,7 @@ async def test_what_a_script_is_given_may_be_text_and_values_too(works):
     assert await works.output(read, output="${ steps.read.output }") == 'text {"a":[1]}'
 
 
-async def test_stdin_and_the_body_of_a_request_are_the_file_itself(works, tmp_path):
+async def test_stdin_is_the_file_itself(works):
     read = script("read", "sha256sum > $LEAT_OUTPUT", stdin="${ steps.make.artifacts.report }")
     found = await works.output(REPORT, read, output="${ steps.read.output }")
     assert found.startswith(hashlib.sha256(b"a,b\n1,2\n").hexdigest())
@@ -320,12 +318,9 @@ async def test_a_reference_to_another_namespace_is_refused(works, key):
 
 
 async def test_only_the_attempt_that_succeeded_counts_and_the_others_leave_nothing(works):
-    flaky = script(
-        "make",
-        "date > a.txt; head -c 2000000 /dev/zero > $LEAT_OUTPUT; [ $LEAT_ATTEMPT = 2 ]",
-        artifacts={"a": {"path": "a.txt"}},
-        retry={"max": 1, "backoff": {"initial": "1ms"}},
-    )
+    text = "date > a.txt; head -c 2000000 /dev/zero > $LEAT_OUTPUT; [ $LEAT_ATTEMPT = 2 ]"
+    again = {"max": 1, "backoff": {"initial": "1ms"}}
+    flaky = script("make", text, artifacts={"a": {"path": "a.txt"}}, retry=again)
     run = await works.play(flaky)
     assert run.phase.label == "Succeeded"
     dead = ObjectId(StepKey(run.run_id, 0, 1), 1, "a")
@@ -337,7 +332,7 @@ async def test_only_the_attempt_that_succeeded_counts_and_the_others_leave_nothi
     assert await _unsettled(works, run.run_id) == 0
 
 
-async def test_a_run_that_is_gone_takes_its_objects_along_when_the_store_is_back(works, tmp_path):
+async def test_a_run_that_is_gone_takes_its_objects_along_when_the_store_is_back(works):
     run = await works.play(REPORT)
     other = await works.play(REPORT)
     connection = await asyncpg.connect(works.dsn)
@@ -354,7 +349,8 @@ async def test_a_run_that_is_gone_takes_its_objects_along_when_the_store_is_back
 async def _put_by_the_dead(works, this, namespace, key):
     connection = await asyncpg.connect(works.dsn)
     await connection.execute(
-        "insert into leat.artifact (run_id, scope, step_id, attempt, name, namespace, key, content_type) values ($1, $2, $3, $4, $5, $6, $7, 'x/y')",
+        "insert into leat.artifact (run_id, scope, step_id, attempt, name, namespace, key, content_type)"
+        " values ($1, $2, $3, $4, $5, $6, $7, 'x/y')",
         *this.address,
         namespace,
         key,

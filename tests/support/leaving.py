@@ -18,7 +18,7 @@ def leaves(text: str, context: StepContext) -> None:
 
 
 @leat.step
-async def reads(note: Path, raw: dict[str, Any]) -> list[str]:
+def reads(note: Path, raw: dict[str, Any]) -> list[str]:
     return [note.read_text(), raw["$artifact"]["contentType"]]
 
 
