@@ -36,10 +36,11 @@ async def store(database):
 
 
 @pytest.fixture
-async def queue(amqp_url):
+async def given(store, amqp_url):
+    """The store and the queue."""
     queue = RabbitQueue(amqp_url, NAMESPACE)
     await queue.start()
-    yield queue
+    yield store, queue
     await queue.close()
 
 
@@ -60,8 +61,8 @@ def fleet(database, amqp_url, tmp_path):
         ("after commit:1", 1),
     ],
 )
-async def test_a_file_counts_once_and_what_a_dead_runner_left_is_removed(point, counts, fleet, store, queue, tmp_path):
-    folder = tmp_path / "objects"
+async def test_a_file_counts_once_and_what_a_dead_runner_left_is_removed(point, counts, fleet, given, tmp_path):
+    (store, queue), folder = given, tmp_path / "objects"
     doomed = fleet.start(artifacts_url=folder.as_uri(), crash_at=point)
     ready(doomed)
     run, jobs = await accepted(store, SPEC)

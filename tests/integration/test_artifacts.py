@@ -1,11 +1,13 @@
 """Files and large outputs of steps, by real runners on a real Postgres and a real object store."""
 
+import asyncio
 import hashlib
 import json
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 from tests.support.hand import accepted
 from tests.support.queue import eventually
@@ -104,7 +106,7 @@ REPORT = script(
 )
 
 
-# -- artifacts ----------------------------------------------------------------------------------------------------
+# -- artifacts --------------------------------------------------------------------------------------------------------
 
 
 async def test_a_script_reads_the_file_that_another_one_has_left(works):
@@ -202,7 +204,7 @@ async def test_nothing_of_a_secret_gets_into_a_file(database, tmp_path):
         assert (tmp_path / name).read_text() == "token=***.\n"
 
 
-# -- large outputs -----------------------------------------------------------------------------------------------------
+# -- large outputs ----------------------------------------------------------------------------------------------------
 
 
 async def test_without_a_store_a_large_output_fails_and_says_what_to_do(database, tmp_path):
@@ -239,10 +241,8 @@ async def test_what_was_handed_on_is_looked_into_later(works):
 
 
 async def test_for_each_goes_over_a_large_output(works):
-    make = script(
-        "make",
-        """python3 -c 'import json; print(json.dumps([{"n": n, "pad": "x" * 600000} for n in range(4)]))' > $LEAT_OUTPUT""",
-    )
+    items = 'print(json.dumps([{"n": n, "pad": "x" * 600000} for n in range(4)]))'
+    make = script("make", f"python3 -c 'import json; {items}' > $LEAT_OUTPUT")
     each = {"name": "each", "forEach": "${ steps.make.output }", "transform": "${ item.n * 2 }"}
     assert await works.output(make, each, output="${ steps.each.output }") == [0, 2, 4, 6]
 
@@ -290,7 +290,7 @@ async def test_a_large_answer_goes_by_in_pieces_and_its_body_is_a_reference(work
     assert (error["type"], error["details"]) == ("TooLarge", {"limit": 2 * MIB})
 
 
-# -- tenants -----------------------------------------------------------------------------------------------------------
+# -- tenants ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -314,7 +314,7 @@ async def test_a_reference_to_another_namespace_is_refused(works, key):
     assert (error["type"], error["reason"]) == ("Artifact", "ForeignArtifact")
 
 
-# -- what counts, and what goes ----------------------------------------------------------------------------------------
+# -- what counts, and what goes ---------------------------------------------------------------------------------------
 
 
 async def test_only_the_attempt_that_succeeded_counts_and_the_others_leave_nothing(works):
@@ -365,3 +365,26 @@ async def _unsettled(works, run_id):
     count = await connection.fetchval("select count(*) from leat.artifact where run_id = $1 and not settled", run_id)
     await connection.close()
     return count
+
+
+async def test_a_large_output_does_not_go_through_memory(works):
+    make = script(
+        "make", "head -c 104857600 /dev/zero > $LEAT_OUTPUT; cp $LEAT_OUTPUT a", artifacts={"a": {"path": "a"}}
+    )
+    read = script(
+        "read", "wc -c < a > $LEAT_OUTPUT", stdin="${ steps.make.output }", files={"a": "${ steps.make.artifacts.a }"}
+    )
+    await works.output(script("small", "true"))
+    process, most = psutil.Process(), 0
+    before = process.memory_info().rss
+
+    async def watch():
+        nonlocal most
+        while True:
+            most = max(most, process.memory_info().rss)
+            await asyncio.sleep(0.01)
+
+    watching = asyncio.create_task(watch())
+    assert await works.output(make, read, output="${ steps.read.output }") == 104857600
+    watching.cancel()
+    assert most - before < 64 * MIB, f"grew by {(most - before) / MIB:.0f} MiB"

@@ -9,7 +9,8 @@ MASK = b"***"
 class StreamMask:
     """Replaces texts in a stream, also where the border of two pieces cuts them."""
 
-    def __init__(self, texts: Iterable[str]) -> None:
+    def __init__(self, texts: Iterable[str], mask: bytes = MASK) -> None:
+        self._mask = mask
         forms = sorted({text.encode() for text in texts if text}, key=len, reverse=True)
         self._pattern = re.compile(b"|".join(map(re.escape, forms))) if forms else None
         self._longest = len(forms[0]) if forms else 0
@@ -36,7 +37,7 @@ class StreamMask:
         for match in self._pattern.finditer(data):
             if match.start() >= safe:
                 break
-            out += [data[at : match.start()], MASK]
+            out += [data[at : match.start()], self._mask]
             at = match.end()
         end = max(at, safe)
         return b"".join([*out, data[at:end]]), data[end:]
