@@ -9,7 +9,9 @@ from pathlib import Path
 import asyncpg
 import psutil
 import pytest
-from tests.support.hand import accepted
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from tests.support.hand import CANCEL, accepted
 from tests.support.queue import eventually
 from tests.support.samples import serving
 
@@ -18,6 +20,7 @@ from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.caretakers.expire import expire
 from leat_engine.job import StepKey
 from leat_engine.queue.local import LocalQueue
+from leat_engine.records import Lineage, Root
 from leat_engine.reference import MARK
 from leat_engine.store import Store
 from leat_engine.store.artifacts import ObjectId
@@ -44,8 +47,12 @@ class Works:
         return run
 
     async def play(self, *steps, **changes):
-        run = await self.start(*steps, **changes)
+        return await self.ended(await self.start(*steps, **changes))
 
+    async def publish(self, jobs):
+        await self._queue.publish(jobs)
+
+    async def ended(self, run):
         async def over():
             return (await self.store.run(run.run_id)).phase.done
 
@@ -388,3 +395,115 @@ async def test_a_large_output_does_not_go_through_memory(works):
     assert await works.output(make, read, output="${ steps.read.output }") == 104857600
     watching.cancel()
     assert most - before < 64 * MIB, f"grew by {(most - before) / MIB:.0f} MiB"
+
+
+# -- further ways ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_sends_a_file_with_its_length_and_type(works):
+    seen = {}
+
+    async def take(request):
+        seen.update(request.headers, body=await request.read())
+        return web.Response()
+
+    app = web.Application()
+    app.router.add_put("/x", take)
+    async with TestServer(app) as server:
+        put = {"http": {"method": "PUT", "url": str(server.make_url("/x")), "body": "${ steps.make.artifacts.report }"}}
+        await works.output(REPORT, {"name": "put", **put})
+    assert (seen["body"], seen["Content-Length"], seen["Content-Type"]) == (b"a,b\n1,2\n", "8", "text/csv")
+
+
+async def test_items_leave_files_of_their_own(works):
+    make = script("make", "echo $N > a", env={"N": "${ item }"}, artifacts={"a": {"path": "a"}})
+    each = {"name": "each", "forEach": [3, 4], "steps": [make], "output": "${ steps.make.artifacts.a }"}
+    read = script(
+        "read", "cat a b > $LEAT_OUTPUT", files={"a": "${ steps.each.output[0] }", "b": "${ steps.each.output[1] }"}
+    )
+    assert await works.output(each, read, output="${ steps.read.output }") == "3\n4"
+    assert len(works.files()) == 2
+
+
+async def test_who_has_to_look_waits_without_a_slot_until_the_store_is_back(works, monkeypatch):
+    monkeypatch.setattr("leat_runner.shelf.PARKED_SECONDS", 0.2)
+    away, looked = Objects.connect("s3://nowhere/x?endpoint=http://127.0.0.1:9&region=x"), asyncio.Event()
+    get = Objects.get
+
+    def gone_at_first(objects, key):
+        if looked.is_set():
+            return get(objects, key)
+        looked.set()
+        return get(away, key)
+
+    monkeypatch.setattr(Objects, "get", gone_at_first)
+    assert await works.output(BIG, output="${ size(steps.big.output) }") == 20000
+    assert looked.is_set()
+    looked.clear()
+    look = {"name": "look", "transform": "${ size(steps.big.output) }"}
+    assert await works.output(BIG, look, output="${ steps.look.output }") == 20000
+    looked.clear()
+    each = {"name": "each", "forEach": "${ [steps.big.output[0], steps.big.output[1]] }", "transform": "${ item.n }"}
+    assert await works.output(BIG, each, output="${ steps.each.output }") == [0, 1]
+
+
+async def test_a_rerun_has_the_files_of_the_steps_that_it_keeps(works):
+    read = script("read", "cat a > $LEAT_OUTPUT", files={"a": "${ steps.make.artifacts.report }"})
+    old = await works.play(REPORT, read, output="${ steps.read.output }")
+    spec = {"steps": [REPORT, read], "output": "${ steps.read.output }"}
+    lineage = Lineage(old.run_id, old.name, kept=(1,), joins=())
+    new, jobs = await accepted(works.store, spec, lineage=lineage, roots=(Root(2, "default"),))
+    await works.publish(jobs)
+    run = await works.ended(new)
+    assert run.output == "a,b\n1,2"
+    (kept,) = await works.store.artifacts.kept(new.run_id)
+    assert kept.reference.key == f"{old.namespace}/{old.run_id}/0/make/1/report"
+
+
+async def test_the_caretakers_do_it_by_themselves(works):
+    run = await works.play(REPORT)
+    connection = await asyncpg.connect(works.dsn)
+    await connection.execute("delete from leat.run where id = $1", run.run_id)
+    await connection.close()
+    rounds = Caretakers(works.store, LocalQueue(), CaretakerOptions(), objects=works.objects)
+
+    async def files():
+        await rounds.round()  # which leads at times only: the runner's own caretakers are there too
+        return works.files()
+
+    await eventually(files, [])
+    await rounds.stop()
+
+
+async def test_items_of_a_large_list_are_known_again_by_who_did_not_open_them(works):
+    items = 'print(json.dumps([{"n": n, "pad": "x" * 600000} for n in range(3)]))'
+    make = script("make", f"python3 -c 'import json; {items}' > $LEAT_OUTPUT")
+    body = [
+        {"name": "nap", "wait": {"duration": "300ms"}},
+        script("tell", "echo $N > $LEAT_OUTPUT", env={"N": "${ item.n }"}, needs=["nap"]),
+    ]
+    each = {
+        "name": "each",
+        "forEach": "${ steps.make.output }",
+        "steps": body,
+        "output": "${ steps.tell.output * 10 + item.n }",
+    }
+    assert await works.output(make, each, output="${ steps.each.output }") == [0, 11, 22]
+
+
+async def test_a_cancel_does_not_wait_for_a_store_that_is_away(works, monkeypatch):
+    looked, get = asyncio.Event(), Objects.get
+    away = Objects.connect("s3://nowhere/x?endpoint=http://127.0.0.1:9&region=x")
+
+    def gone(_, key):
+        looked.set()
+        return get(away, key)
+
+    monkeypatch.setattr(Objects, "get", gone)
+    monkeypatch.setattr("leat_runner.shelf.PARKED_SECONDS", 0.2)
+    for more in ([], [script("look", "true", when="${ size(steps.big.output) > 1 }")]):
+        looked.clear()
+        run = await works.start(BIG, *more, output="${ size(steps.big.output) }")
+        await asyncio.wait_for(looked.wait(), 60)
+        await works.publish(await works.store.stop(run.run_id, CANCEL))
+        assert (await works.ended(run)).phase.label == "Cancelled"

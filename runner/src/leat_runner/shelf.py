@@ -58,24 +58,36 @@ class Shelf:
         """The artifacts of one attempt; ``secrets`` are texts that no artifact may hold."""
         return AttemptArtifacts(self, attempt, secrets)
 
-    async def fetch(self, view: RunView, node: PlanStep) -> Outcome | None:
-        """Read the large outputs that expressions of the step look into; what becomes of it if that cannot be done."""
-        for read in dict.fromkeys(view.unfetched(node, {})):
-            owner = view.of(read)
-            result = view.result(read, {})
-            value: Any = owner.fetched.get(read, None if result is None else result.output)
-            needed = {place: ref for at, look in node.looks if at == read for place, ref in wanted(look, value)}
+    async def fetch(self, view: RunView, node: PlanStep, *, parks: bool) -> Outcome | None:
+        """Read the large outputs that expressions of the step look into; what becomes of it if that cannot be done.
+
+        ``parks``: it waits in the store while the object store is away. Ends of scopes cannot, and take no slot.
+        """
+        while True:
             try:
-                for place, reference in needed.items():
-                    inner = await self._value(view.namespace, reference)
-                    value = inner if not place else {**value, place[0]: inner}
+                for read in dict.fromkeys(view.unfetched(node, {})):
+                    await self._fetch(view, node, read)
             except ArtifactsUnavailable as error:
                 log.warning("fetch_held", step=node.name, reason=str(error))
-                return Parked(datetime.now(UTC) + timedelta(seconds=PARKED_SECONDS))
+                if view.stopping is not None:
+                    return None  # what is cancelled evaluates nothing, and must not wait
+                if parks:
+                    return Parked(datetime.now(UTC) + timedelta(seconds=PARKED_SECONDS))
+                await asyncio.sleep(PARKED_SECONDS)
             except ArtifactProblem as problem:
                 return Failed(problem.error)
-            owner.fetched[read] = value
-        return None
+            else:
+                return None
+
+    async def _fetch(self, view: RunView, node: PlanStep, read: int) -> None:
+        """Put the large values into the output of the step ``read``, as far as ``node`` looks into them."""
+        owner, result = view.of(read), view.result(read, {})
+        value: Any = owner.fetched.get(read, None if result is None else result.output)
+        needed = {place: ref for at, look in node.looks if at == read for place, ref in wanted(look, value)}
+        for place, reference in needed.items():
+            inner = await self._value(view.namespace, reference)
+            value = inner if not place else {**value, place[0]: inner}
+        owner.fetched[read] = value
 
     async def _value(self, namespace: str, reference: Reference) -> Any:
         content = bytearray()

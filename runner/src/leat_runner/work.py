@@ -187,9 +187,13 @@ class Runner:
         view, node = attempt.view, attempt.node
         try:
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
-                await recall(view, node, self._store)
-            if node.looks and (unfetched := await self._shelf.fetch(view, node)) is not None:
-                return concluded(attempt, unfetched)
+                unread = await recall(view, node, self._store, self._shelf)
+                if unread is not None:
+                    return concluded(attempt, unread)
+            if node.looks:
+                unread = await self._shelf.fetch(view, node, parks=node.id > END)
+                if unread is not None:
+                    return concluded(attempt, unread)
             if node.opens is not None:
                 held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
                 return await advance(attempt, self._store) if held is None else concluded(attempt, held)

@@ -13,6 +13,7 @@ import aiohttp
 
 from leat_engine.kind import ArtifactProblem, StepContext, Weight
 from leat_engine.limits import MIB, OUTPUT_BYTES
+from leat_engine.reference import reference_in
 from leat_engine.result import ErrorType, Failed, Outcome, StepError, Succeeded
 from leat_engine.spec.kinds import Http, status_expected
 from leat_runner.kinds.answer import Answer, unexpected
@@ -52,6 +53,9 @@ class HttpKind:
         try:
             upload = step.artifacts.read(fields.body)
             request = request_of(step, fields if upload is None else fields.model_copy(update={"body": None}))
+            if (reference := reference_in(fields.body)) is not None:
+                request.headers["Content-Length"] = str(reference.size)  # many servers take no chunks
+                request.headers.setdefault("Content-Type", reference.content_type)
         except BadRequest as error:
             return Failed(StepError(ErrorType.INVALID, str(error), retriable=False))
         try:
@@ -92,7 +96,7 @@ class HttpKind:
             request.url,
             headers=request.headers,
             data=request.body if upload is None else upload,
-            allow_redirects=fields.follow_redirects,
+            allow_redirects=fields.follow_redirects and upload is None,  # its bytes come once
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=silence),
         ) as response:
             yield response
