@@ -1,6 +1,7 @@
 """A runner dies while a file is put, or right before or after the commit that makes it count."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 
 import pytest
 from tests.support.fleet import NAMESPACE, a_fleet, ready
@@ -78,7 +79,7 @@ async def test_a_file_counts_once_and_what_a_dead_runner_left_is_removed(point, 
     await eventually(over, True, 60)
     ended = await store.run(run.run_id)
     assert (ended.phase.label, ended.output) == ("Succeeded", 3_000_000)
-    await expire(store, Objects.connect(folder.as_uri()))
+    await expire(store, Objects.connect(folder.as_uri()), datetime.now(UTC))
     kept = await store.artifacts.kept(run.run_id)
     assert [one.reference.key for one in kept] == [
         f"{run.namespace}/{run.run_id}/0/make/{counts}/{name}" for name in ("a", "output")

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import json
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -30,6 +31,7 @@ from leat_runner.work import Runner, RunnerOptions
 
 FUNCTIONS = Path(__file__).parents[1] / "support" / "leaving.py"
 MIB = 1024 * 1024
+SOON = datetime.now(UTC) + timedelta(days=1)
 
 
 class Works:
@@ -333,7 +335,7 @@ async def test_only_the_attempt_that_succeeded_counts_and_the_others_leave_nothi
     dead = ObjectId(StepKey(run.run_id, 0, 1), 1, "a")
     key = f"{run.namespace}/{run.run_id}/0/make/1/a"
     await _put_by_the_dead(works, dead, run.namespace, key)
-    await expire(works.store, works.objects)
+    await expire(works.store, works.objects, SOON)
     assert works.files() == [f"{run.namespace}/{run.run_id}/0/make/2/{name}" for name in ("a", "output")]
     assert [kept.name for kept in await works.store.artifacts.kept(run.run_id)] == ["a", "output"]
     assert await _unsettled(works, run.run_id) == 0
@@ -345,9 +347,9 @@ async def test_a_run_that_is_gone_takes_its_objects_along_when_the_store_is_back
     connection = await asyncpg.connect(works.dsn)
     await connection.execute("delete from leat.run where id = $1", run.run_id)
     away = Objects.connect("s3://nowhere/x?endpoint=http://127.0.0.1:9&region=x")
-    await expire(works.store, away)
+    await expire(works.store, away, SOON)
     assert len(works.files()) == 2
-    await expire(works.store, works.objects)
+    await expire(works.store, works.objects, SOON)
     assert works.files() == [f"{other.namespace}/{other.run_id}/0/make/1/report"]
     assert await connection.fetchval("select count(*) from leat.artifact where run_id = $1", run.run_id) == 0
     await connection.close()
@@ -465,7 +467,7 @@ async def test_the_caretakers_do_it_by_themselves(works):
     connection = await asyncpg.connect(works.dsn)
     await connection.execute("delete from leat.run where id = $1", run.run_id)
     await connection.close()
-    rounds = Caretakers(works.store, LocalQueue(), CaretakerOptions(), objects=works.objects)
+    rounds = Caretakers(works.store, LocalQueue(), CaretakerOptions(retention=0), objects=works.objects)
 
     async def files():
         await rounds.round()  # which leads at times only: the runner's own caretakers are there too

@@ -149,7 +149,8 @@ class Caretakers:
 
     async def _expired(self, objects: Objects) -> None:
         try:
-            await expire(self._store, objects)
+            kept = timedelta(seconds=self._options.retention)
+            await expire(self._store, objects, datetime.now(UTC) - kept)
         except StoreUnavailable as error:
             log.warning("round_held", reason=str(error))
         except Exception:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import asyncpg
 
 from leat_engine.job import StepKey
 from leat_engine.reference import Reference
+from leat_engine.store import schema
 from leat_engine.store.turns import Connect
 
 
@@ -80,9 +82,10 @@ class ArtifactRows:
         """The object is gone."""
         await self._fetch("drop_artifact", *this.address)
 
-    async def expired(self, count: int) -> list[tuple[str, UUID]]:
-        """Namespaces and ids of runs that are gone and have left objects: ``count`` at most."""
-        return [(row["namespace"], row["run_id"]) for row in await self._fetch("expired_artifacts", count)]
+    async def expired(self, before: datetime, count: int) -> list[tuple[str, UUID]]:
+        """Namespaces and ids of runs from before a moment that are gone and have left objects: ``count`` at most."""
+        rows = await self._fetch("expired_artifacts", UUID(schema.bound(before)), count)
+        return [(row["namespace"], row["run_id"]) for row in rows]
 
     async def drop_run(self, run_id: UUID) -> None:
         """Nothing is left of a run that is gone."""
