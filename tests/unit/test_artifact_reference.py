@@ -142,6 +142,7 @@ def leaving(**artifact):
         ({"function": {"name": "f"}, "artifacts": {"a": {"path": "a"}}}, ".artifacts.a.path", "belongs to a script"),
         ({"http": {"url": "http://x"}, "artifacts": {"a": {}}}, ".artifacts.a", "leaves no artifacts"),
         ({"steps": [MAKE], "artifacts": {"a": {"path": "a"}}}, ".artifacts", "they belong to steps of the body"),
+        ({**leaving(path="a"), "cache": {"key": "x", "ttl": "1h"}}, ".cache", "steps without `artifacts`"),
         ({"forEach": [1], **leaving(path="a")}, ".artifacts", "into `steps`"),
     ],
 )

@@ -136,6 +136,8 @@ def _only_with_bodies(step: Step, path: str, shop: Workshop) -> None:
 
 def artifact_problems(step: Step, kind: str, path: str) -> Iterator[Reason]:
     """What is wrong with the artifacts that a step declares."""
+    if step.artifacts and step.cache is not None:
+        yield Reason(f"{path}.cache", "belongs to steps without `artifacts`: the cache keeps outputs, and no files")
     for name, artifact in step.artifacts.items():
         here = f"{path}.artifacts.{name}"
         found: list[Reason] = []
