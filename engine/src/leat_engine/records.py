@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from leat_engine.job import Job, StepKey
-from leat_engine.result import Phase, State
+from leat_engine.result import Phase, Result, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,7 @@ class RunRecord:
         started_at: When it was accepted.
         noted: Some step of it has waited for something: look at the notes of the running ones.
         rerun_of: Name of the run that it goes on from.
+        outcome: How it ends, once that is settled and only its cleanup is left.
     """
 
     run_id: UUID
@@ -133,6 +134,7 @@ class RunRecord:
     finished_at: datetime | None
     noted: bool = False
     rerun_of: str | None = None
+    outcome: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,7 @@ class Claim:
         resumed: It was parked before, and its time has come.
         live: Live steps of the run; done: steps of the run that are over.
         uid: Of the resource that stands for the run.
+        outcome: How the run ends, once that is settled and it cleans up.
     """
 
     key: StepKey
@@ -276,6 +279,7 @@ class Claim:
     error: Mapping[str, Any] | None
     done: int
     uid: str | None = None
+    outcome: Phase | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,3 +450,26 @@ class ShownLimits:
     slots: tuple[ShownSlots, ...]
     buckets: tuple[ShownBucket, ...]
     breakers: tuple[ShownBreaker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """How far a run is that cleans up.
+
+    Attributes:
+        outcome: How the run ends if all goes well; ``output`` and ``error`` are the run's.
+        block: What `END` has opened: the scope of ``finally``, which is opened when ``opened`` is 1, and, counted in
+            ``target``, the compensations that were begun.
+        undo: The first compensation that did not end well yet, and ``undo_state``: how it is, None when it has not begun.
+        undo_error: Why it failed.
+        final: How the scope of ``finally`` ended; None before.
+    """
+
+    outcome: Phase
+    output: Any
+    error: Mapping[str, Any] | None
+    block: Block
+    undo: StepKey | None
+    undo_state: State | None
+    undo_error: Mapping[str, Any] | None
+    final: Result | None

@@ -10,9 +10,10 @@ from leat_engine.spec.parse import parse_pool, parse_run, parse_signal, parse_sp
 from leat_engine.spec.pool import RunnerPool, RunnerPoolSpec
 from leat_engine.spec.run import WorkflowRun, WorkflowRunSpec
 from leat_engine.spec.signal import WorkflowSignal, WorkflowSignalSpec
-from leat_engine.spec.workflow import History, Step, Workflow, WorkflowSpec
+from leat_engine.spec.workflow import Compensation, History, Step, Workflow, WorkflowSpec
 
 __all__ = [
+    "Compensation",
     "History",
     "RunnerPool",
     "RunnerPoolSpec",
