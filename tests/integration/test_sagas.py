@@ -1,11 +1,16 @@
 """Compensations and `finally`, by a real runner on a real Postgres."""
 
+import os
+from datetime import UTC, datetime
+
 import asyncpg
 import pytest
 from tests.support.begin import beginning
 from tests.support.queue import eventually
 
-from leat_engine.records import Stop
+from leat_engine.job import uuid7
+from leat_engine.records import Lineage, NewRun, Stop
+from leat_engine.rerun import begin_again, clean_again, undone_by
 from leat_engine.result import Phase, State
 
 CANCEL = Stop(Phase.CANCELLED, interrupt=True, error={"type": "Cancelled", "message": "no longer wanted"})
@@ -36,10 +41,7 @@ async def perform(begin, postgres_dsn):
         if asked:
             await asked["then"](run_id)
 
-        async def done():
-            return (await store.run(run_id)).phase.done
-
-        await eventually(done, True, 60)
+        await over(store, run_id)
         assert not begin.runner._desk.views, "a run that is over is forgotten"
         return await store.run(run_id), await cleaned(postgres_dsn, run_id, plan)
 
@@ -276,3 +278,77 @@ async def test_more_items_than_slots_are_undone_one_after_the_other(perform):
     run, found = await perform(spec, {"n": list(range(300))})
     assert sorted(int(output) for _, _, output in found) == list(range(300))
     assert run.total == run.succeeded + run.failed + run.skipped
+
+
+LOCKED = {
+    "inputs": {"locked": {"type": "boolean"}, "room": {"type": "boolean", "default": False}},
+    "steps": [
+        step("a", compensate=undone("${ [steps.a.output, error.message] }")),
+        {
+            "name": "each",
+            "needs": ["a"],
+            "forEach": [1, 2],
+            "maxParallel": 1,
+            "transform": "${ item }",
+            "compensate": {
+                "steps": [
+                    {"name": "open", "when": "${ inputs.locked && item == 1 }", "fail": {"message": "locked"}},
+                    step("out", "${ item }", needs=["open"]),
+                ]
+            },
+        },
+        {"name": "refuse", "needs": ["each"], "when": "${ !inputs.room }", "fail": {"message": "no room"}},
+    ],
+    "finally": [step("tell", "${ error == null ? 'well' : error.message }")],
+}
+
+
+async def rerun(begin, old, plan, begun, inputs, *, cleanup):
+    """A run that goes on from another one, as the operator would make it."""
+    record = await begin.store.run(old)
+    lineage = Lineage(old, record.name, begun.kept, begun.joins, cleanup)
+    run_id = uuid7(datetime.now(UTC), os.urandom(10))
+    new = NewRun(run_id, "default", "y", "w", record.revision, inputs, begun.roots, plan.total, lineage=lineage)
+    (accepted,) = await begin.store.accept([new])
+    await begin.publish(accepted.jobs)
+    await over(begin.store, run_id)
+    return run_id
+
+
+async def over(store, run_id):
+    async def done():
+        return (await store.run(run_id)).phase.done
+
+    await eventually(done, True, 60)
+
+
+async def test_a_rerun_goes_on_undoing_where_that_failed(begin, postgres_dsn):
+    old, store, plan = await begin(LOCKED, {"locked": True, "room": False})
+    await over(store, old)
+    record = await store.run(old)
+    assert record.error["type"] == "CompensationFailed"
+    new = await rerun(begin, old, plan, clean_again(plan, record), {"locked": False, "room": False}, cleanup=True)
+    found = await store.run(new)
+    assert (found.phase, found.error["message"]) == (Phase.FAILED, "step refuse failed: no room")
+    assert found.total == found.succeeded + found.failed + found.skipped
+    before, after = await cleaned(postgres_dsn, old, plan), await cleaned(postgres_dsn, new, plan)
+    assert ("out", "Succeeded", "2") in before
+    assert ("out", "Succeeded", "1") not in before
+    new_ones = [(name, output) for name, state, output in after[-5:] if state == "Succeeded"]
+    assert new_ones == [
+        ("out", "1"), ("each.compensate", None), ("a.compensate", '[1,"step refuse failed: no room"]'),
+        ("tell", '"step refuse failed: no room"'),
+    ]  # fmt: skip
+
+
+async def test_a_rerun_of_steps_keeps_nothing_that_was_undone(begin):
+    old, store, plan = await begin(LOCKED, {"locked": False, "room": False})
+    await over(store, old)
+    states = {node: state for node, (state, _) in (await store.survey(old, 0)).items()}
+    nodes = await store.cleanups.nodes(old)
+    gone = undone_by(plan, (undo.by for undo in plan.undoing if undo.by in nodes))
+    assert {plan.steps[node].name for node in gone} == {"a", "each"}
+    begun = begin_again(plan, await store.run(old), {n: state for n, state in states.items() if n not in gone}, ())
+    assert begun.kept == ()
+    new = await rerun(begin, old, plan, begun, {"locked": False, "room": True}, cleanup=False)
+    assert (await store.run(new)).phase is Phase.SUCCEEDED

@@ -46,4 +46,5 @@ def _stuck(plan: Plan, look: Cleanup) -> Mapping[str, Any]:
     message = f"step {step} could not be undone: {said}"
     if look.error is not None:
         message += f"; the run was to end as {look.outcome.label}: {look.error.get('message', '')}"
-    return {**StepError(ErrorType.COMPENSATION_FAILED, message, retriable=False).as_json(), "step": undo.name}
+    error = StepError(ErrorType.COMPENSATION_FAILED, message, retriable=False, details={"cause": look.error})
+    return {**error.as_json(), "step": undo.name}

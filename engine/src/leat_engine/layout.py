@@ -107,7 +107,7 @@ def lay_out(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> tuple[list[
             drafts += bodies
             undo = _undo(step, here, draft, node, bodies)
             if undo is not None and draft.cleanup:
-                reasons.append(Reason(undo.path, "stands where a run cleans up already, which is not undone; remove it"))
+                reasons.append(Reason(undo.path, "is within a cleanup, which nothing undoes; remove it"))
             elif undo is not None:
                 undo.number = len(drafts)
                 drafts.append(undo)

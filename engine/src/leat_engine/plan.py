@@ -93,8 +93,8 @@ class Undo:
     """What ``node`` did is undone by ``by``.
 
     Attributes:
-        rank: Grows from a step to what needs it, and from what is in a body to its opener: of two that ended in the same
-            moment, the higher one ended later.
+        rank: Grows from a step to what needs it, and from what is in a body to its opener: of two that ended in the
+            same moment, the higher one ended later.
     """
 
     node: int

@@ -35,12 +35,14 @@ class Lineage:
         of: Its id; ``name``: what people know it by.
         kept: Steps whose ends are copied from it.
         joins: Steps that some of these lead to.
+        cleanup: Everything is copied, and what was not undone is still to be; nothing else runs.
     """
 
     of: UUID
     name: str
     kept: tuple[int, ...]
     joins: tuple[Join, ...]
+    cleanup: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -458,10 +460,10 @@ class Cleanup:
 
     Attributes:
         outcome: How the run ends if all goes well; ``output`` and ``error`` are the run's.
-        block: What `END` has opened: the scope of ``finally``, which is opened when ``opened`` is 1, and, counted in
-            ``target``, the compensations that were begun.
-        undo: The first compensation that did not end well yet, and ``undo_state``: how it is, None when it has not begun.
-        undo_error: Why it failed.
+        block: What `END` has opened: the scope of ``finally``, if ``opened`` is 1, and, counted in ``target``, the
+            compensations that were begun.
+        undo: The first compensation that did not end well yet.
+        undo_state: How that is; None when it has not begun. undo_error: Why it failed.
         final: How the scope of ``finally`` ended; None before.
     """
 

@@ -96,7 +96,8 @@ class RunView:
             found = RunView(
                 self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
                 self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
-                error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names, scopes=self.scopes,
+                error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names,
+                scopes=self.scopes,
             )  # fmt: skip
         return found
 

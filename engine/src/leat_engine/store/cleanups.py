@@ -42,6 +42,11 @@ class Cleanups:
                 [undo.rank for undo in undoing],
             )
 
+    async def nodes(self, run_id: UUID) -> frozenset[int]:
+        """Every node that has begun to exist in a run: compensations too, which tell what was undone."""
+        async with self._connection() as connection:
+            return frozenset(row["id"] for row in await connection.fetch(self._sql["nodes"], run_id))
+
     async def look(self, run_id: UUID) -> Cleanup | None:
         """How far a run is that cleans up; None when how it ends is not settled."""
         async with self._connection() as connection:

@@ -559,8 +559,12 @@ class Store:
             for run in runs:
                 if run.lineage is not None and run.run_id in created:
                     self.statements += 1
-                    (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
-                    if row["kept"] != len(run.lineage.kept):
+                    if run.lineage.cleanup:
+                        whole = await connection.fetch(SQL["take_over"], run.run_id, run.lineage.of, run.lineage.name)
+                    else:
+                        (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
+                        whole = row["kept"] == len(run.lineage.kept)
+                    if not whole:
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
         return created
 
