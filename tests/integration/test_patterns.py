@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from tests.support.cli import leat
 from tests.support.queue import eventually
-from tests.support.samples import Sample, samples_of
+from tests.support.samples import samples_of
 
 from leat_cli.order import order_of
 from leat_engine.caretakers import CaretakerOptions, Caretakers
