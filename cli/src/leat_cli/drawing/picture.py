@@ -149,7 +149,7 @@ class _Drawn:
 
 
 def _label(within: str, opens: Opener | None) -> str:
-    """Return which body of a step a path within it is in: "" for `steps`, else its word, or a case and its condition."""
+    """Return which body of a step a path within it is in: "" for `steps`, its word, or a case and its condition."""
     if case := _CASE.match(within):
         when = opens.cases[int(case[1])][0] if isinstance(opens, Choice) else None
         said = f": {condition(when)}" if when else ": default" if isinstance(opens, Choice) else ""
