@@ -4,12 +4,19 @@ import os
 import re
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from tests.support.cli import leat
+from tests.support.console import BLOCK, tried
 from tests.support.queue import eventually
 
+from leat_cli.local import Means, run_here
+from leat_cli.order import order_of
+from leat_cli.progress import Lines
 from leat_cli.recorded import Recorded, edges_of, snapshot_of
+from leat_cli.secrets import secrets_of
+from leat_cli.terminal import err
 from leat_engine.caretakers import Caretakers
 from leat_engine.inside import ROWS, SCOPES, NotThere, Within
 from leat_engine.job import uuid7
@@ -251,3 +258,12 @@ async def test_the_tree_shows_bodies_and_pages_of_them(perform, database):
     assert (wrong.code, wrong.err) == (2, "scope: found each[60], but step 'each' has opened 60 so far\n")
     described = leat("describe", "mixed", "--database", database).out
     assert "\neach[57]/odd (fail)\n  error: " in described
+
+
+def test_the_page_shows_what_the_command_answers(database, tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "bodies.md").read_text()
+    (file,) = [block["text"] for block in BLOCK.finditer(page) if block["file"]]
+    (tmp_path / "bill.yaml").write_text(file)
+    order = order_of(str(tmp_path / "bill.yaml"), (), None)
+    run_here(order, Means((), secrets_of(None)), database, Lines(err()))
+    assert tried(page, tmp_path, {"LEAT_DATABASE_URL": database, "KUBECONFIG": "/nonexistent"}) == 3
