@@ -59,7 +59,7 @@ def reaching() -> Iterator[None]:
     try:
         yield
     except AWAY as error:
-        # A task that is cancelled in a transaction whose connection is gone fails to leave it, and that hides the cancel.
+        # Who is cancelled in a transaction whose connection is gone fails to leave it, and that hides the cancel.
         if isinstance(error, asyncpg.InterfaceError) and isinstance(error.__context__, asyncio.CancelledError):
             raise asyncio.CancelledError from error
         raise _unavailable(error) from error
