@@ -61,6 +61,7 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
+from leat_engine.store.scopes import Scopes
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
@@ -110,6 +111,7 @@ class Store:
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
         self.cleanups = Cleanups(self._connection, SQL)
+        self.scopes = Scopes(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
