@@ -427,8 +427,8 @@ async def test_items_leave_files_of_their_own(works):
     assert len(works.files()) == 2
 
 
-async def test_who_has_to_look_waits_without_a_slot_until_the_store_is_back(works, monkeypatch):
-    monkeypatch.setattr("leat_runner.shelf.PARKED_SECONDS", 0.2)
+async def test_who_has_to_look_waits_until_the_store_is_back(works, monkeypatch):
+    monkeypatch.setattr("leat_runner.shelf.FETCH_INTERVAL", 0.2)
     away, looked = Objects.connect("s3://nowhere/x?endpoint=http://127.0.0.1:9&region=x"), asyncio.Event()
     get = Objects.get
 
@@ -444,6 +444,9 @@ async def test_who_has_to_look_waits_without_a_slot_until_the_store_is_back(work
     looked.clear()
     look = {"name": "look", "transform": "${ size(steps.big.output) }"}
     assert await works.output(BIG, look, output="${ steps.look.output }") == 20000
+    looked.clear()
+    nap = {"name": "nap", "wait": {"duration": "${ steps.big.output[1].n == 1 ? '10ms' : '1h' }"}}
+    assert await works.output(BIG, nap, output="${ steps.nap.state }") == "Succeeded"
     looked.clear()
     each = {"name": "each", "forEach": "${ [steps.big.output[0], steps.big.output[1]] }", "transform": "${ item.n }"}
     assert await works.output(BIG, each, output="${ steps.each.output }") == [0, 1]
@@ -502,10 +505,27 @@ async def test_a_cancel_does_not_wait_for_a_store_that_is_away(works, monkeypatc
         return get(away, key)
 
     monkeypatch.setattr(Objects, "get", gone)
-    monkeypatch.setattr("leat_runner.shelf.PARKED_SECONDS", 0.2)
+    monkeypatch.setattr("leat_runner.shelf.FETCH_INTERVAL", 0.2)
     for more in ([], [script("look", "true", when="${ size(steps.big.output) > 1 }")]):
         looked.clear()
         run = await works.start(BIG, *more, output="${ size(steps.big.output) }")
         await asyncio.wait_for(looked.wait(), 60)
         await works.publish(await works.store.stop(run.run_id, CANCEL))
         assert (await works.ended(run)).phase.label == "Cancelled"
+
+
+async def test_what_cleans_up_reads_files_and_looks_into_large_outputs(works):
+    undo = {
+        "run": "cat a > $LEAT_OUTPUT; [ $N = 20000 ]",
+        "files": {"a": "${ steps.make.artifacts.report }"},
+        "env": {"N": "${ size(steps.big.output) }"},
+    }
+    made = {**REPORT, "compensate": {"script": undo}}
+    fails = {"name": "fails", "needs": ["make", "big"], "fail": {"message": "no"}}
+    last = script("last", "cat a > $LEAT_OUTPUT", files={"a": "${ steps.make.artifacts.report }"})
+    run = await works.play(made, BIG, fails, **{"finally": [last]})
+    assert (run.phase.label, run.error["message"]) == ("Failed", "step fails failed: no")
+    read = [step for step in await works.store.steps(run.run_id) if step.output == "a,b\n1,2"]
+    assert len(read) == 2, "the compensation and the last step"
+    found = await works.output(REPORT, BIG, output="${ size(steps.big.output) }", **{"finally": [last]})
+    assert found == 20000

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from leat_cli import terminal
-from leat_cli.forest import Placed, placed
+from leat_cli.forest import Placed, outline, placed
 from leat_cli.snapshot import RunSnapshot
 
 _HEADERS = ("STEP", "STATE", "TOOK", "TRIES", "RUNNER", "")
@@ -20,13 +20,15 @@ def branches(run: RunSnapshot, now: datetime, rows: int | None = None) -> Render
     Args:
         run: With or without steps; without them its failures are shown.
         now: When it is looked at.
-        rows: At most so many steps, those first that move or failed; None means all.
+        rows: At most so many lines, bodies if there is room, and steps first that move or failed; None means all.
     """
     parts: list[RenderableType] = [terminal.head(run, now)]
     if run.steps:
         shown = {step.name for step in terminal.worth_showing(run.steps, rows)}
-        lines = [_row(run, place, now) for place in placed(run.steps) if place.step.name in shown]
-        parts.append(terminal.table(_HEADERS, lines))
+        places = list(outline(run.steps))
+        if rows is not None and len(places) > rows:
+            places = [place for place in placed(run.steps) if place.step.name in shown]
+        parts.append(terminal.table(_HEADERS, [_row(run, place, now) for place in places]))
         if len(shown) < len(run.steps):
             parts.append(Text(f"… {len(run.steps) - len(shown)} more", style="dim"))
     parts += terminal.complaints(run)
@@ -36,6 +38,8 @@ def branches(run: RunSnapshot, now: datetime, rows: int | None = None) -> Render
 def _row(run: RunSnapshot, place: Placed, now: datetime) -> tuple[Text | str, ...]:
     step = place.step
     name = Text.assemble((place.guide, "dim"), step.name)
+    if not step.state:
+        return (name, *[""] * (len(_HEADERS) - 1))
     took = terminal.took(step.started_at, step.finished_at, now)
     tries = str(step.attempts) if step.attempts else ""
     return name, terminal.state(step.state), took, tries, step.runner, Text("; ").join(_remarks(run, place))

@@ -1,12 +1,12 @@
 """The read API (`read.leat.dev`), which the operator serves behind the API server: its paths and answers. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, StepSnapshot, rfc3339
+from leat_cli.snapshot import AttemptSnapshot, ScopeSnapshot, ScopesSnapshot, StepSnapshot, rfc3339
 from leat_engine.result import State
 
 GROUP, VERSION = "read.leat.dev", "v1alpha1"
@@ -107,17 +107,16 @@ def steps_of(answer: Mapping[str, Any], *, ended: bool) -> Iterator[StepSnapshot
     What had not ended when its run did was stopped: it waits for nothing any more.
     """
     for found in answer["steps"]:
-        step = _step(found)
-        yield replace(step, state=_CANCELLED) if ended and step.state in _OPEN else step
+        yield _step(found, ended=ended)
 
 
-def _step(found: Mapping[str, Any]) -> StepSnapshot:
+def _step(found: Mapping[str, Any], *, ended: bool) -> StepSnapshot:
     number = found.get("attempt") or 0
     tried = [attempt for attempt in found.get("attempts") or () if attempt["attempt"] < number]
     return StepSnapshot(
         name=found["name"],
         kind=found.get("kind") or "",
-        state=found["state"],
+        state=_CANCELLED if ended and found["state"] in _OPEN else found["state"],
         attempts=number,
         output=found.get("output"),
         error=found.get("error"),
@@ -129,7 +128,24 @@ def _step(found: Mapping[str, Any]) -> StepSnapshot:
         pool=found.get("pool") or "",
         runner=str(found.get("runner") or ""),
         note=found.get("note") or "",
+        scopes=_scopes(found.get("scopes"), ended=ended),
     )
+
+
+def _scopes(found: Mapping[str, Any] | None, *, ended: bool) -> ScopesSnapshot | None:
+    if not found:
+        return None
+    shown = (
+        ScopeSnapshot(
+            each["index"],
+            each.get("label") or "",
+            each["state"],
+            tuple(_step(step, ended=ended) for step in each.get("steps") or ()),
+        )
+        for each in found.get("shown") or ()
+    )
+    scopes = ScopesSnapshot(found.get("states") or {}, tuple(shown))
+    return scopes.ended() if ended else scopes
 
 
 def _attempt(found: Mapping[str, Any]) -> AttemptSnapshot:
@@ -225,4 +241,18 @@ def step_as_json(step: StepSnapshot) -> dict[str, Any]:
     known = step.as_json()
     attempt = known.pop("attempts")
     facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
-    return {**facts, "runner": step.runner, "note": step.note, **known, "attempts": earlier}
+    inside = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    return {**facts, "runner": step.runner, "note": step.note, **known, "attempts": earlier, **inside}
+
+
+def _scopes_as_json(scopes: ScopesSnapshot) -> dict[str, Any]:
+    shown = [
+        {
+            "index": scope.index,
+            "label": scope.label,
+            "state": scope.state,
+            "steps": [step_as_json(step) for step in scope.steps],
+        }
+        for scope in scopes.shown
+    ]
+    return {"states": dict(scopes.states), "shown": shown}

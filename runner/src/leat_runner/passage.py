@@ -151,7 +151,7 @@ def keys_of(attempt: "Attempt") -> Keys:
         return Keys(None, None, None, None)
     bound = view.bindings(node.reads, {}, datetime.now(UTC))
     redaction = Redaction.of(view.plan.sensitive, view.inputs)
-    own = f"{view.workflow}/{node.name}"
+    own = f"{view.workflow}/{view.plan.full_name(node)}"
 
     def key(part: Slots | Rate | Fuse | Kept) -> Key:
         return Key(view.namespace, key_of(part.key, own, bound, redaction))

@@ -9,7 +9,6 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from leat_engine.limits import ARTIFACT_BYTES, FETCHED_BYTES
 from leat_engine.look import wanted
 from leat_engine.plan import PlanStep
 from leat_engine.reference import OUTPUT, Foreign, Reference, key_of, reference_in
-from leat_engine.result import ErrorType, Failed, Outcome, Parked, StepError, Succeeded
+from leat_engine.result import ErrorType, Failed, Outcome, StepError, Succeeded
 from leat_engine.store.artifacts import ArtifactRows, ObjectId
 from leat_engine.view import RunView
 from leat_runner.desk import persistently
@@ -40,8 +39,8 @@ PUT_SECONDS = 60.0
 """For how long a put is tried again while the object store is away; then the attempt fails, and can be tried again."""
 
 PAUSE = 1.0
-PARKED_SECONDS = 5.0
-"""A step that has to look into a large output waits without a slot while the object store is away."""
+FETCH_INTERVAL = 5.0
+"""Seconds between two tries to read what a step has to look into."""
 
 log = structlog.get_logger()
 
@@ -58,10 +57,11 @@ class Shelf:
         """The artifacts of one attempt; ``secrets`` are texts that no artifact may hold."""
         return AttemptArtifacts(self, attempt, secrets)
 
-    async def fetch(self, view: RunView, node: PlanStep, *, parks: bool) -> Outcome | None:
-        """Read the large outputs that expressions of the step look into; what becomes of it if that cannot be done.
+    async def fetch(self, view: RunView, node: PlanStep) -> Failed | None:
+        """Read the large outputs that expressions of the step look into; why it fails if that cannot be done.
 
-        ``parks``: it waits in the store while the object store is away. Ends of scopes cannot, and take no slot.
+        While the object store is away it waits here. It is not parked: to a kind that waits itself, a step that comes
+        again would look like one whose time is over.
         """
         while True:
             try:
@@ -71,9 +71,7 @@ class Shelf:
                 log.warning("fetch_held", step=node.name, reason=str(error))
                 if view.stopping is not None:
                     return None  # what is cancelled evaluates nothing, and must not wait
-                if parks:
-                    return Parked(datetime.now(UTC) + timedelta(seconds=PARKED_SECONDS))
-                await asyncio.sleep(PARKED_SECONDS)
+                await asyncio.sleep(FETCH_INTERVAL)
             except ArtifactProblem as problem:
                 return Failed(problem.error)
             else:

@@ -15,6 +15,7 @@ from leat_engine.spelling import unknown
 
 _MASK = "the value"
 _ABSENT: Any = object()
+_BOUNDS = frozenset({"maxItems", "maxProperties", "enum", "const"})
 _SECRET = re.compile(rb"\$\{[^}]*\bsecret\s*\(")
 
 
@@ -23,6 +24,7 @@ class _Input:
     validator: jsonschema_rs.Draft202012Validator
     default: Any
     sensitive: bool
+    bounded: bool
 
     def problems(self, value: Any, path: str) -> Iterator[Reason]:
         for error in self.validator.iter_errors(value):
@@ -32,13 +34,15 @@ class _Input:
 class InputsSchema:
     """The inputs that a workflow takes.
 
-    ``sensitive`` are the names of those whose values nobody may see, ``required`` of those without a default.
+    ``sensitive`` are the names of those whose values nobody may see, ``required`` of those without a default,
+    ``bounded`` of those whose schema says how many items they may have.
     """
 
     def __init__(self, inputs: Mapping[str, _Input]) -> None:
         self._inputs = inputs
         self.names = frozenset(inputs)
         self.sensitive = frozenset(name for name, one in inputs.items() if one.sensitive)
+        self.bounded = frozenset(name for name, one in inputs.items() if one.bounded)
         self.required = frozenset(name for name, one in inputs.items() if one.default is _ABSENT)
 
     def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
@@ -81,7 +85,10 @@ def compile_inputs(schemas: Mapping[str, Mapping[str, Any]], path: str) -> Input
             continue
         try:
             inputs[name] = one = _Input(
-                validator_of(schema, masked=sensitive), schema.get("default", _ABSENT), sensitive
+                validator_of(schema, masked=sensitive),
+                schema.get("default", _ABSENT),
+                sensitive,
+                bounded=not _BOUNDS.isdisjoint(schema),
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             message = error.message if isinstance(error, jsonschema_rs.ValidationError) else str(error)

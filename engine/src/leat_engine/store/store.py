@@ -41,6 +41,7 @@ from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
 from leat_engine.store.artifacts import ArtifactRows
+from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
     accept_columns,
@@ -61,6 +62,7 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
+from leat_engine.store.scopes import Scopes
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
@@ -110,6 +112,8 @@ class Store:
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
         self.artifacts = ArtifactRows(self._connection, SQL)
+        self.cleanups = Cleanups(self._connection, SQL)
+        self.scopes = Scopes(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -559,11 +563,15 @@ class Store:
             for run in runs:
                 if run.lineage is not None and run.run_id in created:
                     self.statements += 1
-                    (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
-                    if row["kept"] != len(run.lineage.kept):
+                    if run.lineage.cleanup:
+                        whole = await connection.fetch(SQL["take_over"], run.run_id, run.lineage.of, run.lineage.name)
+                    else:
+                        (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
+                        whole = row["kept"] == len(run.lineage.kept)
+                    if not whole:
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
-                    copied = (run.run_id, run.lineage.of, list(run.lineage.kept))
-                    await connection.fetch(SQL["copy_artifacts"], *copied)
+                    kept = None if run.lineage.cleanup else list(run.lineage.kept)
+                    await connection.fetch(SQL["copy_artifacts"], run.run_id, run.lineage.of, kept)
         return created
 
     async def _stop(
