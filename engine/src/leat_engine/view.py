@@ -34,6 +34,7 @@ class RunView:
         names: What its body's expressions read beyond those around it, such as `item`; None until it is known.
         scopes: Every scope of the run that is known here, by number; one dictionary, which they share.
         inner: How many of these are directly within this one.
+        awaited: Of the run itself: a step of another run waits for its end.
         pins: Of the run itself: how many wait for the store to say where its scopes are; it is not forgotten meanwhile.
         cancelled: Steps of the run, in any scope, that were cancelled; read when a stopped run is to end.
         items: What steps with `forEach` are over, as it was written, and as a list, once it was evaluated.
@@ -61,6 +62,7 @@ class RunView:
     names: Mapping[str, Any] | None = field(default_factory=dict)
     scopes: "dict[int, RunView]" = field(default_factory=dict)
     inner: int = 0
+    awaited: bool = False
     pins: int = 0
     cancelled: Sequence[StepKey] = ()
     items: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
