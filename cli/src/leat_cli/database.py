@@ -7,11 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from leat_cli.problems import Invalid, Unavailable
-from leat_cli.recorded import Edges, Recorded, edges_of, snapshot_of
+from leat_cli.recorded import Planned, Recorded, planned_of, snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
 from leat_engine.errors import StoreRefused, StoreUnavailable
+from leat_engine.kin import kin_of
 from leat_engine.records import RunRecord
 from leat_engine.store import Store
 
@@ -29,7 +30,7 @@ class Database:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._specs: dict[str, Mapping[str, Any]] = {}  # revisions never change
-        self._planned: dict[str, Edges] = {}
+        self._planned: dict[str, Planned] = {}
 
     @classmethod
     async def connect(cls, url: str) -> "Database":
@@ -77,7 +78,10 @@ class Database:
         nodes = range(1, len(spec.get("steps", ())) + 1)
         steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
         attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
-        return snapshot_of(run, spec, Recorded(steps, attempts, self._edges(run.revision, spec)))
+        planned = self._plan(run.revision, spec)
+        children = await self._store.children.show(run.run_id) if run.children else []
+        kin = kin_of(run.run_id, children, planned.owners)
+        return snapshot_of(run, spec, Recorded(steps, attempts, planned.edges, kin))
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:  # noqa: ARG002 - the port's signature
         """Refuse: workflows are resources of a cluster, a database only knows their revisions.
@@ -100,9 +104,9 @@ class Database:
         """Close the connections."""
         await self._store.close()
 
-    def _edges(self, revision: str, spec: Mapping[str, Any]) -> Edges:
+    def _plan(self, revision: str, spec: Mapping[str, Any]) -> Planned:
         if revision not in self._planned:
-            self._planned[revision] = edges_of(spec)
+            self._planned[revision] = planned_of(spec)
         return self._planned[revision]
 
     async def _spec(self, run: RunRecord) -> Mapping[str, Any]:

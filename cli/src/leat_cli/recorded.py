@@ -5,8 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, RunSnapshot, StepSnapshot, sensitive_inputs
+from leat_cli.snapshot import AttemptSnapshot, ChildSnapshot, RunSnapshot, StepSnapshot, sensitive_inputs
 from leat_engine.errors import Rejected
+from leat_engine.kin import Kin, owners_of
 from leat_engine.plan import compile_plan
 from leat_engine.records import RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
@@ -21,30 +22,40 @@ Edges = Mapping[str, tuple[str, tuple[str, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
+class Planned:
+    """What the plan of a workflow says beyond its spec. ``owners``: as `leat_engine.kin` has them."""
+
+    edges: Edges = field(default_factory=dict)
+    owners: Mapping[int, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Recorded:
     """What the store has of the steps of a run."""
 
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt] = ()
     edges: Edges = field(default_factory=dict)
+    kin: Mapping[int, tuple[Kin, ...]] = field(default_factory=dict)
 
 
-def edges_of(spec: Mapping[str, Any]) -> Edges:
+def planned_of(spec: Mapping[str, Any]) -> Planned:
     """Return pools and needs by step; nothing for a workflow that this program does not take any more."""
     try:
         plan = compile_plan(parse_spec(spec), load_models(), "")
     except Rejected:
-        return {}
-    return {
+        return Planned()
+    edges = {
         step.name: (step.pool, tuple(plan.steps[edge.step].name for edge in step.needs))
         for step in plan.steps[1 : plan.total + 1]
     }
+    return Planned(edges, owners_of(plan))
 
 
 def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | None = None) -> RunSnapshot:
     """Return what is shown of a run in the store. ``spec`` is its revision's; without records only the summary."""
     sensitive = sensitive_inputs(spec)
-    hide = Redaction.of(sensitive, run.inputs)
+    hide = Redaction.of(sensitive, run.inputs, run.hidden)
     done = run.succeeded + run.failed + run.skipped
     return RunSnapshot(
         namespace=run.namespace,
@@ -55,7 +66,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         revision=run.revision,
         progress=f"{done}/{run.total}",
         message=hide.text((run.error or {}).get("message", "")),
-        inputs={name: REDACTED if name in sensitive else value for name, value in run.inputs.items()},
+        inputs={name: REDACTED if name in sensitive else hide.value(value) for name, value in run.inputs.items()},
         output=hide.value(run.output),
         error=hide.value(run.error),
         started_at=run.started_at,
@@ -63,12 +74,13 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
         reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
         rerun_of=run.rerun_of or "",
+        parent=run.parent or "",
     )
 
 
 def _steps_of(spec: Mapping[str, Any], run: RunRecord, recorded: Recorded) -> Iterator[StepSnapshot]:
     """Yield each step of the spec, in its order, whether anything is recorded of it or not."""
-    hide = Redaction.of(sensitive_inputs(spec), run.inputs)
+    hide = Redaction.of(sensitive_inputs(spec), run.inputs, run.hidden)
     found = {shown.record.key.step: shown for shown in recorded.steps}
     earlier: dict[int, list[AttemptSnapshot]] = defaultdict(list)
     for shown in sorted(recorded.attempts, key=lambda shown: shown.record.attempt):
@@ -98,7 +110,22 @@ def _steps_of(spec: Mapping[str, Any], run: RunRecord, recorded: Recorded) -> It
             pool=pool,
             runner=begun.runner or "",
             note=hide.text(record.note or ""),
+            children=tuple(map(_child, recorded.kin.get(number, ()))),
         )
+
+
+def _child(kin: Kin) -> ChildSnapshot:
+    record = kin.record
+    return ChildSnapshot(
+        name=record.name,
+        workflow=record.workflow,
+        phase=record.phase.label,
+        run_id=str(record.run_id),
+        progress=f"{record.done}/{record.total}",
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        children=tuple(map(_child, kin.children)),
+    )
 
 
 def _written_needs(step: Mapping[str, Any]) -> tuple[str, ...]:

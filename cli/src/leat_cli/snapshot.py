@@ -21,6 +21,33 @@ class AttemptSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildSnapshot:
+    """A run that a step started, with the runs below it."""
+
+    name: str
+    workflow: str
+    phase: str
+    run_id: str = ""
+    progress: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    children: "tuple[ChildSnapshot, ...]" = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run as `RunSteps` has it."""
+        return {
+            "name": self.name,
+            "id": self.run_id,
+            "workflow": self.workflow,
+            "phase": self.phase,
+            "progress": self.progress,
+            "startedAt": rfc3339(self.started_at),
+            "finishedAt": rfc3339(self.finished_at),
+            "children": [child.as_json() for child in self.children],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class StepSnapshot:
     """A step of a run.
 
@@ -29,6 +56,7 @@ class StepSnapshot:
         needs: Names of the steps that it waits for.
         runner: Name of the runner that has it, or had it last; "" when that is not known.
         note: Why it waits, or "".
+        children: Runs that it started, in that order; of very many not all.
     """
 
     name: str
@@ -45,6 +73,7 @@ class StepSnapshot:
     pool: str = ""
     runner: str = ""
     note: str = ""
+    children: tuple[ChildSnapshot, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{state, attempts, output, error, queuedAt, startedAt, finishedAt}``."""
@@ -71,6 +100,7 @@ class RunSnapshot:
         gap: Why ``steps`` is None, and what to do about it.
         reason: Why it failed, as a word for programs: the type of its error, or "".
         rerun_of: The run that it goes on from, or "".
+        parent: The run of which a step started it, or "".
     """
 
     namespace: str
@@ -91,6 +121,7 @@ class RunSnapshot:
     gap: str = ""
     reason: str = ""
     rerun_of: str = ""
+    parent: str = ""
 
     @property
     def done(self) -> bool:
@@ -124,6 +155,7 @@ class RunSnapshot:
             "reason": self.reason or None,
             "message": self.message,
             "rerunOf": self.rerun_of or None,
+            "parent": self.parent or None,
             "runId": self.run_id,
             "revision": self.revision,
             "startedAt": rfc3339(self.started_at),

@@ -298,7 +298,7 @@ class Claim:
         resumed: It was parked before, and its time has come.
         live: Live steps of the run; done: steps of the run that are over.
         uid: Of the resource that stands for the run.
-        awaited: A step of another run waits for the end of this one.
+        awaited: A step of another run waits for the end of this one; hidden: as in `RunRecord`.
     """
 
     key: StepKey
@@ -322,6 +322,7 @@ class Claim:
     done: int
     uid: str | None = None
     awaited: bool = False
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

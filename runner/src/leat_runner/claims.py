@@ -229,7 +229,7 @@ class Claims:
             return False
         view = RunView(first.key.run_id, plan, first.namespace, first.name, first.inputs)
         view.workflow, view.priority, view.traceparent = first.workflow, first.priority, first.traceparent
-        view.uid, view.awaited = first.uid or "", first.awaited
+        view.uid, view.awaited, view.hidden = first.uid or "", first.awaited, first.hidden
         view.complete = first.live == len(claims) and first.done == 0
         self._desk.views[first.key.run_id] = view
         return True

@@ -127,7 +127,7 @@ class Family:
             number=attempt.number - attempt.broken_off,
             awaited=call.wait,
             seconds=seconds,
-            redaction=Redaction.of(view.plan.sensitive, view.inputs),
+            redaction=view.redaction,
             note=f"waits for run {run.name}",
         )
         mine = Mine(self.runner, attempt.key, attempt.number)
@@ -153,11 +153,12 @@ class Family:
     # -- end ------------------------------------------------------------------------------------------------------
 
     async def _end(self, view: RunView, child: RunRecord) -> Outcome:
-        """How the step ends. What is sensitive in the child, and comes to the parent, is hidden there before it comes."""
+        """How the step ends. What is sensitive in the child is hidden in the parent before it comes there."""
         plan = await persistently("plan", lambda: self._of.plans.get(child.revision))
         redaction = Redaction.of(plan.sensitive, child.inputs, child.hidden)
         if hidden := hidden_with(redaction, child.output):
             await persistently("hide", partial(self._of.store.children.hide, view.run_id, hidden))
+            view.root.hidden += tuple(sorted(set(hidden).difference(view.root.hidden)))
         return outcome_of(child.name, child.phase, child.output, redaction.value(child.error))
 
 

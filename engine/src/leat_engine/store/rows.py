@@ -144,6 +144,7 @@ def claim_of(row: asyncpg.Record) -> Claim:
         done=row["done"],
         uid=row["uid"],
         awaited=row["awaited"],
+        hidden=tuple(row["hidden"] or ()),
     )
 
 

@@ -71,7 +71,8 @@ class ReadApi:
         nodes = range(after + 1, min(after + 1 + count, plan.total + 1))
         steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
-        return _json(run_steps(run, plan, Page(nodes, steps, attempts)))
+        children = await self._store.children.show(run.run_id) if run.children else []
+        return _json(run_steps(run, plan, Page(nodes, steps, attempts, children)))
 
     async def _log(self, request: web.Request) -> web.Response:
         run = await self._run(request, "log")

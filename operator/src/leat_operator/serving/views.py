@@ -8,9 +8,20 @@ from typing import Any
 
 import orjson
 
+from leat_engine.kin import Kin, kin_of, owners_of
 from leat_engine.limits import KIB, MIB
 from leat_engine.plan import Plan, PlanStep
-from leat_engine.records import Announced, Backlog, LogLine, Member, Report, RunRecord, ShownAttempt, ShownStep
+from leat_engine.records import (
+    Announced,
+    Backlog,
+    ChildRecord,
+    LogLine,
+    Member,
+    Report,
+    RunRecord,
+    ShownAttempt,
+    ShownStep,
+)
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
 from leat_operator.serving.answers import API_VERSION
@@ -30,17 +41,22 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a run's steps: those of the nodes in ``nodes``, as far as they have begun to exist."""
+    """A part of a run's steps: those of the nodes in ``nodes``, as far as they have begun to exist.
+
+    ``children``: runs below the run, of any depth.
+    """
 
     nodes: range
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt]
+    children: Sequence[ChildRecord] = ()
 
 
 def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     """`RunSteps`: the run, and the steps of a page in the order of the spec."""
-    redaction = Redaction.of(plan.sensitive, run.inputs)
+    redaction = Redaction.of(plan.sensitive, run.inputs, run.hidden)
     begun = {shown.record.key.step: shown for shown in page.steps}
+    kin = kin_of(run.run_id, page.children, owners_of(plan))
     earlier: dict[int, list[ShownAttempt]] = defaultdict(list)
     for attempt in page.attempts:
         earlier[attempt.record.key.step].append(attempt)
@@ -48,6 +64,7 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     size, last = 0, page.nodes.stop - 1
     for node in page.nodes:
         step = _step(plan, plan.steps[node], begun.get(node), earlier[node], redaction)
+        step["children"] = list(map(_child, kin.get(node, ())))
         size += len(orjson.dumps(step))
         if steps and size > PAGE_BYTES:
             last = node - 1
@@ -67,7 +84,7 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
 
 def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *, finished: bool) -> Json:
     """`RunLog`: lines behind ``after``, as far as a page goes. ``finished``: nothing comes behind these lines."""
-    redaction = Redaction.of(plan.sensitive, run.inputs)
+    redaction = Redaction.of(plan.sensitive, run.inputs, run.hidden)
     shown: list[Json] = []
     size = 0
     for line in lines:
@@ -110,6 +127,21 @@ def _run(run: RunRecord, plan: Plan) -> Json:
         "startedAt": moment(run.started_at),
         "finishedAt": moment(run.finished_at),
         "message": status["message"],
+        "parent": run.parent,
+    }
+
+
+def _child(kin: Kin) -> Json:
+    record = kin.record
+    return {
+        "name": record.name,
+        "id": str(record.run_id),
+        "workflow": record.workflow,
+        "phase": record.phase.label,
+        "progress": f"{record.done}/{record.total}",
+        "startedAt": moment(record.started_at),
+        "finishedAt": moment(record.finished_at),
+        "children": list(map(_child, kin.children)),
     }
 
 
