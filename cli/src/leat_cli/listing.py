@@ -18,8 +18,32 @@ if TYPE_CHECKING:
 
 Cells = Sequence["str | Text"]
 
-_RUN_HEADERS = ("NAMESPACE", "NAME", "WORKFLOW", "PHASE", "PROGRESS", "TOOK", "AGE", "REVISION", "RUN ID", "PARENT", "MESSAGE")
-_WATCHED_WIDTHS: Sequence[int] = (24, 32, 24, 14, 8, 8, 6, 16, 36, 32, 0)  # what comes later cannot move what was printed
+_RUN_HEADERS = (
+    "NAMESPACE",
+    "NAME",
+    "WORKFLOW",
+    "PHASE",
+    "PROGRESS",
+    "TOOK",
+    "AGE",
+    "REVISION",
+    "RUN ID",
+    "PARENT",
+    "MESSAGE",
+)
+_WATCHED_WIDTHS: Sequence[int] = (
+    24,
+    32,
+    24,
+    14,
+    8,
+    8,
+    6,
+    16,
+    36,
+    32,
+    0,
+)  # what comes later cannot move what was printed
 _WORKFLOW_HEADERS = ("NAMESPACE", "NAME", "READY", "STEPS", "AGE", "MESSAGE", "REVISION", "DESCRIPTION")
 
 

@@ -40,7 +40,7 @@ Text = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What must not be shown of one run: every scalar inside its sensitive inputs, as text, and what came from others."""
+    """What must not be shown of one run: every scalar in its sensitive inputs, as text, and what came from others."""
 
     texts: tuple[str, ...] = ()
 

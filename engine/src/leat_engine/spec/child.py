@@ -17,7 +17,7 @@ def _object_name(name: str) -> str:
 
 
 class ChildRun(Model):
-    """Starts a run of another Workflow of the namespace, a child of this one, and waits for it without holding a runner.
+    """Starts a run of another Workflow of the namespace, a child of this one, and waits for it without a runner.
 
     The child is of the revision that the Workflow has when the step starts. Its output is the step's; a child that does
     not succeed fails the step with `ChildFailed`. What is asked of the parent (cancel, suspend, priority) is asked of
