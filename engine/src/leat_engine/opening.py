@@ -32,7 +32,7 @@ def written_openings(openings: Sequence[Opening], take: Callable[[PlanStep], boo
     columns, taken = Openings(), list[PlanStep]()
     for opening in openings:
         view, block = opening.view, opening.open.block
-        columns.opener(opening.key, opening.attempt, block, opening.open.nodes)
+        columns.opener(opening.key, opening.attempt, block, opening.open.nodes, view.epoch)
         for index in opening.open.scopes:
             for root in view.plan.bodies[block.body].roots:
                 node = view.plan.steps[root]

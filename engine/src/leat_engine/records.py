@@ -108,6 +108,7 @@ class RunRecord:
         started_at: When it was accepted.
         noted: Some step of it has waited for something: look at the notes of the running ones.
         rerun_of: Name of the run that it goes on from.
+        epoch: How often it was migrated to another revision.
     """
 
     run_id: UUID
@@ -133,6 +134,7 @@ class RunRecord:
     finished_at: datetime | None
     noted: bool = False
     rerun_of: str | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +256,7 @@ class Claim:
         resumed: It was parked before, and its time has come.
         live: Live steps of the run; done: steps of the run that are over.
         uid: Of the resource that stands for the run.
+        epoch: How often the run was migrated to another revision.
     """
 
     key: StepKey
@@ -276,6 +279,7 @@ class Claim:
     error: Mapping[str, Any] | None
     done: int
     uid: str | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

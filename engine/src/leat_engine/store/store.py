@@ -62,6 +62,7 @@ from leat_engine.store.rows import (
 )
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
+from leat_engine.store.versions import Versions
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
 
 SQL = {
@@ -108,6 +109,7 @@ class Store:
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
+        self.versions = Versions(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -413,6 +415,7 @@ class Store:
             [item.error for item in late],
             [item.seconds for item in late],
             [item.pool for item in late],
+            [item.epoch for item in late],
         )
         return [
             Delayed(StepKey(row["run_id"], row["scope"], row["step_id"]), row["attempt"], row["seconds"])
