@@ -190,14 +190,18 @@ class Slow(Store):
         return written
 
 
-async def test_a_runner_that_has_not_heard_of_its_commit_goes_on_by_the_new_revision(database, store, tmp_path, monkeypatch):
+async def test_a_runner_that_has_not_heard_of_its_commit_goes_on_by_the_new_revision(
+    database, store, tmp_path, monkeypatch
+):
     monkeypatch.setenv("LEAT_TEST_EFFECTS", str(tmp_path / "effects"))
 
     def chain(*names):
         made = []
         for name in names:
             values = [f"${{ steps.{made[-1]['name']}.output }}"] if made else []
-            made.append({"name": name, "function": {"name": "add", "with": {"values": values, "seconds": 0 if made else 0.5}}})
+            made.append(
+                {"name": name, "function": {"name": "add", "with": {"values": values, "seconds": 0 if made else 0.5}}}
+            )
         return {"steps": made, "output": f"${{ steps.{names[-1]}.output }}"}
 
     old, new = chain("one", "two"), chain("one", "between", "two")

@@ -134,7 +134,7 @@ async def _left(load, movers):
     ids = [mover.run_id for mover in movers]
     found = {}
     for table in ("ready", "timer", "hold"):
-        (row,) = await load._ask(f"select count(*) as n from leat.{table} where run_id = any($1)", ids)  # noqa: S608, SLF001
+        (row,) = await load._ask(f"select count(*) as n from leat.{table} where run_id = any($1)", ids)  # noqa: S608
         if row["n"]:
             found[table] = row["n"]
     return found

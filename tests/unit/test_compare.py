@@ -1,4 +1,4 @@
-"""What a migration keeps and what it refuses: laws for random graphs at any moment, and the answers to what cannot be."""
+"""What a migration keeps and refuses: laws for random graphs at any moment, and the answers to what cannot be."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -137,7 +137,9 @@ def test_ends_follow_their_steps_wherever_these_are_and_what_runs_keeps_its_numb
     moved = [
         row
         for row in rows
-        if row.begun and not row.state.done and plan.steps[row.node].kind == "function"
+        if row.begun
+        and not row.state.done
+        and plan.steps[row.node].kind == "function"
         and new.by_name[plan.steps[row.node].name] != row.node
     ]
     if moved:
@@ -167,14 +169,18 @@ RUNS = {2: (State.DELAYED, True)}
 
 def test_a_step_that_runs_keeps_its_kind_its_pool_and_its_needs():
     rows = moment(CHAIN, ONE, RUNS)
-    reasons = told(CHAIN, flat(work("one"), {"name": "two", "needs": ["one"], "transform": 1}, work("three", "two")), rows)
+    reasons = told(
+        CHAIN, flat(work("one"), {"name": "two", "needs": ["one"], "transform": 1}, work("three", "two")), rows
+    )
     assert reasons == (
         "spec.steps[1]: step 'two' is under way as kind 'function', found 'transform': "
         "keep it, or migrate when the step has ended"
     )
     assert "as pool 'default', found 'other'" in told(CHAIN, flat(work("one"), work("two", "one", pool="other")), rows)
     late = flat(work("one"), work("two", "one", "three"), work("three"))
-    assert "spec.steps[1]: step 'two' is under way, and would need 'three', which has not ended" in told(CHAIN, late, rows)
+    assert "spec.steps[1]: step 'two' is under way, and would need 'three', which has not ended" in told(
+        CHAIN, late, rows
+    )
 
 
 def test_what_waits_for_its_first_runner_may_become_anything():

@@ -22,8 +22,8 @@ log = structlog.get_logger()
 async def migrate(store: Store, run_id: UUID, plans: tuple[Plan, Plan], patience: float) -> tuple[Transfer, list[Job]]:
     """Let a run go on by another plan; what became of it, and jobs to publish.
 
-    Nothing is held up for a migration that cannot be. A run that was not suspended before goes on afterwards, whatever came
-    of it; when this process dies in between it stays suspended, and `resume`, or the same migration again, lets it go on.
+    Nothing is held up for a migration that cannot be. A run that was not suspended before goes on afterwards, whatever
+    came of it; when this process dies in between, it stays suspended until somebody resumes it.
 
     Args:
         store: Has the run.

@@ -25,7 +25,7 @@ from leat_operator.notes import Notes
 from leat_operator.objects import RUNS, WORKFLOWS, Ref
 from leat_operator.waiting import Waiter, WaitingRoom
 from leat_operator.wishes import Crossings, Errands, Known, Wishes
-from leat_operator.workflows import retell_workflow, tell_workflow
+from leat_operator.workflows import Versions, retell_workflow, tell_workflow
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +51,7 @@ class Intake:
         self._known: dict[str, Known] = {}
         self._waiting = WaitingRoom(grace)
         self._acceptor = Acceptor(crossings.store)
+        self._versions = Versions(crossings.store)
         self._errands = Errands()
         self._notes = Notes(crossings.patcher)
         self._wishes = Wishes(crossings, self._errands)
@@ -133,6 +134,8 @@ class Intake:
         self._to.standing.show((listed.ref.namespace, listed.ref.name), body.get("status") or {})
         incapable = self._catalog.incapable(listed.compiled)
         self._errands.start(tell_workflow(self._to.patcher, listed, body, incapable))
+        if listed.compiled is not None:
+            self._errands.start(self._versions.note(listed.compiled.revision))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
             await self._run(waiting, batch)
 
