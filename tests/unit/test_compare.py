@@ -216,6 +216,8 @@ def test_inputs_are_what_the_other_revision_takes_and_none_is_shown_that_was_not
     rows = moment(old, {}, {})
     fine = of(order={"type": "string"}, card={"type": "string", "sensitive": True}, fast={"default": True})
     assert compare(old, fine, given, rows, ()).inputs == {**given, "fast": True}
+    assert compare(fine, old, {**given, "fast": True}, rows, ()).inputs == given
+    assert "spec.inputs.fast: there is no input 'fast'" in told(fine, old, rows, inputs={**given, "fast": False})
     wrong = of(order={"type": "integer"}, card={"type": "string", "sensitive": True}, more={"type": "string"})
     reasons = told(old, wrong, rows, inputs=given)
     assert "spec.inputs.order:" in reasons

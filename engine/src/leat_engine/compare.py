@@ -133,7 +133,9 @@ def _inputs(old: Plan, new: Plan, inputs: Mapping[str, Any]) -> dict[str, Any]:
     if shown:  # not even looked at: what is wrong with a value tells the value
         message = "is sensitive in the run's revision, and would be shown by this one: keep `sensitive: true`"
         raise Rejected(Reason(f"{_INPUTS}.{name}", message) for name in shown)
-    return new.inputs.apply(inputs, _INPUTS)
+    taken = new.inputs.names
+    given = {name: value for name, value in inputs.items() if name in taken or not old.inputs.is_default(name, value)}
+    return new.inputs.apply(given, _INPUTS)
 
 
 class _Pairs:

@@ -41,6 +41,11 @@ class InputsSchema:
         self.sensitive = frozenset(name for name, one in inputs.items() if one.sensitive)
         self.required = frozenset(name for name, one in inputs.items() if one.default is _ABSENT)
 
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether a value is what an input has when nobody gives it."""
+        one = self._inputs.get(name)
+        return one is not None and one.default is not _ABSENT and bool(one.default == value)
+
     def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
         """The run's inputs: ``values`` with the defaults of those that are absent.
 
