@@ -320,3 +320,21 @@ async def say(dsn, run_id, step, *texts):
     runner = await store.register("narrator", "nobodys", 1)
     await store.write_logs([NewLine(runner, key, 1, datetime.now(UTC), "stdout", text) for text in texts])
     await store.close()
+
+
+def test_revisions_are_listed_with_what_differs_also_those_without_runs(user, ask, hello):
+    user.patch("hello", {"spec": {"inputs": {"greeting": {"default": "hello"}}}}, "workflows")
+    eventually(lambda: len(ask("revisions", "hello", "-o", "json").json) == 2, "a second revision", 30)
+    newest, first = ask("revisions", "hello", "-o", "json").json
+    assert (newest["active"], newest["finished"], first["finished"]) == (0, 0, 1)
+    done = ask("revisions", "hello", "--diff", first["revision"], newest["revision"])
+    assert "+  greeting:" in done.out.splitlines(), done.err
+    assert first["revision"] in ask("revisions", "hello").out
+    nobody = ask("revisions", "hello", "--diff", first["revision"], "0000")
+    assert (nobody.code, "found no revision 0000 of workflow 'hello'" in nobody.err) == (2, True)
+
+
+def test_revisions_are_for_those_who_may_read_them(user, ask, hello, server, namespace):
+    path = f"/apis/read.leat.dev/v1alpha1/namespaces/{namespace}/workflows/hello/revisions"
+    refused = server("get", "--raw", path, "--as", "nobody")
+    assert "may not get workflows/revisions" in refused.stderr

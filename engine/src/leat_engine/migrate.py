@@ -41,11 +41,11 @@ async def migrate(store: Store, run_id: UUID, plans: tuple[Plan, Plan], patience
     run = await store.run(run_id)
     hold = run is not None and not run.suspended
     end = time.monotonic() + patience
-    if hold:
-        await store.suspend(run_id, suspended=True)
-        crash_point("after suspend")
     try:
         while True:
+            if hold:  # again each time: somebody may have resumed it
+                await store.suspend(run_id, suspended=True)
+                crash_point("after suspend")
             try:
                 jobs = await store.versions.migrate(run_id, old, new, resume=hold)
             except Claimed:
