@@ -2,8 +2,10 @@
 
 import asyncio
 import sys
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,12 +13,16 @@ from leat_cli import complete, options
 from leat_cli.problems import CommandError, Exit, Invalid, Problem, Unavailable
 
 if TYPE_CHECKING:
+    from leat_cli.remote import Cluster
+    from leat_cli.source import Place
     from leat_engine.compare import Transfer
     from leat_engine.plan import Plan
     from leat_engine.records import RunRecord
     from leat_engine.store import Store
 
 _MOST = 10_000
+_ENDED = frozenset({"Succeeded", "Failed", "Cancelled"})
+_EVERY = 0.5  # seconds between two looks whether it has happened
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +33,7 @@ class _Order:
     workflow: str
     since: str
     to: str
-    namespace: str
+    namespace: str | None
     dry: bool
     timeout: float
 
@@ -51,20 +57,28 @@ def migrate(  # noqa: PLR0913 - the options of a command are its parameters
     timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for a run's running steps to end.")] = 60.0,
     namespace: options.Namespace = None,
     database: options.Database = None,
+    context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
 ) -> None:
     """Let runs that are under way go on by another revision of their workflow.
 
     What has ended is kept, what runs is waited for, what has not begun is planned anew. A run that cannot go on by that
-    revision is left as it is, with every reason. `leat revisions` lists what there is.
+    revision is left as it is, with every reason. `leat revisions` lists what there is. In a cluster the operator does
+    it, as `spec.revision` of the runs says then.
     """
-    order = _Order(tuple(names or ()), workflow, since, to, namespace or "default", dry_run, timeout)
-    order.check()
-    if not database:
-        raise Invalid.because("runs are migrated in the database: give --database URL, or set LEAT_DATABASE_URL")
-    from leat_cli.database import explained
+    from leat_cli.source import Place
 
-    with explained(database):
-        code = asyncio.run(_migrate_all(order, database))
+    order = _Order(tuple(names or ()), workflow, since, to, namespace, dry_run, timeout)
+    order.check()
+    if database and not context and not kubeconfig:
+        from leat_cli.database import explained
+
+        with explained(database):
+            code = asyncio.run(_migrate_all(order, database))
+    elif dry_run:
+        raise Invalid.because("--dry-run looks into the database: give --database URL, or set LEAT_DATABASE_URL")
+    else:
+        code = asyncio.run(_ask_all(order, Place(None, context, kubeconfig)))
     if code is not Exit.OK:
         raise typer.Exit(code)
 
@@ -89,18 +103,23 @@ async def _migrate_all(order: _Order, url: str) -> Exit:
 
 
 async def _found(store: "Store", order: _Order) -> "list[RunRecord]":
+    namespace = order.namespace or "default"
     if order.workflow:
-        runs = await store.versions.pinned(order.namespace, order.workflow, order.since, _MOST)
+        runs = await store.versions.pinned(namespace, order.workflow, order.since, _MOST)
         if not runs:
-            place = f"of workflow {order.workflow!r} in namespace {order.namespace!r}"
-            sys.stderr.write(f"found no run {place} that is under way and has revision {order.since}\n")
+            _found_none(order, namespace)
         return runs
-    asked = {name: await store.find_run(order.namespace, name) for name in order.names}
+    asked = {name: await store.find_run(namespace, name) for name in order.names}
     missing = [name for name, run in asked.items() if run is None]
     if missing:
         message = "found no run {!r} in namespace {!r} of the database: `leat runs -A` lists what is there"
-        raise Invalid(Problem("", 0, "", message.format(name, order.namespace)) for name in missing)
+        raise Invalid(Problem("", 0, "", message.format(name, namespace)) for name in missing)
     return [run for run in asked.values() if run is not None]
+
+
+def _found_none(order: _Order, namespace: str) -> None:
+    place = f"of workflow {order.workflow!r} in namespace {namespace!r}"
+    sys.stderr.write(f"found no run {place} that is under way and has revision {order.since}\n")
 
 
 async def _migrate_one(store: "Store", run: "RunRecord", order: _Order) -> None:
@@ -148,3 +167,73 @@ def _summary(transfer: "Transfer") -> str:
     fresh = sum(each.fresh for each in transfer.ready)
     more = f"{abs(transfer.more)} steps {'more' if transfer.more > 0 else 'less'}" if transfer.more else "as many steps"
     return f"{more}, {fresh} ready anew"
+
+
+# -- in a cluster -----------------------------------------------------------------------------------------------------
+
+
+async def _ask_all(order: _Order, place: "Place") -> Exit:
+    """Ask for it in the spec of every run; the worst that happened is the exit code."""
+    from leat_cli.remote import Cluster
+
+    cluster = Cluster.connect(place)
+    namespace = order.namespace or cluster.namespace
+    worst = Exit.OK
+    try:
+        for name in order.names or await _pinned(cluster, namespace, order):
+            try:
+                await _ask_one(cluster, namespace, name, order)
+            except CommandError as error:
+                sys.stderr.write(f"{error}\n")
+                worst = max(worst, error.code)
+    finally:
+        await cluster.close()
+    return worst
+
+
+async def _pinned(cluster: "Cluster", namespace: str, order: _Order) -> list[str]:
+    """The names of the workflow's runs that have the revision and are not over."""
+    from leat_cli.source import RunQuery
+
+    unended = frozenset(str(phase) for phase in options.PhaseName) - _ENDED
+    found = [
+        str(run["metadata"]["name"])
+        for run in await cluster.resources(RunQuery(namespace, unended))
+        if (run["spec"].get("workflow") or {}).get("name") == order.workflow
+        and (run.get("status") or {}).get("revision") == order.since
+    ]
+    if not found:
+        _found_none(order, namespace)
+    return sorted(found)
+
+
+async def _ask_one(cluster: "Cluster", namespace: str, name: str, order: _Order) -> None:
+    from leat_cli.source import no_run
+
+    if await cluster.steer(namespace, name, {"revision": order.to}) is None:
+        raise no_run(cluster, namespace, name)
+    end = time.monotonic() + order.timeout
+    while True:
+        run = await cluster.run_resource(namespace, name)
+        if run is None:
+            raise no_run(cluster, namespace, name)
+        status = run.get("status") or {}
+        if status.get("revision") == order.to:
+            sys.stdout.write(f"workflowrun.leat.dev/{name} goes on by {order.to}\n")
+            return
+        if refused := _refusal(status, run["metadata"]["generation"]):
+            raise Invalid([Problem(name, 0, "", refused)])
+        if status.get("phase") in _ENDED:
+            raise Invalid.because(f"the run has ended: {status['phase']}", file=name)
+        if time.monotonic() > end:
+            message = f"{name}: not migrated within {order.timeout:g} s; the operator goes on with it"
+            raise Unavailable(f"{message}: its condition Migrated will say what came of it")
+        await asyncio.sleep(_EVERY)
+
+
+def _refusal(status: Mapping[str, Any], generation: int) -> str:
+    """Why what the newest spec asks for is refused, or ""."""
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "Migrated" and condition["status"] == "False":
+            return str(condition["message"]) if condition.get("observedGeneration", 0) >= generation else ""
+    return ""

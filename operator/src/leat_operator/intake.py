@@ -21,6 +21,7 @@ from leat_operator.again import predecessor, readmit, recall
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Absent, Inbox, News, Notice, Present
 from leat_operator.insist import insist
+from leat_operator.migrations import Migrations
 from leat_operator.notes import Notes
 from leat_operator.objects import RUNS, WORKFLOWS, Ref
 from leat_operator.waiting import Waiter, WaitingRoom
@@ -54,7 +55,8 @@ class Intake:
         self._versions = Versions(crossings.store)
         self._errands = Errands()
         self._notes = Notes(crossings.patcher)
-        self._wishes = Wishes(crossings, self._errands)
+        migrations = Migrations(crossings.store, catalog, crossings.reporter)
+        self._wishes = Wishes(crossings, self._errands, migrations)
 
     async def run(self) -> None:
         """Take in until cancelled."""
@@ -107,7 +109,14 @@ class Intake:
         if newer is not None and newer.generation > generation(body["metadata"]):
             return
         cancelled = record.stopping is not None
-        known = Known(record.run_id, generation(body["metadata"]), record.suspended, cancelled, record.priority)
+        known = Known(
+            record.run_id,
+            generation(body["metadata"]),
+            record.suspended,
+            cancelled,
+            record.priority,
+            record.revision,
+        )
         await self._wishes.obey(ref, known, spec)
         self._known[ref.uid] = known
         self._to.reporter.observe(record.run_id, ref, known.generation)
@@ -230,7 +239,8 @@ class Intake:
                 self._refuse(ref, run.generation, [reason])
                 continue
             self._notes.take_back(ref.uid)
-            self._known[ref.uid] = Known(run.run_id, run.generation, run.suspended, priority=run.priority)
+            known = Known(run.run_id, run.generation, run.suspended, priority=run.priority, revision=run.revision)
+            self._known[ref.uid] = known
             if run.run_id in entered.created:
                 log.info("run accepted", run=str(run.run_id), uid=run.uid, namespace=run.namespace, name=run.name)
                 self._to.reporter.expect(run)
@@ -243,8 +253,8 @@ class Intake:
         if known is None or known.run_id is None or generation(metadata) <= known.generation:
             return
         run = known.run_id
-        await insist(lambda: self._wishes.obey(ref, known, body["spec"]))
         known.generation = generation(metadata)
+        await insist(lambda: self._wishes.obey(ref, known, body["spec"]))
         self._to.reporter.observe(run, ref, known.generation)
         await insist(lambda: self._to.reporter.refresh(run))
 
