@@ -382,7 +382,7 @@ def revisions(ask, workflow, count):
         found = ask("revisions", workflow, "-o", "json").json
         return found if len(found) == count else None
 
-    return eventually(look, f"{count} revisions of {workflow}", 30)
+    return eventually(look, f"{count} revisions of {workflow}", 90)
 
 
 def migrated(status):

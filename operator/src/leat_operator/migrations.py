@@ -68,6 +68,10 @@ class Migrations:
         return jobs
 
     async def _plan(self, run: RunRecord, name: str) -> Plan:
+        listed = self._catalog.get(run.namespace, run.workflow)
+        if listed is not None and listed.compiled is not None and listed.compiled.revision.id == name:
+            await self._store.versions.note(listed.compiled.revision)  # its own note may be on its way
+            return listed.compiled.plan
         found: Revision | None = await self._store.versions.revision(run.namespace, run.workflow, name)
         if found is None:
             message = f"Workflow {run.workflow} has had no revision {name}"
