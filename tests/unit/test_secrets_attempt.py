@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 import structlog
 from pydantic import BaseModel, TypeAdapter, field_validator
+from tests.support.family import no_family
 from tests.support.gates import no_gates
 
 from leat_engine.commit import Ended, Late
@@ -86,6 +87,7 @@ def means(act: Any, reader: SecretReader | None = None) -> Means:
         reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]),
         Listener(),
         no_gates(),
+        no_family(),
         Shelf(cast("ArtifactRows", None), None),
     )
 

@@ -12,9 +12,11 @@ from leat_cli.recorded import Recorded, edges_of, plan_of, snapshot_of, steps_wi
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
+from leat_cli.versions import RevisionSnapshot
 from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.inside import NOTHING, Inside, NotThere, Within
 from leat_engine.job import ROOT_SCOPE
+from leat_engine.kin import kin_of, owners_of
 from leat_engine.plan import Plan
 from leat_engine.records import RunRecord, ShownStep
 from leat_engine.store import Store
@@ -92,7 +94,9 @@ class Database:
         steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
         attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
         plan = self._plan(run.revision, spec)
-        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), plan, inside))
+        children = await self._store.children.show(run.run_id) if run.children else []
+        kin = kin_of(run.run_id, children, owners_of(plan) if plan else {})
+        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), plan, inside, kin))
 
     async def _part(self, run: RunRecord, spec: Mapping[str, Any], plan: Plan | None, within: Within) -> RunSnapshot:
         if plan is None:
@@ -122,6 +126,16 @@ class Database:
         """
         await self.workflows(namespace)
         return None
+
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first."""
+        found = await self._store.versions.history(namespace, workflow)
+        return [RevisionSnapshot(one.revision, one.since, one.returned_at, one.active, one.finished) for one in found]
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None."""
+        found = await self._store.versions.revision(namespace, workflow, revision)
+        return None if found is None else found.spec
 
     async def close(self) -> None:
         """Close the connections."""

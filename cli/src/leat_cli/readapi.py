@@ -6,7 +6,15 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, ScopeSnapshot, ScopesSnapshot, StepSnapshot, rfc3339
+from leat_cli.snapshot import (
+    AttemptSnapshot,
+    ChildSnapshot,
+    RunSnapshot,
+    ScopeSnapshot,
+    ScopesSnapshot,
+    StepSnapshot,
+    rfc3339,
+)
 from leat_engine.result import State
 
 GROUP, VERSION = "read.leat.dev", "v1alpha1"
@@ -14,7 +22,7 @@ ROOT = f"/apis/{GROUP}/{VERSION}"
 POOLS = f"{ROOT}/pools"
 _OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
 _CANCELLED = State.CANCELLED.label
-STEPS, LOG = "workflowruns/steps", "workflowruns/log"
+STEPS, LOG, REVISIONS = "workflowruns/steps", "workflowruns/log", "workflows/revisions"
 
 
 def steps_path(namespace: str, name: str) -> str:
@@ -25,6 +33,12 @@ def steps_path(namespace: str, name: str) -> str:
 def log_path(namespace: str, name: str) -> str:
     """Return where the log of a run is."""
     return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/log"
+
+
+def revisions_path(namespace: str, workflow: str, revision: str = "") -> str:
+    """Return where the revisions of a workflow are, or one of them."""
+    path = f"{ROOT}/namespaces/{namespace}/workflows/{workflow}/revisions"
+    return f"{path}/{revision}" if revision else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +143,45 @@ def _step(found: Mapping[str, Any], *, ended: bool) -> StepSnapshot:
         runner=str(found.get("runner") or ""),
         note=found.get("note") or "",
         scopes=_scopes(found.get("scopes"), ended=ended),
+        children=tuple(map(_child, found.get("children") or ())),
     )
+
+
+def _child(found: Mapping[str, Any]) -> ChildSnapshot:
+    return ChildSnapshot(
+        name=found["name"],
+        workflow=found.get("workflow") or "",
+        phase=found["phase"],
+        run_id=found.get("id") or "",
+        progress=found.get("progress") or "",
+        started_at=moment(found.get("startedAt")),
+        finished_at=moment(found.get("finishedAt")),
+        children=tuple(map(_child, found.get("children") or ())),
+    )
+
+
+def run_of(namespace: str, name: str, answer: Mapping[str, Any]) -> RunSnapshot:
+    """Return the run of a `RunSteps`, without its steps: all that is known of one that has no resource."""
+    run = answer["run"]
+    return RunSnapshot(
+        namespace=namespace,
+        name=name,
+        workflow=run.get("workflow") or "",
+        phase=run["phase"],
+        run_id=run.get("id") or "",
+        revision=run.get("revision") or "",
+        progress=run.get("progress") or "",
+        message=run.get("message") or "",
+        started_at=moment(run.get("startedAt")),
+        finished_at=moment(run.get("finishedAt")),
+        parent=run.get("parent") or "",
+        children=children_of(answer),
+    )
+
+
+def children_of(answer: Mapping[str, Any]) -> tuple[ChildSnapshot, ...]:
+    """Return the runs that no line of a `RunSteps` has: those of `finally`."""
+    return tuple(map(_child, answer["run"].get("children") or ()))
 
 
 def _scopes(found: Mapping[str, Any] | None, *, ended: bool) -> ScopesSnapshot | None:
@@ -241,8 +293,10 @@ def step_as_json(step: StepSnapshot) -> dict[str, Any]:
     known = step.as_json()
     attempt = known.pop("attempts")
     facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
+    children = [child.as_json() for child in step.children]
     inside = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
-    return {**facts, "runner": step.runner, "note": step.note, **known, "attempts": earlier, **inside}
+    facts |= {"runner": step.runner, "note": step.note}
+    return {**facts, **known, "attempts": earlier, "children": children, **inside}
 
 
 def _scopes_as_json(scopes: ScopesSnapshot) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from leat_engine.child import Call
 from leat_engine.errors import LeatError
 from leat_engine.job import StepKey
 from leat_engine.reference import reference_in
-from leat_engine.result import ErrorType, Outcome, StepError
+from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.waits import Heard, Wanted
 
 
@@ -169,6 +170,23 @@ NO_STORE = StepError(
 )
 
 
+class Family(Protocol):
+    """Runs of other Workflows, for a step that starts one. It answers as soon as the store does."""
+
+    async def call(self, call: Call) -> Outcome:
+        """Start the run, once however often it is called, and tell how the step goes on: it ends, or it parks."""
+        ...
+
+
+class NoFamily:
+    """Of steps that start no runs."""
+
+    async def call(self, call: Call) -> Outcome:
+        """Nothing can be started here."""
+        message = f"no run of Workflow {call.workflow} can be started here"
+        return Failed(StepError(ErrorType.WORKFLOW_NOT_FOUND, message, retriable=False))
+
+
 def _unheard(stream: str, text: str, at: datetime | None = None) -> None:
     """Nobody listens."""
 
@@ -193,6 +211,7 @@ class StepContext:
         note: Tells people what the step waits for, in one short sentence; "" when it does not wait any more.
         mail: What is told from outside, for a kind that waits for it.
         artifacts: Files that the step leaves and reads, and outputs that are large.
+        family: Starts runs of other Workflows, for a kind that does so.
     """
 
     key: StepKey
@@ -213,6 +232,7 @@ class StepContext:
     note: Callable[[str], None] = _untold
     mail: Mail = NoMail()  # noqa: RUF009  it holds nothing
     artifacts: Artifacts = NoArtifacts()  # noqa: RUF009  it holds nothing
+    family: Family = NoFamily()  # noqa: RUF009  nor does this
 
     def keep(self, name: str, content: Path | bytes) -> None:
         """Leave a file, or bytes, as an artifact that the step declares. The file is moved away.

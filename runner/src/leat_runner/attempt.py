@@ -25,6 +25,7 @@ from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
+from leat_runner.family import Family, Member
 from leat_runner.forsake import forsake
 from leat_runner.gates import Gates
 from leat_runner.secrets import SecretError, SecretReader, holding, masked
@@ -73,6 +74,7 @@ class Means:
     secrets: SecretReader
     voice: Voice
     gates: Gates
+    family: Family
     shelf: Shelf
 
 
@@ -229,6 +231,7 @@ class _Trial:
             note=words.note,
             mail=words.mail,
             artifacts=artifacts,
+            family=Member(self.means.family, attempt, self.seconds),
         )
 
 

@@ -30,6 +30,7 @@ from leat_runner.attempt import Attempt, Means, cancelled, carry_out, concluded
 from leat_runner.claims import INLINE, Claims
 from leat_runner.cleanup import clean
 from leat_runner.desk import Desk, forever, persistently
+from leat_runner.family import Family, Household
 from leat_runner.gates import Gates
 from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
@@ -58,6 +59,7 @@ class RunnerOptions:
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
         objects: Where files and large outputs go, or None.
+        workflow_grace: How long a step waits for a Workflow that is not there, from when it was first queued.
     """
 
     name: str
@@ -68,6 +70,7 @@ class RunnerOptions:
     grace: float = 25.0
     ability: Ability | None = None
     objects: Objects | None = None
+    workflow_grace: float = 300.0
 
 
 class Runner:
@@ -90,7 +93,10 @@ class Runner:
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
         self._shelf = Shelf(store.artifacts, options.objects)
-        self._means = Means(kinds, secrets, self._voice, self._gates, self._shelf)
+        self._family = Family(
+            Household(store, self._claims.plans, self._claims.publish, self._claims.aside, options.workflow_grace)
+        )
+        self._means = Means(kinds, secrets, self._voice, self._gates, self._family, self._shelf)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -164,7 +170,7 @@ class Runner:
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
-        self._voice.runner = self._gates.lobby.runner = self._shelf.runner = self.id
+        self._voice.runner = self._gates.lobby.runner = self._family.runner = self._shelf.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -174,6 +180,7 @@ class Runner:
         await _ended(list(self._desk.tasks.values()))
         self._desk.clear()
         self._gates.clear()
+        self._family.clear()
         await persistently("register", self._enlist)
 
     # -- execute --------------------------------------------------------------------------------------------------
@@ -261,18 +268,22 @@ class Runner:
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
         self._gates.parked(attempts)
+        self._family.parked(attempts)
         for attempt in attempts:
             self._timers.set(attempt.seconds)
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
-        self._desk.views.pop(view.run_id, None)
-        self._gates.left(view)
+        if self._desk.views.get(view.run_id, view) is view:  # else it was migrated meanwhile, and is known anew
+            self._desk.views.pop(view.run_id, None)
+            self._gates.left(view)
+            self._family.left(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
         log.warning("commit_refused", runs=[str(run_id) for run_id in run_ids], runner=self.id)
         self._gates.lost(run_ids)
+        self._family.lost(run_ids)
         self._claims.doubt()
 
     # -- heartbeat and timers -------------------------------------------------------------------------------------

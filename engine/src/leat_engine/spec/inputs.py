@@ -45,6 +45,22 @@ class InputsSchema:
         self.bounded = frozenset(name for name, one in inputs.items() if one.bounded)
         self.required = frozenset(name for name, one in inputs.items() if one.default is _ABSENT)
 
+    def judge(self, given: Mapping[str, tuple[Any, ...] | None], path: str) -> Iterator[Reason]:
+        """What is wrong with inputs of which each is known, as the one value of a tuple, or not yet, as None."""
+        for name in given:
+            if name not in self.names:
+                yield Reason(f"{path}.{name}", unknown("input", name, self.names))
+        for name in sorted(self.required - given.keys()):
+            yield Reason(f"{path}.{name}", "is required and missing")
+        for name, one in self._inputs.items():
+            for value in given.get(name) or ():
+                yield from one.problems(value, f"{path}.{name}")
+
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether a value is what an input has when nobody gives it."""
+        one = self._inputs.get(name)
+        return one is not None and one.default is not _ABSENT and bool(one.default == value)
+
     def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
         """The run's inputs: ``values`` with the defaults of those that are absent.
 

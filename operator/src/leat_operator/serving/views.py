@@ -9,11 +9,24 @@ from typing import Any
 import orjson
 
 from leat_engine.inside import NOTHING, Inside, ShownBlock, ShownScope, Spot, label, nodes_of
+from leat_engine.kin import Kin, kin_of, owners_of
 from leat_engine.limits import KIB, MIB
 from leat_engine.plan import Plan, PlanStep
-from leat_engine.records import Announced, Backlog, LogLine, Member, Report, RunRecord, ShownAttempt, ShownStep
+from leat_engine.records import (
+    Announced,
+    Backlog,
+    ChildRecord,
+    LogLine,
+    Member,
+    Report,
+    Revision,
+    RunRecord,
+    ShownAttempt,
+    ShownStep,
+)
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
+from leat_engine.store.versions import ShownVersion
 from leat_operator.serving.answers import API_VERSION
 
 OUTPUT_BYTES = 4 * KIB
@@ -32,21 +45,27 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Steps of a run: those of the nodes in ``nodes``, as far as they have begun to exist, and their bodies."""
+    """Steps of a run: those of the nodes in ``nodes``, as far as they have begun to exist, and their bodies.
+
+    ``children``: runs below the run, of any depth.
+    """
 
     nodes: range
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt]
     inside: Inside = NOTHING
+    children: Sequence[ChildRecord] = ()
 
 
 def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     """`RunSteps`: the run, and the steps of a page in the order of the spec."""
-    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs), page.inside)
+    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs, run.hidden), page.inside)
+    kin = kin_of(run.run_id, page.children, owners_of(plan))
     steps: list[Json] = []
     size, last = 0, page.nodes.stop - 1
     nodes = [plan.steps[node] for node in page.nodes]
     for node, step in zip(page.nodes, told.steps(0, nodes, page.steps, page.attempts), strict=True):
+        step["children"] = list(map(_child, kin.get(node, ())))
         size += len(orjson.dumps(step))
         if steps and size > PAGE_BYTES:
             last = node - 1
@@ -55,7 +74,9 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     metadata: Json = {"name": run.name, "namespace": run.namespace}
     if last < plan.total:
         metadata["continue"] = str(last)
-    return _run_steps(run, plan, steps, metadata)
+    answer = _run_steps(run, plan, steps, metadata)
+    answer["run"]["children"] = list(map(_child, kin.get(0, ())))
+    return answer
 
 
 def steps_within(run: RunRecord, plan: Plan, spot: Spot, own: Sequence[ShownStep]) -> Json:
@@ -68,7 +89,7 @@ def steps_within(run: RunRecord, plan: Plan, spot: Spot, own: Sequence[ShownStep
         own: If the scope is the run itself, the step whose scopes are listed.
     """
     seen = spot.inside
-    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs), seen)
+    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs, run.hidden), seen)
     nodes = nodes_of(plan, spot.body) if spot.node is None else [plan.steps[spot.node]]
     steps = told.steps(spot.scope, nodes, seen.steps.get(spot.scope, own), seen.attempts.get(spot.scope, ()))
     metadata: Json = {"name": run.name, "namespace": run.namespace}
@@ -89,7 +110,7 @@ def _run_steps(run: RunRecord, plan: Plan, steps: Sequence[Json], metadata: Json
 
 def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *, finished: bool) -> Json:
     """`RunLog`: lines behind ``after``, as far as a page goes. ``finished``: nothing comes behind these lines."""
-    redaction = Redaction.of(plan.sensitive, run.inputs)
+    redaction = Redaction.of(plan.sensitive, run.inputs, run.hidden)
     shown: list[Json] = []
     size = 0
     for line in lines:
@@ -120,6 +141,29 @@ def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog], announ
     return {"kind": "PoolLoadList", "apiVersion": API_VERSION, "metadata": {}, "items": items}
 
 
+def workflow_revisions(namespace: str, name: str, versions: Iterable[ShownVersion]) -> Json:
+    """`WorkflowRevisions`: those that a Workflow has had, the newest first."""
+    items = [
+        {
+            "revision": version.revision,
+            "since": moment(version.since),
+            "returnedAt": moment(version.returned_at),
+            "active": version.active,
+            "finished": version.finished,
+        }
+        for version in versions
+    ]
+    metadata = {"name": name, "namespace": namespace}
+    return {"kind": "WorkflowRevisions", "apiVersion": API_VERSION, "metadata": metadata, "items": items}
+
+
+def workflow_revision(revision: Revision) -> Json:
+    """`WorkflowRevision`: one of them, with its spec."""
+    metadata = {"name": revision.workflow, "namespace": revision.namespace}
+    whole = {"revision": revision.id, "spec": revision.spec}
+    return {"kind": "WorkflowRevision", "apiVersion": API_VERSION, "metadata": metadata, **whole}
+
+
 def _run(run: RunRecord, plan: Plan) -> Json:
     status = run_status(Report(0, run), plan)
     return {
@@ -132,6 +176,21 @@ def _run(run: RunRecord, plan: Plan) -> Json:
         "startedAt": moment(run.started_at),
         "finishedAt": moment(run.finished_at),
         "message": status["message"],
+        "parent": run.parent,
+    }
+
+
+def _child(kin: Kin) -> Json:
+    record = kin.record
+    return {
+        "name": record.name,
+        "id": str(record.run_id),
+        "workflow": record.workflow,
+        "phase": record.phase.label,
+        "progress": f"{record.done}/{record.total}",
+        "startedAt": moment(record.started_at),
+        "finishedAt": moment(record.finished_at),
+        "children": list(map(_child, kin.children)),
     }
 
 
