@@ -1,0 +1,116 @@
+"""What is known of a rehearsed run: how its steps went, under which names, and how it ended. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from leat_engine.opener import Fan, Loop
+from leat_engine.plan import Plan, PlanStep
+from leat_engine.result import Phase, State
+from leat_engine.view import RunView
+
+
+@dataclass(slots=True)
+class Course:
+    """How one step went: of the run itself, or of a scope.
+
+    Attributes:
+        address: Its name with the names of what is around it and indexes, such as ``reserve[1]`` or ``ship[0]/pack``.
+        begun, ended: Seconds since the run began; None when it did not.
+        attempts: How often it was tried; 0 of what never began.
+        errors: Of the attempts that were followed by another one.
+        fields: What the last attempt was given, secrets masked; None when it came to none.
+        state: None while it is not over.
+    """
+
+    node: PlanStep
+    address: str
+    scope: int = 0
+    begun: float | None = None
+    ended: float | None = None
+    attempts: int = 0
+    errors: list[Mapping[str, Any]] = field(default_factory=list)
+    fields: Any = None
+    note: str = ""
+    state: State | None = None
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+
+    @property
+    def ran(self) -> bool:
+        """Whether it did something."""
+        return self.state in (State.SUCCEEDED, State.FAILED)
+
+    @property
+    def label(self) -> str:
+        """The state, as users read it."""
+        return "Running" if self.state is None else self.state.label
+
+
+@dataclass(slots=True)
+class Score:
+    """A run, as it was played.
+
+    Attributes:
+        courses: By address, in the order in which they began or ended.
+        opened: Bodies that were opened, by their numbers, and how often.
+        phase: None when it never ends: all that is left waits for somebody.
+        seconds: That it took, those that were skipped included.
+        problems: Why what was played says nothing: a step without an answer, a signal that nobody took.
+    """
+
+    plan: Plan
+    inputs: Mapping[str, Any]
+    started_at: datetime
+    courses: dict[str, Course] = field(default_factory=dict)
+    opened: dict[int, int] = field(default_factory=dict)
+    phase: Phase | None = None
+    output: Any = None
+    error: Mapping[str, Any] | None = None
+    seconds: float = 0.0
+    problems: list[str] = field(default_factory=list)
+
+    def course(self, view: RunView, node: PlanStep) -> Course:
+        """The course of a step, which may be new."""
+        address = address_of(view, node)
+        found = self.courses.get(address)
+        if found is None:
+            found = self.courses[address] = Course(node, address, view.scope)
+        return found
+
+    def named(self, name: str) -> list[Course]:
+        """Courses of this address, or, without indexes, of all that have this name."""
+        exact = self.courses.get(name)
+        if exact is not None:
+            return [exact]
+        return [course for course in self.courses.values() if course.node.name == name and name not in self.courses]
+
+
+def address_of(view: RunView, node: PlanStep) -> str:
+    """The name of a step with all that is around it."""
+    around = scope_of(view)
+    alone = view.body and view.plan.bodies[view.body].result > 0
+    if alone:  # the body of a `forEach` that is written on the step itself has its name
+        return around
+    return f"{around}/{node.name}" if around else node.name
+
+
+def scope_of(view: RunView) -> str:
+    """The name of a scope: that of its opener, with the index where there may be several."""
+    if view.parent is None:
+        return ""
+    opener = view.plan.steps[view.plan.bodies[view.body].opener]
+    name = address_of(view.parent, opener)
+    return f"{name}[{view.index}]" if isinstance(opener.opens, Fan | Loop) else name
+
+
+def item_of(view: RunView) -> tuple[tuple[int, int], ...]:
+    """Which items of `forEach` a scope belongs to: body and index of each, the outermost first."""
+    found = []
+    for each in view.chain():
+        if each.parent is not None:
+            opener = view.plan.steps[view.plan.bodies[each.body].opener]
+            if isinstance(opener.opens, Fan):
+                found.append((each.body, each.index))
+    return tuple(found)
