@@ -79,12 +79,33 @@ class Score:
             found = self.courses[address] = Course(node, address, view.scope)
         return found
 
+    @property
+    def label(self) -> str:
+        """The phase, as users read it."""
+        return "Running" if self.phase is None else self.phase.label
+
+    @property
+    def path(self) -> list[str]:
+        """Names of the steps that did something, in the order in which they began, each once."""
+        begun = [course for course in self.courses.values() if course.ran and course.begun is not None]
+        return list(dict.fromkeys(course.node.name for course in sorted(begun, key=_begun)))
+
+    @property
+    def waits(self) -> list[str]:
+        """What the steps wait for that nobody told anything."""
+        courses = self.courses.values()
+        return [f"{course.address} {course.note}" for course in courses if course.state is None and course.note]
+
     def named(self, name: str) -> list[Course]:
         """Courses of this address, or, without indexes, of all that have this name."""
         exact = self.courses.get(name)
         if exact is not None:
             return [exact]
         return [course for course in self.courses.values() if course.node.name == name and name not in self.courses]
+
+
+def _begun(course: Course) -> float:
+    return course.begun or 0.0
 
 
 def address_of(view: RunView, node: PlanStep) -> str:

@@ -1,13 +1,16 @@
 """Plays one run. It keeps what a store would, and hands everything that has to be decided to the engine."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
+import structlog
 from pydantic import BaseModel
 
 from leat_cli.order import Order
@@ -23,16 +26,20 @@ from leat_engine.kind import END_WORK, Kind, StepContext
 from leat_engine.opening import Opening
 from leat_engine.records import Block, Stop
 from leat_engine.result import ErrorType, Outcome, Phase, Result, State, StepError
+from leat_engine.spec.kinds import load_models
 from leat_engine.view import RunView
 from leat_engine.waits import FOREVER, Fate, Signal, Waiting
 from leat_runner.advance import advance
 from leat_runner.attempt import Attempt, Means, cancelled, carry_out
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
+from leat_runner.kinds.approval import ApprovalKind
+from leat_runner.kinds.signal import SignalKind
+from leat_runner.kinds.wait import WaitKind
 
 JITTER = 1.0
 """Delays of retries are as long as they may be, so that a rehearsed run always takes the same time."""
 
-IN_TIME = frozenset({"wait", "signal", "approval"})
+IN_TIME: Mapping[str, Callable[[KindSetup], Any]] = {"wait": WaitKind, "signal": SignalKind, "approval": ApprovalKind}
 """Kinds whose steps only let time pass or hear what is said: they are themselves on stage, too."""
 
 _TIMEOUT = StepError(ErrorType.TIMEOUT, "the run's timeout passed", "RunTimeout", retriable=False).as_json()
@@ -74,7 +81,19 @@ def play(scene: Scene) -> Score:
         finally:
             await stage.close()
 
-    return skipping(on)
+    with _quiet():
+        return skipping(on)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What a runner logs is for its operators; here it would stand among what tests and people say."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 class Stage:
@@ -97,10 +116,11 @@ class Stage:
         self._scopes = 0
         self._memory = Memory()
         self._office = PostOffice(self.clock, self._call, self._came)
-        setup = KindSetup(KindSettings(functions=tuple(scene.functions)), self.clock)
-        self._kinds: Mapping[str, Kind] = load_kinds(setup)
+        self._setup = KindSetup(KindSettings(functions=tuple(scene.functions)), self.clock)
+        self._in_time: dict[str, Kind] = {name: kind(self._setup) for name, kind in IN_TIME.items()}
+        self._real: Mapping[str, Kind] = {}
         prompter = Prompter(lambda key: Aside(partial(self._note, key), Letterbox(self._office, key)))
-        self._means = Means(parts(self._kinds, self._perform), scene.secrets, prompter, OpenGates())
+        self._means = Means(parts(load_models(), self._perform), scene.secrets, prompter, OpenGates())
 
     def clock(self) -> datetime:
         """The time on stage."""
@@ -126,7 +146,7 @@ class Stage:
         for task in self._tasks.values():
             task.cancel(END_WORK)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        for kind in self._kinds.values():
+        for kind in self._real.values():
             await kind.close()
 
     # -- attempts -------------------------------------------------------------------------------------------------
@@ -162,8 +182,9 @@ class Stage:
         course = self.score.course(view, node)
         shown = fields.model_dump(mode="json", by_alias=True, exclude_unset=True)
         course.fields = self._scene.secrets.masked(shown)
-        if kind in IN_TIME and step.resumed:
-            return await self._kinds[kind].execute(step, fields)
+        in_time = self._in_time.get(kind)
+        if in_time is not None and step.resumed:
+            return await in_time.execute(step, fields)
         call = Call(course.address, step.try_number, course.fields, node, view, self.clock())
         try:
             outcome = await self._scene.cast.answer(call)
@@ -172,10 +193,11 @@ class Stage:
             await self._loop.create_future()  # for ever: the run is over
         if outcome is not None:
             return outcome
-        if kind in IN_TIME:
-            return await self._kinds[kind].execute(step, fields)
+        if in_time is not None:
+            return await in_time.execute(step, fields)
+        self._real = self._real or load_kinds(self._setup)  # which takes longer than to play most runs
         with self._loop.really():
-            return await self._kinds[kind].execute(step, fields)
+            return await self._real[kind].execute(step, fields)
 
     def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening]") -> None:
         del self._tasks[attempt.key]
