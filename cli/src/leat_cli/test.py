@@ -87,10 +87,11 @@ def _play(
     verdicts: list[Verdict] = []
     if not quiet:
         typer.echo(report.heading(suite))
+    width = max(len(case.name) for case in suite.cases)
     for case in suite.cases:
         verdict = case.play()
         coverage.add(verdict.score)
         verdicts.append(verdict)
-        for line in () if quiet else report.lines(verdict):
+        for line in () if quiet else report.lines(verdict, width):
             typer.echo(line)
     return verdicts

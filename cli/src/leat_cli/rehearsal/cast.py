@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel
 
+from leat_cli.rehearsal.score import Course
 from leat_engine.errors import ExpressionError
 from leat_engine.expression import SecretRef
 from leat_engine.job import StepKey
@@ -18,7 +19,7 @@ from leat_engine.view import RunView
 from leat_runner.attempt import Attempt, Speech
 from leat_runner.logs import AttemptLog
 from leat_runner.passage import Perform, keys_of
-from leat_runner.secrets import SecretReader, Source
+from leat_runner.secrets import SecretReader
 from leat_runner.voice import Mask
 
 
@@ -56,7 +57,7 @@ class Unanswered(Exception):
 
 
 class Cast(Protocol):
-    """Answers for steps."""
+    """Answers for steps, and watches the run."""
 
     async def before(self, attempt: Attempt, address: str) -> None:
         """An attempt is about to begin; of a step with bodies, before each look at them."""
@@ -69,6 +70,34 @@ class Cast(Protocol):
             Unanswered: It must not.
         """
         ...
+
+    def said(self, course: Course, line: str) -> None:
+        """A step has said something."""
+        ...
+
+    def delayed(self, course: Course, seconds: float, error: Mapping[str, Any] | None) -> None:
+        """A step goes on after so many seconds, which are skipped; with an error it is tried again then."""
+        ...
+
+    def ended(self, course: Course) -> None:
+        """A step is over."""
+        ...
+
+
+class Unwatched:
+    """Of casts that do not watch."""
+
+    async def before(self, attempt: Attempt, address: str) -> None:
+        """Nobody watches."""
+
+    def said(self, course: Course, line: str) -> None:
+        """Nobody watches."""
+
+    def delayed(self, course: Course, seconds: float, error: Mapping[str, Any] | None) -> None:
+        """Nobody watches."""
+
+    def ended(self, course: Course) -> None:
+        """Nobody watches."""
 
 
 class Part:
@@ -96,25 +125,27 @@ def parts(names: Mapping[str, object], perform: Callable[[str, StepContext, Base
 
 @dataclass(slots=True)
 class Aside:
-    """What an attempt says on stage: lines are not kept, its note is."""
+    """What an attempt says on stage: lines are told, and not kept."""
 
+    said: Callable[[str], None]
     note: Callable[[str], None]
     mail: Mail
     log_kept: AttemptLog | None = None
 
-    def log(self, stream: str, text: str, at: datetime | None = None) -> None:
-        """Nobody keeps the lines."""
+    def log(self, stream: str, text: str, at: datetime | None = None) -> None:  # noqa: ARG002  the port's signature
+        """Tell a line."""
+        self.said(text)
 
 
 @dataclass(frozen=True, slots=True)
 class Prompter:
     """Gives each attempt its speech."""
 
-    speech: Callable[[StepKey], Speech]
+    speech: Callable[[StepKey, Mask], Speech]
 
     def of(self, key: StepKey, name: str, attempt: int, mask: Mask | None) -> Speech:  # noqa: ARG002  the port's
         """The speech of an attempt."""
-        return self.speech(key)
+        return self.speech(key, mask or str)
 
 
 class OpenGates:
@@ -149,20 +180,25 @@ class Props:
 
 
 class Secrets(SecretReader):
-    """Reads secrets, and remembers them for `masked`."""
+    """Reads secrets by another reader, and remembers them for `masked`."""
 
-    def __init__(self, sources: Sequence[Source], hint: str = "") -> None:
-        super().__init__(sources, hint)
+    def __init__(self, reader: SecretReader) -> None:
+        super().__init__([])
+        self._reader = reader
         self._read: set[str] = set()
         self._redactor = Redactor(())
 
     async def read(self, namespace: str, refs: Sequence[SecretRef]) -> Mapping[SecretRef, str]:
         """The values by what asks for them."""
-        found = await super().read(namespace, refs)
+        found = await self._reader.read(namespace, refs)
         if new := set(found.values()) - self._read:
             self._read |= new
             self._redactor = Redactor(self._read)
         return found
+
+    async def close(self) -> None:
+        """Free what the reader holds."""
+        await self._reader.close()
 
     def masked(self, value: Any) -> Any:
         """The JSON value without what was read so far."""

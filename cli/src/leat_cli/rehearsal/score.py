@@ -1,14 +1,19 @@
 """What is known of a rehearsed run: how its steps went, under which names, and how it ended. Pure."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from leat_engine.opener import Fan, Loop
-from leat_engine.plan import Plan, PlanStep
+from leat_engine.plan import END, Plan, PlanStep
 from leat_engine.result import Phase, State
+from leat_engine.spelling import unknown
 from leat_engine.view import RunView
+
+INDEX = re.compile(r"\[\d+\]")
+"""Of an item or iteration, in an address."""
 
 
 @dataclass(slots=True)
@@ -135,3 +140,27 @@ def item_of(view: RunView) -> tuple[tuple[int, int], ...]:
             if isinstance(opener.opens, Fan):
                 found.append((each.body, each.index))
     return tuple(found)
+
+
+def address_problem(plan: Plan, address: str) -> str | None:
+    """What is wrong with an address such as ``ship[0]/pack``, or None."""
+    known = {step.name for step in plan.steps if step.id > END}
+    for part in address.split("/"):
+        name = INDEX.sub("", part)
+        if name not in known:
+            return unknown("step", name, known)
+    return None
+
+
+def spent(seconds: float) -> str:
+    """Seconds as a duration: ``1d2h``, ``1.5s``."""
+    if not seconds:
+        return "0s"
+    parts, left = [], round(seconds, 3)
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count:.0f}{unit}")
+    if round(left, 3):
+        parts.append(f"{round(left, 3):g}s")
+    return "".join(parts)

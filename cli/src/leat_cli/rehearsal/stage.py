@@ -35,6 +35,7 @@ from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.kinds.approval import ApprovalKind
 from leat_runner.kinds.signal import SignalKind
 from leat_runner.kinds.wait import WaitKind
+from leat_runner.voice import Mask
 
 JITTER = 1.0
 """Delays of retries are as long as they may be, so that a rehearsed run always takes the same time."""
@@ -119,7 +120,7 @@ class Stage:
         self._setup = KindSetup(KindSettings(functions=tuple(scene.functions)), self.clock)
         self._in_time: dict[str, Kind] = {name: kind(self._setup) for name, kind in IN_TIME.items()}
         self._real: Mapping[str, Kind] = {}
-        prompter = Prompter(lambda key: Aside(partial(self._note, key), Letterbox(self._office, key)))
+        prompter = Prompter(self._speech)
         self._means = Means(parts(load_models(), self._perform), scene.secrets, prompter, OpenGates())
 
     def clock(self) -> datetime:
@@ -148,6 +149,7 @@ class Stage:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         for kind in self._real.values():
             await kind.close()
+        await self._scene.secrets.close()
 
     # -- attempts -------------------------------------------------------------------------------------------------
 
@@ -247,6 +249,7 @@ class Stage:
             course.state, course.output, course.error, course.ended = result.state, result.output, result.error, now
             if course.begun is None and course.ran:
                 course.begun, course.attempts = now, 1
+            self._scene.cast.ended(course)
 
     def _arrive(self, view: RunView, around: RunView) -> None:
         """A scope is over: its opener goes on if that was the last one that it waited for."""
@@ -275,6 +278,7 @@ class Stage:
             self._begin(self._memory.openers[attempt.key])
 
     def _delay(self, attempt: Attempt, late: Late) -> None:
+        course = self.score.course(attempt.view, attempt.node)
         if late.error is None:
             again = replace(attempt, resumed=True)
             if attempt.key in self._called:  # it was told something before it had parked
@@ -282,7 +286,8 @@ class Stage:
                 return
         else:
             again = replace(attempt, number=attempt.number + 1, resumed=False)
-            self.score.course(attempt.view, attempt.node).errors.append(late.error)
+            course.errors.append(late.error)
+        self._scene.cast.delayed(course, late.seconds, late.error)
         seconds, timer = late.seconds, None
         if seconds < FOREVER / 2:
             timer = self._loop.call_later(seconds, partial(self._guarded, partial(self._wake, attempt.key)))
@@ -360,9 +365,14 @@ class Stage:
         else:
             self._called.add(key)
 
-    def _note(self, key: StepKey, text: str) -> None:
+    def _speech(self, key: StepKey, mask: Mask) -> Aside:
         view = self.root.scopes[key.scope]
-        self.score.courses[address_of(view, view.plan.steps[key.step])].note = text
+        course = self.score.course(view, view.plan.steps[key.step])
+
+        def note(text: str) -> None:
+            course.note = text
+
+        return Aside(lambda line: self._scene.cast.said(course, mask(line)), note, Letterbox(self._office, key))
 
     def _break_off(self, problem: str) -> None:
         self.score.problems.append(problem)

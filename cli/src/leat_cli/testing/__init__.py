@@ -26,7 +26,7 @@ from leat_cli.testing.files import START, FakeError
 from leat_engine.errors import Reason, Rejected
 from leat_engine.spec import parse_spec
 from leat_engine.waits import Signal
-from leat_runner.secrets import Given
+from leat_runner.secrets import Given, SecretReader
 
 __all__ = ["Call", "Fake", "NotPlayed", "Result", "approve", "error", "output", "reject", "run", "signal"]
 
@@ -133,7 +133,7 @@ def run(  # noqa: PLR0913 - each is a word of the test
         raise Rejected(found)
     order = replace(order, inputs=order.plan.inputs.apply(inputs or {}, "inputs"))
     given = {name: dict(keys) for name, keys in (secrets or {}).items()}
-    reader = Secrets([Given(given, "`secrets`"), Props()])
+    reader = Secrets(SecretReader([Given(given, "`secrets`"), Props()]))
     score = play(Scene(order, Fakes(answers, frozenset(allow)), reader, now, tuple(told)))
     if score.problems:
         raise NotPlayed("\n".join(score.problems))

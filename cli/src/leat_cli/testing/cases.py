@@ -13,10 +13,10 @@ from leat_cli.documents import is_leat, kind_of, name_of, problems_of, read_docu
 from leat_cli.order import Order, of_workflow
 from leat_cli.problems import Invalid, Problem
 from leat_cli.rehearsal.cast import Props, Secrets
-from leat_cli.rehearsal.score import Score
+from leat_cli.rehearsal.score import Score, address_problem
 from leat_cli.rehearsal.stage import IN_TIME, Cue, Scene, play
 from leat_cli.testing.expect import Difference, differences
-from leat_cli.testing.fakes import Answer, Fakes, address_problem, compiled
+from leat_cli.testing.fakes import Answer, Fakes, compiled
 from leat_cli.testing.files import START, CaseSpec, Common, Expect, TestFile, Told, over
 from leat_engine.errors import LeatError, Reason, Rejected
 from leat_engine.job import dumps
@@ -28,7 +28,7 @@ from leat_engine.spec.parse import reasons as reasons_of
 from leat_engine.spec.source import Document
 from leat_engine.spelling import unknown
 from leat_engine.waits import Signal
-from leat_runner.secrets import Given
+from leat_runner.secrets import Given, SecretReader
 
 PATTERN = "*.test.yaml"
 
@@ -55,7 +55,7 @@ class Case:
         scene = Scene(
             self.order,
             Fakes(self.answers, frozenset(spec.allow)),
-            Secrets([Given(spec.secrets, "`secrets` of the case"), Props()]),
+            Secrets(SecretReader([Given(spec.secrets, "`secrets` of the case"), Props()])),
             spec.now or START,
             tuple(_cues(spec)),
             self.functions,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from leat_cli.rehearsal.score import Course, Score
+from leat_cli.rehearsal.score import Course, Score, spent
 from leat_cli.testing.files import Expect
 from leat_engine.result import State
 from leat_engine.spec.duration import parse_duration
@@ -62,20 +62,6 @@ def _steps(expect: Expect, score: Score, show: Show) -> Iterator[Difference]:
     for name, value in expect.fields.items():
         found_fields = [course.fields for course in score.named(name) if course.fields is not None]
         yield from _of_steps(f"fields.{name}", value, found_fields, show, partial=True)
-
-
-def spent(seconds: float) -> str:
-    """Seconds as a duration: ``1d2h``, ``1.5s``."""
-    if not seconds:
-        return "0s"
-    parts, left = [], round(seconds, 3)
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count:.0f}{unit}")
-    if round(left, 3):
-        parts.append(f"{round(left, 3):g}s")
-    return "".join(parts)
 
 
 def _phase(score: Score, show: Show) -> str:

@@ -1,13 +1,12 @@
 """Answers for steps, found by their addresses."""
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from leat_cli.rehearsal.cast import Call, Unanswered
-from leat_cli.rehearsal.score import item_of
+from leat_cli.rehearsal.cast import Call, Unanswered, Unwatched
+from leat_cli.rehearsal.score import INDEX, address_problem, item_of
 from leat_cli.rehearsal.stage import IN_TIME
 from leat_cli.testing.files import Fake, FakeError
 from leat_engine.errors import ExpressionError, Reason, Rejected
@@ -15,11 +14,8 @@ from leat_engine.expression import MEMBERS_OF_RUN, Names, Template, compile_temp
 from leat_engine.plan import END, Plan
 from leat_engine.result import ErrorType, Failed, Outcome, StepError, Succeeded
 from leat_engine.spec.duration import parse_duration
-from leat_engine.spelling import unknown
-from leat_runner.attempt import Attempt
 from leat_runner.kinds.answer import RETRIABLE
 
-_INDEX = re.compile(r"\[\d+\]")
 _FREE = ("item", "index", "iteration", "last", "fields", "attempt", "now")
 
 
@@ -33,7 +29,7 @@ class Answer:
 
 
 @dataclass(slots=True)
-class Fakes:
+class Fakes(Unwatched):
     """The cast of a test.
 
     Attributes:
@@ -45,9 +41,6 @@ class Fakes:
     answers: Mapping[str, Sequence[Answer]]
     allow: frozenset[str] = frozenset()
     _given: dict[tuple[str, object], int] = field(default_factory=dict)
-
-    async def before(self, attempt: Attempt, address: str) -> None:
-        """Nobody watches."""
 
     async def answer(self, call: Call) -> Outcome | None:
         """The answer that is next."""
@@ -67,7 +60,7 @@ class Fakes:
 
 def addresses(call: Call) -> tuple[str, ...]:
     """What an answer may be found under, the narrowest first."""
-    return call.address, _INDEX.sub("", call.address), call.name
+    return call.address, INDEX.sub("", call.address), call.name
 
 
 def _output(answer: Answer, call: Call) -> Any:
@@ -133,7 +126,7 @@ def fake_problem(plan: Plan, address: str) -> str | None:
     problem = address_problem(plan, address)
     if problem is not None:
         return problem
-    name = _INDEX.sub("", address).rsplit("/", 1)[-1]
+    name = INDEX.sub("", address).rsplit("/", 1)[-1]
     inner = [step for step in plan.steps if step.id > END and step.name == name and step.opens is None]
     if not inner:
         bodies = {number for number, body in enumerate(plan.bodies) if body.opener == plan.by_name[name]}
@@ -141,14 +134,4 @@ def fake_problem(plan: Plan, address: str) -> str | None:
         return f"opens a body, and does nothing itself: say what its steps give ({steps})"
     if all(step.pure for step in inner):
         return f"is a {inner[0].kind}, which has no effects and is evaluated as it stands: leave it out"
-    return None
-
-
-def address_problem(plan: Plan, address: str) -> str | None:
-    """What is wrong with an address such as ``ship[0]/pack``, or None."""
-    known = {step.name for step in plan.steps if step.id > END}
-    for part in address.split("/"):
-        name = _INDEX.sub("", part)
-        if name not in known:
-            return unknown("step", name, known)
     return None

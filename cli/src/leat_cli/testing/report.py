@@ -4,11 +4,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from leat_cli.rehearsal.score import spent
 from leat_cli.testing.cases import Suite, Verdict
 from leat_cli.testing.coverage import Coverage
-from leat_cli.testing.expect import spent
-
-_WIDTH = 48  # characters of a name, before what is said behind it
 
 
 def heading(suite: Suite) -> str:
@@ -16,13 +14,13 @@ def heading(suite: Suite) -> str:
     return f"{suite.file}: workflow {suite.order.workflow}"
 
 
-def lines(verdict: Verdict) -> Iterator[str]:
-    """The line of a case, and what is wrong with it."""
+def lines(verdict: Verdict, width: int) -> Iterator[str]:
+    """The line of a case, its name in so many characters, and what is wrong with it."""
     word = "ok" if verdict.passed else "ERROR" if verdict.problems else "FAIL"
     score = verdict.score
     ran = sum(course.ran for course in score.courses.values())
     what = f"{score.label}, {ran} step{'' if ran == 1 else 's'}, {spent(score.seconds)}"
-    yield f"  {word:5} {verdict.case.name:{_WIDTH}}  {what}"
+    yield f"  {word:5} {verdict.case.name:{width}}  {what}"
     for problem in verdict.problems:
         yield f"        {problem}"
     for difference in verdict.differences:
