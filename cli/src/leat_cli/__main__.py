@@ -8,6 +8,7 @@ import typer
 from leat_cli import catalogue, db
 from leat_cli.backfill import backfill
 from leat_cli.completion import complete_if_asked, completion
+from leat_cli.debug import debug
 from leat_cli.describe import describe
 from leat_cli.get import get
 from leat_cli.graph import graph
@@ -39,7 +40,7 @@ app = typer.Typer(
 _LOOKING = (runs, tree, watch, logs, top, limits)
 _STEERING = (cancel, suspend, resume, signal, approve, reject)
 _STARTING = (rerun, redrive, backfill)
-_COMMANDS = (run, lint, test, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
+_COMMANDS = (run, lint, test, debug, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")

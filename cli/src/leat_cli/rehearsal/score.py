@@ -152,6 +152,22 @@ def address_problem(plan: Plan, address: str) -> str | None:
     return None
 
 
+def fake_problem(plan: Plan, address: str) -> str | None:
+    """Why there can be no answer for this address, or None."""
+    problem = address_problem(plan, address)
+    if problem is not None:
+        return problem
+    name = INDEX.sub("", address).rsplit("/", 1)[-1]
+    inner = [step for step in plan.steps if step.id > END and step.name == name and step.opens is None]
+    if not inner:
+        bodies = {number for number, body in enumerate(plan.bodies) if body.opener == plan.by_name[name]}
+        steps = ", ".join(step.name for step in plan.steps if step.id > END and step.body in bodies)
+        return f"opens a body, and does nothing itself: say what its steps give ({steps})"
+    if all(step.pure for step in inner):
+        return f"is a {inner[0].kind}, which has no effects and is evaluated as it stands: leave it out"
+    return None
+
+
 def spent(seconds: float) -> str:
     """Seconds as a duration: ``1d2h``, ``1.5s``."""
     if not seconds:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leat_cli.rehearsal.cast import Call, Unanswered, Unwatched
-from leat_cli.rehearsal.score import INDEX, address_problem, item_of
+from leat_cli.rehearsal.score import INDEX, fake_problem, item_of
 from leat_cli.rehearsal.stage import IN_TIME
 from leat_cli.testing.files import Fake, FakeError
 from leat_engine.errors import ExpressionError, Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Names, Template, compile_template
-from leat_engine.plan import END, Plan
+from leat_engine.plan import Plan
 from leat_engine.result import ErrorType, Failed, Outcome, StepError, Succeeded
 from leat_engine.spec.duration import parse_duration
 from leat_runner.kinds.answer import RETRIABLE
@@ -119,19 +119,3 @@ def _names(plan: Plan) -> Names:
     variables = frozenset(plan.vars.keys) if plan.vars is not None else frozenset[str]()
     members = {"vars": variables, "run": MEMBERS_OF_RUN, "inputs": None}
     return {**members, **dict.fromkeys(_FREE)}
-
-
-def fake_problem(plan: Plan, address: str) -> str | None:
-    """Why there can be no answer for this address, or None."""
-    problem = address_problem(plan, address)
-    if problem is not None:
-        return problem
-    name = INDEX.sub("", address).rsplit("/", 1)[-1]
-    inner = [step for step in plan.steps if step.id > END and step.name == name and step.opens is None]
-    if not inner:
-        bodies = {number for number, body in enumerate(plan.bodies) if body.opener == plan.by_name[name]}
-        steps = ", ".join(step.name for step in plan.steps if step.id > END and step.body in bodies)
-        return f"opens a body, and does nothing itself: say what its steps give ({steps})"
-    if all(step.pure for step in inner):
-        return f"is a {inner[0].kind}, which has no effects and is evaluated as it stands: leave it out"
-    return None
