@@ -79,7 +79,7 @@ class Cast(Protocol):
         """A step goes on after so many seconds, which are skipped; with an error it is tried again then."""
         ...
 
-    def ended(self, course: Course) -> None:
+    def ended(self, view: RunView, course: Course) -> None:
         """A step is over."""
         ...
 
@@ -96,7 +96,7 @@ class Unwatched:
     def delayed(self, course: Course, seconds: float, error: Mapping[str, Any] | None) -> None:
         """Nobody watches."""
 
-    def ended(self, course: Course) -> None:
+    def ended(self, view: RunView, course: Course) -> None:
         """Nobody watches."""
 
 

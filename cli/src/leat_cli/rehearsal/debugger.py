@@ -35,11 +35,8 @@ class _Place:
 
     attempt: Attempt
     address: str
+    view: RunView
     behind: Course | None = None
-
-    @property
-    def view(self) -> RunView:
-        return self.attempt.view
 
     @property
     def now(self) -> datetime:
@@ -104,14 +101,14 @@ class Debugger(cmd.Cmd):
         elif seconds < FOREVER / 2:
             self._say(f"-> {course.address} goes on after {spent(seconds)}, skipped")
 
-    def ended(self, course: Course) -> None:
+    def ended(self, view: RunView, course: Course) -> None:
         """Show how a step ended; stop behind one that could not be stopped at before."""
         value = self._short(course.output) if course.state is State.SUCCEEDED else ""
         error = "" if course.error is None else self._error(course.error)
         said = "; ".join(part for part in (value, error) if part)
         self._say(f"-> {course.address} {course.label}{': ' if said else ''}{said}")
         if self._place is not None and course.node.pure and self._breaks_at(course.node, course.address):
-            self._place = replace(self._place, behind=course)
+            self._place = replace(self._place, view=view, behind=course)
             self._say(str(self._place))
             self.cmdloop()
 
@@ -245,7 +242,7 @@ class Debugger(cmd.Cmd):
         if attempt.resumed or (node.opens is not None and address in self._seen):
             return
         self._seen.add(address)
-        self._place = _Place(attempt, address)
+        self._place = _Place(attempt, address, attempt.view)
         if self.stepping or self._breaks_at(node, address) or node.kind in _HEARING:
             self._say(str(self._place))
             self.cmdloop()

@@ -19,9 +19,9 @@ class _Wait:
 
 
 class PostOffice:
-    """Signals of one run. ``call`` is told which steps have something to hear; ``came`` that a step begins to wait."""
+    """Signals of one run. ``call`` is told which steps have something to hear; ``came``, that one waits."""
 
-    def __init__(self, clock: Clock, call: Callable[[StepKey], None], came: Callable[[Waiting], None]) -> None:
+    def __init__(self, clock: Clock, call: Callable[[StepKey], None], came: Callable[[Waiting, str], None]) -> None:
         self._clock = clock
         self._call = call
         self._came = came
@@ -54,7 +54,7 @@ class PostOffice:
             until = None if wanted.seconds is None else now + timedelta(seconds=wanted.seconds)
             wait = _Wait(Waiting(key, wanted.name, wanted.approval, wanted.rule), until)
             self._waits[key] = wait
-            self._came(wait.waiting)
+            self._came(wait.waiting, wanted.note)
         given = [signal for signal in wait.given if signal.id not in self._dismissed]
         if not given and not wanted.approval and not wait.closed:
             oldest = next((signal for signal in self._unread if signal.name == wanted.name), None)

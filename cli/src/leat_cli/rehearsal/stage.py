@@ -249,7 +249,7 @@ class Stage:
             course.state, course.output, course.error, course.ended = result.state, result.output, result.error, now
             if course.begun is None and course.ran:
                 course.begun, course.attempts = now, 1
-            self._scene.cast.ended(course)
+            self._scene.cast.ended(view, course)
 
     def _arrive(self, view: RunView, around: RunView) -> None:
         """A scope is over: its opener goes on if that was the last one that it waited for."""
@@ -351,8 +351,10 @@ class Stage:
         if delivery.fate is not Fate.DELIVERED:
             self._break_off(f"signal {signal.name or signal.id!r} was refused: {delivery.message}")
 
-    def _came(self, waiting: Waiting) -> None:
+    def _came(self, waiting: Waiting, note: str) -> None:
         """A step begins to wait: what is to be sent then is sent, as soon as it has parked."""
+        view = self.root.scopes[waiting.key.scope]
+        self.score.course(view, view.plan.steps[waiting.key.step]).note = note
         meant = [cue for cue in self._cues if cue.signal is not None and _meant(cue.signal, waiting)]
         for cue in meant if waiting.approval else meant[:1]:
             self._cues.remove(cue)

@@ -5,6 +5,7 @@ import math
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -55,11 +56,14 @@ class _Skipping(selectors.DefaultSelector):
 
 
 def skipping(play: Callable[[SkippingLoop], Coroutine[Any, Any, T]]) -> T:
-    """Run ``play`` on a loop that skips time.
+    """Run ``play`` on a loop that skips time: in a thread of its own if this one has a loop already."""
+    if asyncio._get_running_loop() is None:  # noqa: SLF001  the public one raises
+        return _run(play)
+    with ThreadPoolExecutor(1) as aside:
+        return aside.submit(_run, play).result()
 
-    Raises:
-        RuntimeError: A loop runs in this thread already.
-    """
+
+def _run(play: Callable[[SkippingLoop], Coroutine[Any, Any, T]]) -> T:
     with asyncio.Runner(loop_factory=SkippingLoop) as runner:
         loop = runner.get_loop()
         assert isinstance(loop, SkippingLoop)  # noqa: S101  the factory says so
