@@ -115,21 +115,17 @@ class Debugger(cmd.Cmd):
     # -- going on -------------------------------------------------------------------------------------------------
 
     def do_step(self, _: str) -> bool:
-        """step: let this step run, and stop at the next one. An empty line does the same."""
+        """`step`, or an empty line: let this step run, and stop at the next one."""
         self.stepping = True
         return True
 
     def do_continue(self, _: str) -> bool:
-        """continue: go on to the next breakpoint, or to the end."""
+        """`continue`: go on to the next breakpoint, or to the end."""
         self.stepping = False
         return True
 
     def do_quit(self, _: str) -> bool:
-        """quit: leave the run where it is."""
-        raise Quit
-
-    def do_EOF(self, _: str) -> bool:  # noqa: N802  the name that `cmd` calls
-        """End of the input: quit."""
+        """`quit`: leave the run where it is."""
         raise Quit
 
     def emptyline(self) -> bool:
@@ -137,7 +133,7 @@ class Debugger(cmd.Cmd):
         return self.do_step("")
 
     def do_break(self, text: str) -> None:
-        """Break [STEP]: stop at a step from now on; said again, no more. Alone it lists the breakpoints."""
+        """`break STEP`: stop at a step from now on; said again, no more. `break` lists the breakpoints."""
         if text and (problem := address_problem(self._order.plan, text)) is not None:
             self._say(problem)
             return
@@ -148,7 +144,7 @@ class Debugger(cmd.Cmd):
     # -- looking --------------------------------------------------------------------------------------------------
 
     def do_where(self, _: str) -> None:
-        """where: the step, how long the run has gone on, and the steps that are over."""
+        """`where`: the step, how long the run has gone on, and the steps that are over."""
         place = self._standing
         self._say(f"{place}, {spent((place.now - self._began).total_seconds())} into the run")
         for view in place.view.chain():
@@ -157,7 +153,7 @@ class Debugger(cmd.Cmd):
                     self._say(f"   {view.plan.steps[node].name} {result.state.label}")
 
     def do_print(self, text: str) -> None:
-        """Print EXPR: the value of an expression, as it stands here: `print steps.charge.output.id`."""
+        """`print EXPR`: the value of an expression, as it stands here: `print steps.charge.output.id`."""
         if not text:
             self._say("say what: `print inputs`, `print steps.charge.output.id`")
             return
@@ -175,7 +171,7 @@ class Debugger(cmd.Cmd):
             self._say(str(error).removeprefix(": "))
 
     def do_fields(self, _: str) -> None:
-        """fields: what the step is given, its expressions evaluated; secrets are masked."""
+        """`fields`: what the step is given, its expressions evaluated; secrets are masked."""
         place, node = self._standing, self._standing.attempt.node
         held = Held(dict.fromkeys(node.secrets, MASK))
         try:
@@ -184,11 +180,11 @@ class Debugger(cmd.Cmd):
             self._say(str(error))
 
     def do_inputs(self, _: str) -> None:
-        """inputs: those of the run."""
+        """`inputs`: those of the run."""
         self._show(self._order.inputs)
 
     def do_graph(self, _: str) -> None:
-        """graph: the workflow as a tree."""
+        """`graph`: the workflow as a tree."""
         from leat_cli.drawing.picture import picture_of
         from leat_cli.drawing.text import text
 
@@ -197,7 +193,7 @@ class Debugger(cmd.Cmd):
     # -- changing -------------------------------------------------------------------------------------------------
 
     def do_output(self, text: str) -> None:
-        """Output [STEP] JSON: the step gives this and is not executed; of one that is over, what later steps read."""
+        """`output [STEP] JSON`: the step gives this and is not executed; of one that is over, what later steps read."""
         name, value = self._named(text)
         try:
             found = orjson.loads(value)
@@ -211,7 +207,7 @@ class Debugger(cmd.Cmd):
             self._say(f"{name} gives {self._short(found)}")
 
     def do_fail(self, text: str) -> None:
-        """Fail [STEP] [MESSAGE]: the step fails and is not executed; nor is it tried again."""
+        """`fail [STEP] [MESSAGE]`: the step fails and is not executed; nor is it tried again."""
         name, message = self._named(text)
         if self._may_give(name):
             error = StepError(ErrorType.FAIL, message or "failed by hand", retriable=False)
@@ -219,10 +215,10 @@ class Debugger(cmd.Cmd):
             self._say(f"{name} fails: {error.message}")
 
     def precmd(self, line: str) -> str:
-        """The line with its command in full."""
+        """The line with its command in full; the end of the input is the end of the debugging."""
         word, _, rest = line.strip().partition(" ")
         names = [name[3:] for name in self.get_names() if name.startswith(f"do_{word}")]
-        return f"{names[0]} {rest}" if word and word not in {"EOF", "?"} and len(names) == 1 else line
+        return "quit" if line == "EOF" else f"{names[0]} {rest}" if word and len(names) == 1 else line
 
     def default(self, line: str) -> None:
         """It is no command."""
