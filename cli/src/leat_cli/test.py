@@ -31,7 +31,6 @@ def test(
         float, typer.Option("--coverage-min", metavar="PERCENT", min=0, max=100, help="Fail below it, per workflow.")
     ] = 0,
     output: Annotated[Form | None, typer.Option("--output", "-o", help="For programs, on stdout.")] = None,
-    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of test files, for editors.")] = False,
 ) -> None:
     """Test workflows: steps give what a test file says, time is skipped, and what comes of it is looked at.
 
@@ -40,11 +39,6 @@ def test(
     from leat_cli.testing import report
     from leat_cli.testing.cases import load, test_files
 
-    if schema:
-        from leat_cli.testing.files import TestFile
-
-        print_value(TestFile.model_json_schema(by_alias=True), Format.JSON)
-        return
     suites: list[Suite] = []
     problems: list[Problem] = []
     for file in test_files(files or []):

@@ -102,11 +102,9 @@ class Score:
         return [f"{course.address} {course.note}" for course in courses if course.state is None and course.note]
 
     def named(self, name: str) -> list[Course]:
-        """Courses of this address, or, without indexes, of all that have this name."""
-        exact = self.courses.get(name)
-        if exact is not None:
-            return [exact]
-        return [course for course in self.courses.values() if course.node.name == name and name not in self.courses]
+        """Courses of this address, or, without indexes, of all that have this name; that of the address is the last."""
+        found = [each for each in self.courses.values() if each.node.name == name and each.address != name]
+        return [*found, self.courses[name]] if name in self.courses else found
 
 
 def _begun(course: Course) -> float:
