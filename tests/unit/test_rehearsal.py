@@ -102,6 +102,14 @@ def test_an_answer_may_be_a_function_of_what_the_step_is_given():
     assert result.step("call").output == 40
 
 
+def test_what_a_function_of_a_test_raises_is_raised_by_the_run():
+    def check(call):
+        assert call.fields["url"] == "http://y"
+
+    with pytest.raises(AssertionError, match="http://y"):
+        run({"steps": [http("a")]}, fakes={"a": check})
+
+
 @pytest.mark.parametrize(("status", "attempts"), [(503, 3), (429, 3), (404, 1)])
 def test_http_statuses_are_tried_again_as_real_ones_are(status, attempts):
     spec = {"steps": [http("a", retry={"max": 2})]}

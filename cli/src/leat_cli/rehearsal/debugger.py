@@ -1,6 +1,7 @@
 """The person in front of a run: where it stands, what its values are, and what its next step gives."""
 
 import cmd
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -127,6 +128,16 @@ class Debugger(cmd.Cmd):
     def do_quit(self, _: str) -> bool:
         """`quit`: leave the run where it is."""
         raise Quit
+
+    def cmdloop(self, intro: Any | None = None) -> None:
+        """Read commands until one goes on. An interrupt at the prompt leaves; elsewhere it is the loop's."""
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            super().cmdloop(intro)
+        except KeyboardInterrupt:
+            raise Quit from None
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def emptyline(self) -> bool:
         """Step."""

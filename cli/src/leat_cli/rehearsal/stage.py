@@ -190,8 +190,11 @@ class Stage:
         call = Call(course.address, step.try_number, course.fields, node, view, self.clock())
         try:
             outcome = await self._scene.cast.answer(call)
-        except Unanswered as error:
-            self._break_off(str(error))
+        except Exception as error:  # noqa: BLE001  it is told, or raised where the run is awaited
+            if isinstance(error, Unanswered):
+                self._break_off(str(error))
+            elif not self._over.done():
+                self._over.set_exception(error)
             await self._loop.create_future()  # for ever: the run is over
         if outcome is not None:
             return outcome

@@ -112,7 +112,7 @@ def run(  # noqa: PLR0913 - each is a word of the test
     """Play a run of a workflow.
 
     Args:
-        workflow: A file, of which the last Workflow is played, or the `spec` of one.
+        workflow: A file, of which is played what `leat run` would run, or the `spec` of a Workflow.
         inputs: The run's inputs.
         fakes: What steps give, by name or address: an answer, a list of answers for one execution after the other, of
             which the last stays, or a function of the `Call` that gives an output.

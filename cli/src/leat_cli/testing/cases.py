@@ -70,6 +70,7 @@ class Case:
             return dumps(scene.secrets.masked(redaction.value(value)))
 
         found = () if score.problems else tuple(differences(spec.expect, score, show))
+        found = tuple(replace(each, path=redaction.text(each.path)) for each in found)  # it may hold keys of outputs
         problems = tuple(redaction.text(problem) for problem in score.problems)
         return Verdict(self, score, found, problems, time.perf_counter() - began)
 
