@@ -184,6 +184,18 @@ def test_a_workflow_that_is_not_there_is_told(tmp_path, monkeypatch):
     assert (done.code, done.err) == (2, ".: found no test file *.test.yaml in this folder or below\n")
 
 
+def test_functions_that_cannot_be_loaded_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    spec = {"steps": [{"name": "f", "function": {"name": "f"}}]}
+    workflow = {"apiVersion": "leat.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": "f"}, "spec": spec}
+    case = {"name": "x", "allow": ["function"], "functions": ["nope.py"], "expect": {}}
+    (tmp_path / "f.yaml").write_text(json.dumps(workflow))
+    (tmp_path / "f.test.yaml").write_text(json.dumps({"workflow": "f.yaml", "cases": [case]}))
+    done = invoked("test")
+    assert done.code == 2
+    assert "nope.py cannot be imported" in done.err
+
+
 def test_one_of_several_workflows_is_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pay.yaml").write_text(WORKFLOW + "---\n" + WORKFLOW.replace("name: pay", "name: other"))
@@ -198,7 +210,7 @@ def test_the_schema_takes_the_tests_of_the_samples(request):
     validator = jsonschema_rs.validator_for(json.loads(schema.read_text()))
     folder = request.config.rootpath / "config" / "samples" / "tests"
     files = sorted(folder.glob("*.test.yaml"))
-    assert len(files) == 8
+    assert len(files) == 10
     for file in files:
         assert validator.is_valid(yaml.safe_load(file.read_text())), file
     assert not validator.is_valid({"workflow": "x", "cases": []})
@@ -206,4 +218,4 @@ def test_the_schema_takes_the_tests_of_the_samples(request):
 
 def test_the_tests_of_the_samples_pass_and_cover_them(request):
     done = invoked("test", "--coverage-min", "100", str(request.config.rootpath / "config" / "samples"))
-    assert (done.code, done.err) == (0, "22 passed\n")
+    assert (done.code, done.err) == (0, "26 passed\n")

@@ -53,7 +53,7 @@ class Course:
         return "Running" if self.state is None else self.state.label
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Score:
     """A run, as it was played.
 
@@ -83,6 +83,9 @@ class Score:
         if found is None:
             found = self.courses[address] = Course(node, address, view.scope)
         return found
+
+    def __repr__(self) -> str:
+        return f"<{self.label}: {' > '.join(self.path)}>"
 
     @property
     def label(self) -> str:
@@ -168,8 +171,6 @@ def fake_problem(plan: Plan, address: str) -> str | None:
 
 def spent(seconds: float) -> str:
     """Seconds as a duration: ``1d2h``, ``1.5s``."""
-    if not seconds:
-        return "0s"
     parts, left = [], round(seconds, 3)
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
         count, left = divmod(left, size)
@@ -177,4 +178,4 @@ def spent(seconds: float) -> str:
             parts.append(f"{count:.0f}{unit}")
     if round(left, 3):
         parts.append(f"{round(left, 3):g}s")
-    return "".join(parts)
+    return "".join(parts) or "0s"

@@ -117,8 +117,9 @@ class Stage:
         self._scopes = 0
         self._memory = Memory()
         self._office = PostOffice(self.clock, self._call, self._came)
-        self._setup = KindSetup(KindSettings(functions=tuple(scene.functions)), self.clock)
-        self._in_time: dict[str, Kind] = {name: kind(self._setup) for name, kind in IN_TIME.items()}
+        # These read no settings, and to look for some takes as long as to play a short run.
+        setup = KindSetup(KindSettings.model_construct(), self.clock)
+        self._in_time: dict[str, Kind] = {name: kind(setup) for name, kind in IN_TIME.items()}
         self._real: Mapping[str, Kind] = {}
         prompter = Prompter(self._speech)
         self._means = Means(parts(load_models(), self._perform), scene.secrets, prompter, OpenGates())
@@ -190,19 +191,27 @@ class Stage:
         call = Call(course.address, step.try_number, course.fields, node, view, self.clock())
         try:
             outcome = await self._scene.cast.answer(call)
+            real = self._loaded() if outcome is None and in_time is None else {}
         except Exception as error:  # noqa: BLE001  it is told, or raised where the run is awaited
             if isinstance(error, Unanswered):
                 self._break_off(str(error))
             elif not self._over.done():
                 self._over.set_exception(error)
-            await self._loop.create_future()  # for ever: the run is over
+            never: asyncio.Future[Outcome] = self._loop.create_future()  # the run is over
+            return await never
         if outcome is not None:
             return outcome
         if in_time is not None:
             return await in_time.execute(step, fields)
-        self._real = self._real or load_kinds(self._setup)  # which takes longer than to play most runs
         with self._loop.really():
-            return await self._real[kind].execute(step, fields)
+            return await real[kind].execute(step, fields)
+
+    def _loaded(self) -> Mapping[str, Kind]:
+        """The real kinds, which take longer to load than most runs to play."""
+        if not self._real:
+            settings = KindSettings(functions=tuple(self._scene.functions))
+            self._real = load_kinds(KindSetup(settings, self.clock))
+        return self._real
 
     def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening]") -> None:
         del self._tasks[attempt.key]

@@ -68,7 +68,7 @@ class Result:
         return found[-1]
 
     def __repr__(self) -> str:
-        return f"<{self.phase}: {' > '.join(self.path)}>"
+        return repr(self._score)
 
 
 def output(value: Any = None, *, takes: float = 0.0) -> Answer:

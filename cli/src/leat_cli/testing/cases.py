@@ -196,7 +196,7 @@ class _Reader:
                 "now": own.now or defaults.now,
             }
         )
-        files = tuple(str(Path(self.file).parent / each) for each in functions)
+        files = tuple(normpath(Path(self.file).parent / each) for each in functions)
         order = replace(self.order, inputs=inputs)
         return Case(own.name, order, answers, merged, files, self.document.line_of(path))
 
