@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from tests.support import functions
-from tests.support.graphs import a_graph
+from tests.support.graphs import ADD, a_graph
 from tests.support.queue import eventually
 from tests.support.rehearsal import rehearsed
 
@@ -90,6 +90,22 @@ FAILURES = {
 }  # fmt: skip
 
 
+SAGA = {
+    "steps": [
+        {"name": "a", "function": {"name": "add", "with": {"values": []}}, "compensate": {"function": ADD}},
+        {
+            "name": "each", "needs": ["a"], "forEach": [1, 2, 3], "maxParallel": 1,
+            "steps": [
+                {"name": "x", "function": ADD, "compensate": {"function": ADD}},
+                {"name": "y", "needs": ["x"], "transform": "${ item }", "compensate": {"function": ADD}},
+            ],
+        },
+        {"name": "stop", "needs": ["each"], "fail": {"message": "enough"}},
+    ],
+    "finally": [{"name": "last", "transform": "${ run.phase + ' ' + error.message }"}],
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("first", [0, 30])
 async def test_random_graphs_go_the_same_way_in_memory_and_on_postgres(real, first):
     graphs = [a_graph(seed, slowest=0) for seed in range(first, first + 30)]
@@ -110,6 +126,18 @@ def _same(score, run, steps):
         played = Counter(_end(c.node.id, c) for c in score.courses.values())
         real = Counter(_end(step.key.step, step) for step in steps if step.key.step > END)
         assert played == real
+
+
+async def test_what_was_done_is_undone_in_the_same_order_in_memory_and_on_postgres(real):
+    score = rehearsed(SAGA)
+    ((run, steps),) = await real([SAGA])
+    assert (score.phase, score.error) == (run.phase, run.error)
+    played = Counter(_end(course.node.id, course) for course in score.courses.values())
+    assert played == Counter(_end(step.key.step, step) for step in steps if step.key.step > END)
+    cleaning = sorted((step for step in steps if score.plan.steps[step.key.step].cleanup), key=lambda s: s.started_at)
+    names = [score.plan.steps[step.key.step].name for step in cleaning if step.key.step > END]
+    assert [course.node.name for course in score.courses.values() if course.node.cleanup] == names
+    assert names == [*["y.compensate", "x.compensate"] * 3, "a.compensate", "last"]
 
 
 def _end(node, step):

@@ -70,7 +70,6 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
 
     ``when`` is its condition, if that was written on the step around this one.
     """
-    check_name("step", step.name, f"{path}.name", shop.reasons)
     defaults = shop.spec.defaults
     when = when or optional(step.when, f"{path}.when", shop)
     _only_with_bodies(step, path, shop)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from leat_engine import limits
-from leat_engine.compile import CompiledStep, Workshop, check_name, optional, seconds
+from leat_engine.compile import CompiledStep, Workshop, optional, seconds
 from leat_engine.errors import Reason
 from leat_engine.expression import Template, compile_template
 from leat_engine.opener import ITEM, TIME, WORDS, Choice, Fan, Group, Loop, Opener, Tolerance
@@ -29,7 +29,6 @@ def compile_opener(
 
     ``alone``: the body is one step, what `forEach` or `repeat` is written on.
     """
-    check_name("step", step.name, f"{path}.name", shop.reasons)
     if not alone or step.for_each is None:
         when, each = optional(step.when, f"{path}.when", shop), None
     else:

@@ -82,6 +82,7 @@ class ErrorType(StrEnum):
     BREAKER_OPEN = "BreakerOpen"  # what the step needs has failed too often; `error.retryAfter` seconds are left
     FAIL = "Fail"  # a `fail` step
     REJECTED = "Rejected"  # somebody rejected what a step asked approval for
+    COMPENSATION_FAILED = "CompensationFailed"  # what a step did could not be undone; what was done before it stands
     EXHAUSTED = "Exhausted"  # `until` of a `repeat` was not true after `max` times
     RUNNER_LOST = "RunnerLost"  # the step took several runners with it
     CANCELLED = "Cancelled"  # the run was cancelled

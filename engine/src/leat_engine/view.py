@@ -27,6 +27,8 @@ class RunView:
             stopping the run. Then joins, and the end, are decided here without asking the store.
         stopping: The phase that the run is to end with before its time, once known. Set by `stop`, for all its scopes.
         interrupted: Its running steps were told to end.
+        outcome: How the run ends, once that is settled and it cleans up; then it is not stopping any more. Set by
+            `settle`, for all its scopes; ``error`` says why it does not end well, and ``output`` is the run's.
         scope: Its number; 0 is the run itself.
         body: The number of the body that it executes.
         index: Which item, iteration or case it is.
@@ -52,6 +54,8 @@ class RunView:
     stopping: Phase | None = None
     interrupted: bool = False
     error: Mapping[str, Any] | None = None
+    outcome: Phase | None = None
+    output: Any = None
     results: dict[int, Result] = field(default_factory=dict)
     live: set[int] = field(default_factory=set)
     scope: int = ROOT_SCOPE
@@ -92,7 +96,8 @@ class RunView:
             found = RunView(
                 self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
                 self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
-                error=self.error, scope=scope, body=body, index=index, parent=self, names=names, scopes=self.scopes,
+                error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names,
+                scopes=self.scopes,
             )  # fmt: skip
         return found
 
@@ -110,11 +115,19 @@ class RunView:
             self.parent.share()
 
     def stop(self, phase: Phase, error: Mapping[str, Any] | None) -> None:
-        """The run is to end before its time."""
+        """The run is to end before its time; once its outcome is settled it is not, whatever was said before."""
+        if self.outcome is not None:
+            return
         for view in self.scopes.values():
             view.stopping = phase
             if error is not None:
                 view.error = error
+
+    def settle(self, outcome: Phase, error: Mapping[str, Any] | None) -> None:
+        """How the run ends is decided, and it cleans up: what it has still to do may begin."""
+        for view in self.scopes.values():
+            view.outcome, view.error = outcome, error
+            view.stopping, view.interrupted = None, False
 
     def chain(self) -> "list[RunView]":
         """The scopes around this one and itself, the run first."""
@@ -147,6 +160,8 @@ class RunView:
             if self._vars is None:
                 self._vars = self.plan.vars.evaluate(bound)
             bound["vars"] = self._vars
+        if self.outcome is not None:
+            bound["error"] = None if self.error is None else flattened(self.error)
         if self.parent is not None:
             for view in self.chain():
                 bound.update(view.names or {})
@@ -172,7 +187,7 @@ class RunView:
         return absent
 
     def _run(self) -> dict[str, Any]:
-        phase = self.stopping or Phase.RUNNING
+        phase = self.outcome or self.stopping or Phase.RUNNING
         return {
             "id": str(self.run_id),
             "name": self.name,

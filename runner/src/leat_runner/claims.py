@@ -19,6 +19,7 @@ from leat_engine.view import RunView
 from leat_runner.attempt import Attempt
 from leat_runner.desk import RETRY_INTERVAL, Desk, persistently
 from leat_runner.plans import Plans
+from leat_runner.recall import locate
 
 CLAIM_BATCH = 64
 """Jobs per claim at most: how heavy they are is known only afterwards, and what does not fit goes back."""
@@ -237,20 +238,13 @@ class Claims:
     async def _place(self, root: RunView, claims: Sequence[Claim]) -> None:
         """Note claimed steps as live in their scopes; those that are not known here, and what is around them, are read.
 
-        What is live, or pinned, is not forgotten while this waits for the store. A step that alone begins its scope is
-        all that there is of it: what follows is seen here.
+        A step that alone begins its scope is all that there is of it: what follows is seen here.
         """
         strange = [claim for claim in claims if claim.key.scope not in root.scopes]
         for claim in claims:
             if claim.key.scope in root.scopes:
                 root.scopes[claim.key.scope].live.add(claim.key.step)
-        if not strange:
-            return
-        root.pins += 1
-        scopes = sorted({claim.key.scope for claim in strange})
-        for place in await persistently("places", lambda: self._store.places(root.run_id, scopes)):
-            root.scopes[place.parent].open(place.scope, place.body, place.index, None)
-        root.pins -= 1
+        await locate(root, [claim.key.scope for claim in strange], self._store)
         for claim in strange:
             view = root.scopes[claim.key.scope]
             view.live.add(claim.key.step)
@@ -267,7 +261,9 @@ class Claims:
                 view.live.discard(claim.key.step)
                 return False
             slots.force(units)
-        if claim.stopping is not None:
+        if claim.outcome is not None:
+            view.settle(claim.outcome, claim.error)
+        elif claim.stopping is not None:
             view.stop(claim.stopping, claim.error)
         self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.broken_off, claim.lost, claim.resumed))
         return True

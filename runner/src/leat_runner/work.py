@@ -27,6 +27,7 @@ from leat_engine.view import RunView
 from leat_runner.advance import advance
 from leat_runner.attempt import Attempt, Means, cancelled, carry_out, concluded
 from leat_runner.claims import INLINE, Claims
+from leat_runner.cleanup import clean
 from leat_runner.desk import Desk, forever, persistently
 from leat_runner.gates import Gates
 from leat_runner.lobby import Lobby
@@ -181,6 +182,8 @@ class Runner:
     async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
         try:
+            if node.id == END and view.plan.cleans:
+                return await clean(attempt, self._store, self.id, self._kinds)
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
                 await recall(view, node, self._store)
             if node.opens is not None:
@@ -282,7 +285,7 @@ class Runner:
 
     def _interrupt(self, interrupted: Interrupted) -> None:
         view = self._desk.views.get(interrupted.run_id)
-        if view is None or view.interrupted:
+        if view is None or view.interrupted or view.outcome is not None:
             return
         view.stop(interrupted.stopping, interrupted.error)
         for scope in view.scopes.values():

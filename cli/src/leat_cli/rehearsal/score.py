@@ -117,8 +117,9 @@ def _begun(course: Course) -> float:
 def address_of(view: RunView, node: PlanStep) -> str:
     """The name of a step with all that is around it."""
     around = scope_of(view)
-    alone = view.body and view.plan.bodies[view.body].result > 0
-    if alone:  # the body of a `forEach` that is written on the step itself has its name
+    if (
+        view.body and view.plan.bodies[view.body].result == node.id
+    ):  # the body of a `forEach` that is written on the step itself has its name
         return around
     return f"{around}/{node.name}" if around else node.name
 

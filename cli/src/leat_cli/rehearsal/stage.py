@@ -8,23 +8,24 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-from uuid import UUID
 
 import structlog
 from pydantic import BaseModel
 
 from leat_cli.order import Order
 from leat_cli.rehearsal.cast import Aside, Call, Cast, OpenGates, Prompter, Secrets, Unanswered, parts
+from leat_cli.rehearsal.memory import Memory
 from leat_cli.rehearsal.post import Letterbox, PostOffice
 from leat_cli.rehearsal.score import Score, address_of
 from leat_cli.rehearsal.time import SkippingLoop, skipping
+from leat_engine.cleanup import Clean, clean_up
 from leat_engine.commit import Ended, Late, learn
-from leat_engine.decide import Decision, End, Finished, decide, failed
+from leat_engine.decide import Decision, End, Finished, decide, failed, settle
 from leat_engine.errors import ExpressionError
-from leat_engine.job import END, StepKey, dumps, uuid7
+from leat_engine.job import END, StepKey, uuid7
 from leat_engine.kind import END_WORK, Kind, StepContext
 from leat_engine.opening import Opening
-from leat_engine.records import Block, Stop
+from leat_engine.records import Stop
 from leat_engine.result import ErrorType, Outcome, Phase, Result, State, StepError
 from leat_engine.spec.kinds import load_models
 from leat_engine.view import RunView
@@ -114,7 +115,6 @@ class Stage:
         self._cues: list[Cue] = [cue for cue in scene.cues if cue.after is None]
         self._called: set[StepKey] = set()
         self._pending = 0
-        self._scopes = 0
         self._memory = Memory()
         self._office = PostOffice(self.clock, self._call, self._came)
         # These read no settings, and to look for some takes as long as to play a short run.
@@ -174,6 +174,8 @@ class Stage:
         try:
             if node.id > END:
                 await self._scene.cast.before(attempt, address_of(view, node))
+            if node.id == END and view.plan.cleans:
+                return self._clean(attempt)
             return await (carry_out(attempt, self._means) if node.opens is None else advance(attempt, self._memory))
         except ExpressionError as error:  # of a step around this one
             problem = failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
@@ -237,6 +239,7 @@ class Stage:
         decision = decide(view, [done], lambda _node: True, self.clock())
         learn(decision, stopping=None)
         self._write(decision)
+        self._memory.note(view, done, decision.next)
         if decision.end is not None:
             self._end(decision.end)
             return
@@ -248,7 +251,10 @@ class Stage:
                     self._begin(self._attempt_of(view, new.step))
         if decision.closes and view.parent is not None:
             self._arrive(view, view.parent)
-            view.close()
+            if not view.plan.undoing:  # else it may have something to undo
+                view.close()
+        if view.plan.steps[done.step].undoes:
+            self._told(StepKey(view.run_id, self.root.scope, END), view, done.step)
 
     def _write(self, decision: Decision) -> None:
         view, now = decision.view, self._loop.time()
@@ -266,19 +272,18 @@ class Stage:
     def _arrive(self, view: RunView, around: RunView) -> None:
         """A scope is over: its opener goes on if that was the last one that it waited for."""
         body = view.plan.bodies[view.body]
-        key = StepKey(around.run_id, around.scope, body.opener)
-        if self._memory.arrive(key, view.scope, body.result, view.results[body.result]):
-            self._begin(self._memory.openers[key])
+        self._told(StepKey(around.run_id, around.scope, body.opener), view, body.result)
+
+    def _told(self, opener: StepKey, view: RunView, node: int) -> None:
+        if self._memory.arrive(opener, view.scope, node, view.results[node]):
+            self._begin(self._memory.openers[opener])
 
     def _open(self, attempt: Attempt, opening: Opening) -> None:
         view, block = attempt.view, opening.open.block
-        known = self._memory.blocks.get(attempt.key)
-        if known is None:
-            base, self._scopes = self._scopes + 1, self._scopes + block.size
-        else:
-            base = known.base
         view.live.discard(attempt.node.id)
-        again = self._memory.open(replace(attempt, resumed=False), replace(block, base=base))
+        base, again = self._memory.open(replace(attempt, resumed=False), block)
+        if (undo := opening.open.undo) is not None:
+            self._begin(self._attempt_of(self.root.scopes[undo.scope], undo.step))
         body = view.plan.bodies[block.body]
         for index, names in opening.open.scopes.items():
             self.score.opened[block.body] = self.score.opened.get(block.body, 0) + 1
@@ -288,6 +293,20 @@ class Stage:
                 self._begin(self._attempt_of(inner, root))
         if again:
             self._begin(self._memory.openers[attempt.key])
+
+    def _clean(self, attempt: Attempt) -> Ended | Opening:
+        """What the end of a run does that has something to clean up: settle how it ends, then one thing at a time."""
+        view, memory = attempt.view, self._memory
+        if memory.outcome is None:
+            memory.settle(view, settle(view, {}, self.clock()))
+        look = memory.look(view)
+        view.settle(look.outcome, look.error)
+        step = clean_up(view.plan, look)
+        if isinstance(step, Clean):
+            view.settle(step.phase, step.error)
+            view.output = look.output
+            return Ended(view, END, attempt.number, Result(State.SUCCEEDED))
+        return Opening(view, END, attempt.number, step)
 
     def _delay(self, attempt: Attempt, late: Late) -> None:
         course = self.score.course(attempt.view, attempt.node)
@@ -312,7 +331,7 @@ class Stage:
         self._begin(attempt)
 
     def _stop(self, stop: Stop) -> None:
-        if self._over.done() or self.root.stopping is not None:
+        if self._over.done() or self.root.stopping is not None or self.root.outcome is not None:
             return
         self.root.stop(stop.phase, stop.error)
         self._halt()
@@ -400,45 +419,6 @@ class Stage:
         except Exception as error:  # noqa: BLE001  it is raised where the run is awaited
             if not self._over.done():
                 self._over.set_exception(error)
-
-
-class Memory:
-    """Which scopes steps have opened, and how these ended."""
-
-    def __init__(self) -> None:
-        self.blocks: dict[StepKey, Block] = {}
-        self.openers: dict[StepKey, Attempt] = {}
-        self._over: dict[StepKey, int] = {}
-        self._ends: dict[tuple[int, int], Result] = {}
-
-    def open(self, opener: Attempt, block: Block) -> bool:
-        """The step waits for its scopes; True when enough of them are over already."""
-        self.blocks[opener.key], self.openers[opener.key] = block, opener
-        return self._over.get(opener.key, 0) >= block.target
-
-    def arrive(self, key: StepKey, scope: int, node: int, end: Result) -> bool:
-        """A scope is over; True when its opener has waited for this one."""
-        self._ends[scope, node] = end
-        self._over[key] = self._over.get(key, 0) + 1
-        return self._over[key] == self.blocks[key].target
-
-    async def block(self, key: StepKey) -> Block | None:
-        """The scopes that a step has opened, or None."""
-        return self.blocks.get(key)
-
-    async def ends(self, run_id: UUID, scopes: range, node: int, *, outputs: bool) -> Mapping[int, Result]:  # noqa: ARG002  the port's
-        """How a node has ended in scopes."""
-        return {scope: self._ends[scope, node] for scope in scopes if (scope, node) in self._ends}
-
-    async def gather_bytes(self, run_id: UUID, scopes: range, node: int) -> int:
-        """Bytes of JSON of the outputs of a node in scopes."""
-        ends = await self.ends(run_id, scopes, node, outputs=True)
-        return sum(len(dumps(end.output)) for end in ends.values() if end.output is not None)
-
-    async def first_failed(self, run_id: UUID, scopes: range, node: int) -> tuple[int, Mapping[str, Any]] | None:
-        """The first of the scopes in which a node failed, and its error."""
-        ends = await self.ends(run_id, scopes, node, outputs=False)
-        return next(((scope, end.error or {}) for scope, end in ends.items() if end.state is State.FAILED), None)
 
 
 def _timed_out() -> Stop:

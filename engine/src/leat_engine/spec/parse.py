@@ -17,7 +17,7 @@ from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
 _WORDS = """
-    compensate finally workflow
+    workflow
 """
 LATER = frozenset(_WORDS.split())
 """Fields and kinds that the language will have, so that a user learns that the word is right and the version is not."""

@@ -143,6 +143,7 @@ def claim_of(row: asyncpg.Record) -> Claim:
         error=json_of(row["error"]),
         done=row["done"],
         uid=row["uid"],
+        outcome=None if row["outcome"] is None else Phase(row["outcome"]),
     )
 
 
@@ -173,6 +174,7 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         finished_at=row["finished_at"],
         noted=row["noted"],
         rerun_of=row["rerun_of_name"],
+        outcome=None if row["outcome"] is None else Phase(row["outcome"]),
     )
 
 

@@ -40,6 +40,7 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
     accept_columns,
@@ -108,6 +109,7 @@ class Store:
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
+        self.cleanups = Cleanups(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -557,8 +559,12 @@ class Store:
             for run in runs:
                 if run.lineage is not None and run.run_id in created:
                     self.statements += 1
-                    (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
-                    if row["kept"] != len(run.lineage.kept):
+                    if run.lineage.cleanup:
+                        whole = await connection.fetch(SQL["take_over"], run.run_id, run.lineage.of, run.lineage.name)
+                    else:
+                        (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
+                        whole = row["kept"] == len(run.lineage.kept)
+                    if not whole:
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
         return created
 
