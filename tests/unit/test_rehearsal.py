@@ -3,16 +3,27 @@
 import pytest
 from tests.support.rehearsal import START, Functions, rehearsed
 
+from leat_cli.rehearsal.cast import Unwatched
 from leat_cli.rehearsal.stage import Cue
 from leat_cli.testing import NotPlayed, approve, error, output, reject, run, signal
 from leat_engine.errors import Rejected
-from leat_engine.result import State
+from leat_engine.result import State, Succeeded
 
 CALL = {"name": "call", "function": {"name": "add"}}
 
 
 def http(name, **more):
     return {"name": name, "http": {"url": "http://x"}, **more}
+
+
+class Answering(Unwatched):
+    """Gives what is said, by the names of steps."""
+
+    def __init__(self, **outputs):
+        self.outputs = outputs
+
+    async def answer(self, call):
+        return Succeeded(self.outputs[call.name]) if call.name in self.outputs else None
 
 
 # -- time -------------------------------------------------------------------------------------------------------------
@@ -60,6 +71,21 @@ def test_the_timeout_of_the_run_ends_what_is_under_way():
 def test_a_cancelled_run_ends_at_once():
     score = rehearsed({"steps": [{"name": "nap", "wait": {"duration": "2h"}}]}, cues=[Cue(60.0, None)])
     assert (score.label, score.seconds) == ("Cancelled", 60)
+
+
+@pytest.mark.parametrize("early", [{"timeout": "1h"}, {}])
+def test_a_run_that_ends_before_its_time_undoes_what_it_did_and_does_what_is_final(early):
+    nap = {"name": "nap", "needs": ["a"], "wait": {"duration": "2h"}, "compensate": {"transform": 1}}
+    undo = {"wait": {"duration": "5h"}}
+    spec = {
+        **early,
+        "steps": [http("a", compensate=undo), nap],
+        "finally": [{"name": "last", "transform": "${ run.phase }"}],
+    }
+    score = rehearsed(spec, Answering(a=1), cues=[] if early else [Cue(3600.0, None)])
+    assert score.path == ["a", "a.compensate", "last"]
+    phase = "Failed" if early else "Cancelled"
+    assert (score.label, score.courses["last"].output, score.seconds) == (phase, phase, 6 * 3600)
 
 
 def test_what_runs_when_a_run_fails_goes_on_to_its_end_and_nothing_begins():
@@ -174,6 +200,18 @@ def test_a_signal_that_comes_before_the_wait_is_kept_for_it():
     spec = {"steps": [nap, {"name": "s", "needs": ["nap"], "signal": {"name": "paid"}}]}
     result = run(spec, told=[signal("paid", 5, after=60)])
     assert (result.step("s").output["payload"], result.seconds) == (5, 3 * 3600)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (approve("nobody"), "nobody waited for what is told of 'nobody': mend the name, or leave it out"),
+        (signal("late", after=7200), "the run was over before what is told of 'late' came, 2h after its beginning"),
+    ],
+)
+def test_what_nobody_hears_is_told(told, message):
+    with pytest.raises(NotPlayed, match=message):
+        run({"steps": [{"name": "nap", "wait": {"duration": "1h"}}]}, told=[told])
 
 
 def test_two_steps_that_wait_for_one_signal_get_it_one_after_the_other():

@@ -129,6 +129,8 @@ def scope_of(view: RunView) -> str:
     if view.parent is None:
         return ""
     opener = view.plan.steps[view.plan.bodies[view.body].opener]
+    if opener.id == END:  # `finally`, whose names are those of the workflow
+        return ""
     name = address_of(view.parent, opener)
     return f"{name}[{view.index}]" if isinstance(opener.opens, Fan | Loop) else name
 

@@ -16,7 +16,7 @@ from leat_cli.order import Order
 from leat_cli.rehearsal.cast import Aside, Call, Cast, OpenGates, Prompter, Secrets, Unanswered, parts
 from leat_cli.rehearsal.memory import Memory
 from leat_cli.rehearsal.post import Letterbox, PostOffice
-from leat_cli.rehearsal.score import Score, address_of
+from leat_cli.rehearsal.score import Score, address_of, spent
 from leat_cli.rehearsal.time import SkippingLoop, skipping
 from leat_engine.cleanup import Clean, clean_up
 from leat_engine.commit import Ended, Late, learn
@@ -112,6 +112,7 @@ class Stage:
         self._over: asyncio.Future[None] = loop.create_future()
         self._tasks: dict[StepKey, asyncio.Task[Ended | Late | Opening]] = {}
         self._timers: dict[StepKey, tuple[asyncio.TimerHandle | None, Attempt]] = {}
+        self._unsent = list(scene.cues)
         self._cues: list[Cue] = [cue for cue in scene.cues if cue.after is None]
         self._called: set[StepKey] = set()
         self._pending = 0
@@ -122,7 +123,8 @@ class Stage:
         self._in_time: dict[str, Kind] = {name: kind(setup) for name, kind in IN_TIME.items()}
         self._real: Mapping[str, Kind] = {}
         prompter = Prompter(self._speech)
-        self._means = Means(parts(load_models(), self._perform), scene.secrets, prompter, OpenGates())
+        kinds = parts(load_models(), self._perform)
+        self._means = Means(kinds=kinds, secrets=scene.secrets, voice=prompter, gates=OpenGates())
 
     def clock(self) -> datetime:
         """The time on stage."""
@@ -141,6 +143,8 @@ class Stage:
             self._begin(self._attempt_of(self.root, node))
         await self._over
         self.score.seconds = round(self._loop.time(), 6)
+        if not self.score.problems:
+            self.score.problems += map(_unsent, self._unsent)
         return self.score
 
     async def close(self) -> None:
@@ -369,6 +373,7 @@ class Stage:
 
     def _cue(self, cue: Cue) -> None:
         self._pending -= 1
+        self._unsent.remove(cue)
         if self._over.done():
             return
         if cue.signal is None:
@@ -423,6 +428,13 @@ class Stage:
 
 def _timed_out() -> Stop:
     return Stop(Phase.FAILED, interrupt=True, error=_TIMEOUT)
+
+
+def _unsent(cue: Cue) -> str:
+    what = "the cancel" if cue.signal is None else f"what is told of {cue.signal.name or 'an approval'!r}"
+    if cue.after is None:
+        return f"nobody waited for {what}: mend the name, or leave it out"
+    return f"the run was over before {what} came, {spent(cue.after)} after its beginning"
 
 
 def _meant(signal: Signal, waiting: Waiting) -> bool:

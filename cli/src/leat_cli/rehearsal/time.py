@@ -19,6 +19,8 @@ class SkippingLoop(asyncio.SelectorEventLoop):
         self.passed = 0.0
         self.waiting = 0
         super().__init__(_Skipping(self))
+        # Of what the clock tells apart: less is lost in a float of some months, and then nothing is ever due.
+        self._clock_resolution = 1e-6
 
     def time(self) -> float:
         """Seconds since the loop was made, those that were skipped included."""
