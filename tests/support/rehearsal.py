@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from leat_cli.order import Order, plan_of
 from leat_cli.rehearsal.cast import Props, Secrets, Unwatched
-from leat_cli.rehearsal.stage import Scene, play
+from leat_cli.rehearsal.scene import Scene
+from leat_cli.rehearsal.stage import play
 from leat_engine.result import Failed, StepError, Succeeded
 from leat_engine.spec import parse_spec
 from leat_runner.secrets import SecretReader

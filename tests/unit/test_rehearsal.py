@@ -4,7 +4,7 @@ import pytest
 from tests.support.rehearsal import START, Functions, rehearsed
 
 from leat_cli.rehearsal.cast import Unwatched
-from leat_cli.rehearsal.stage import Cue
+from leat_cli.rehearsal.scene import Cue
 from leat_cli.testing import NotPlayed, approve, error, output, reject, run, signal
 from leat_engine.errors import Rejected
 from leat_engine.result import State, Succeeded

@@ -48,8 +48,9 @@ def debug(  # noqa: PLR0913 - an option is a parameter
     from leat_cli.order import order_of
     from leat_cli.rehearsal.cast import Secrets
     from leat_cli.rehearsal.debugger import Debugger, Quit
+    from leat_cli.rehearsal.scene import Scene
     from leat_cli.rehearsal.score import address_problem
-    from leat_cli.rehearsal.stage import Scene, play
+    from leat_cli.rehearsal.stage import play
     from leat_cli.secrets import secrets_of
     from leat_engine.errors import LeatError
 

@@ -2,75 +2,40 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 import structlog
-from pydantic import BaseModel
 
-from leat_cli.order import Order
-from leat_cli.rehearsal.cast import Aside, Call, Cast, OpenGates, Prompter, Secrets, Unanswered, parts
+from leat_cli.rehearsal.cast import Unanswered
+from leat_cli.rehearsal.company import Company, Surroundings
 from leat_cli.rehearsal.memory import Memory
-from leat_cli.rehearsal.post import Letterbox, PostOffice
-from leat_cli.rehearsal.score import Score, address_of, spent
+from leat_cli.rehearsal.post import PostOffice
+from leat_cli.rehearsal.scene import Cue, Scene, meant, unsent
+from leat_cli.rehearsal.score import Score, address_of
 from leat_cli.rehearsal.time import SkippingLoop, skipping
 from leat_engine.cleanup import Clean, clean_up
 from leat_engine.commit import Ended, Late, learn
 from leat_engine.decide import Decision, End, Finished, decide, failed, settle
 from leat_engine.errors import ExpressionError
 from leat_engine.job import END, StepKey, uuid7
-from leat_engine.kind import END_WORK, Kind, StepContext
+from leat_engine.kind import END_WORK
 from leat_engine.opening import Opening
 from leat_engine.records import Stop
-from leat_engine.result import ErrorType, Outcome, Phase, Result, State, StepError
-from leat_engine.spec.kinds import load_models
+from leat_engine.result import ErrorType, Phase, Result, State, StepError
 from leat_engine.view import RunView
 from leat_engine.waits import FOREVER, Fate, Signal, Waiting
 from leat_runner.advance import advance
-from leat_runner.attempt import Attempt, Means, cancelled, carry_out
-from leat_runner.kinds import KindSettings, KindSetup, load_kinds
-from leat_runner.kinds.approval import ApprovalKind
-from leat_runner.kinds.signal import SignalKind
-from leat_runner.kinds.wait import WaitKind
-from leat_runner.voice import Mask
+from leat_runner.attempt import Attempt, cancelled, carry_out
 
 JITTER = 1.0
 """Delays of retries are as long as they may be, so that a rehearsed run always takes the same time."""
 
-IN_TIME: Mapping[str, Callable[[KindSetup], Any]] = {"wait": WaitKind, "signal": SignalKind, "approval": ApprovalKind}
-"""Kinds whose steps only let time pass or hear what is said: they are themselves on stage, too."""
-
 _TIMEOUT = StepError(ErrorType.TIMEOUT, "the run's timeout passed", "RunTimeout", retriable=False).as_json()
 _CANCELLED = StepError(ErrorType.CANCELLED, "the run was cancelled", retriable=False).as_json()
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """What happens to the run from outside. Seconds since it began.
-
-    Attributes:
-        after: When it is sent; None: as soon as a step waits for it.
-        signal: None cancels the run.
-    """
-
-    after: float | None
-    signal: Signal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """What a run is played with."""
-
-    order: Order
-    cast: Cast
-    secrets: Secrets
-    started_at: datetime
-    cues: Sequence[Cue] = ()
-    functions: Sequence[str] = ()
 
 
 def play(scene: Scene) -> Score:
@@ -118,13 +83,7 @@ class Stage:
         self._pending = 0
         self._memory = Memory()
         self._office = PostOffice(self.clock, self._call, self._came)
-        # These read no settings, and to look for some takes as long as to play a short run.
-        setup = KindSetup(KindSettings.model_construct(), self.clock)
-        self._in_time: dict[str, Kind] = {name: kind(setup) for name, kind in IN_TIME.items()}
-        self._real: Mapping[str, Kind] = {}
-        prompter = Prompter(self._speech)
-        kinds = parts(load_models(), self._perform)
-        self._means = Means(kinds=kinds, secrets=scene.secrets, voice=prompter, gates=OpenGates())
+        self._company = Company(scene, loop, Surroundings(self.score, self.root, self._office, self.clock, self._abort))
 
     def clock(self) -> datetime:
         """The time on stage."""
@@ -144,7 +103,7 @@ class Stage:
         await self._over
         self.score.seconds = round(self._loop.time(), 6)
         if not self.score.problems:
-            self.score.problems += map(_unsent, self._unsent)
+            self.score.problems += map(unsent, self._unsent)
         return self.score
 
     async def close(self) -> None:
@@ -152,9 +111,7 @@ class Stage:
         for task in self._tasks.values():
             task.cancel(END_WORK)
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-        for kind in self._real.values():
-            await kind.close()
-        await self._scene.secrets.close()
+        await self._company.close()
 
     # -- attempts -------------------------------------------------------------------------------------------------
 
@@ -180,44 +137,12 @@ class Stage:
                 await self._scene.cast.before(attempt, address_of(view, node))
             if node.id == END and view.plan.cleans:
                 return self._clean(attempt)
-            return await (carry_out(attempt, self._means) if node.opens is None else advance(attempt, self._memory))
+            return await (
+                carry_out(attempt, self._company.means) if node.opens is None else advance(attempt, self._memory)
+            )
         except ExpressionError as error:  # of a step around this one
             problem = failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
             return Ended(view, node.id, attempt.number, problem)
-
-    async def _perform(self, kind: str, step: StepContext, fields: BaseModel) -> Outcome:
-        view = self.root.scopes[step.key.scope]
-        node = view.plan.steps[step.key.step]
-        course = self.score.course(view, node)
-        shown = fields.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        course.fields = self._scene.secrets.masked(shown)
-        in_time = self._in_time.get(kind)
-        if in_time is not None and step.resumed:
-            return await in_time.execute(step, fields)
-        call = Call(course.address, step.try_number, course.fields, node, view, self.clock())
-        try:
-            outcome = await self._scene.cast.answer(call)
-            real = self._loaded() if outcome is None and in_time is None else {}
-        except Exception as error:  # noqa: BLE001  it is told, or raised where the run is awaited
-            if isinstance(error, Unanswered):
-                self._break_off(str(error))
-            elif not self._over.done():
-                self._over.set_exception(error)
-            never: asyncio.Future[Outcome] = self._loop.create_future()  # the run is over
-            return await never
-        if outcome is not None:
-            return outcome
-        if in_time is not None:
-            return await in_time.execute(step, fields)
-        with self._loop.really():
-            return await real[kind].execute(step, fields)
-
-    def _loaded(self) -> Mapping[str, Kind]:
-        """The real kinds, which take longer to load than most runs to play."""
-        if not self._real:
-            settings = KindSettings(functions=tuple(self._scene.functions))
-            self._real = load_kinds(KindSetup(settings, self.clock))
-        return self._real
 
     def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening]") -> None:
         del self._tasks[attempt.key]
@@ -391,8 +316,8 @@ class Stage:
         """A step begins to wait: what is to be sent then is sent, as soon as it has parked."""
         view = self.root.scopes[waiting.key.scope]
         self.score.course(view, view.plan.steps[waiting.key.step]).note = note
-        meant = [cue for cue in self._cues if cue.signal is not None and _meant(cue.signal, waiting)]
-        for cue in meant if waiting.approval else meant[:1]:
+        sent = [cue for cue in self._cues if cue.signal is not None and meant(cue.signal, waiting)]
+        for cue in sent if waiting.approval else sent[:1]:
             self._cues.remove(cue)
             self._pending += 1
             self._loop.call_soon(partial(self._guarded, partial(self._cue, cue)))
@@ -403,19 +328,17 @@ class Stage:
         else:
             self._called.add(key)
 
-    def _speech(self, key: StepKey, mask: Mask) -> Aside:
-        view = self.root.scopes[key.scope]
-        course = self.score.course(view, view.plan.steps[key.step])
-
-        def note(text: str) -> None:
-            course.note = text
-
-        return Aside(lambda line: self._scene.cast.said(course, mask(line)), note, Letterbox(self._office, key))
-
     def _break_off(self, problem: str) -> None:
         self.score.problems.append(problem)
         if not self._over.done():
             self._over.set_result(None)
+
+    def _abort(self, error: Exception) -> None:
+        """There is no answer for a step: that is told, anything else is raised where the run is awaited."""
+        if isinstance(error, Unanswered):
+            self._break_off(str(error))
+        elif not self._over.done():
+            self._over.set_exception(error)
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """A defect here must not leave the run hanging."""
@@ -428,14 +351,3 @@ class Stage:
 
 def _timed_out() -> Stop:
     return Stop(Phase.FAILED, interrupt=True, error=_TIMEOUT)
-
-
-def _unsent(cue: Cue) -> str:
-    what = "the cancel" if cue.signal is None else f"what is told of {cue.signal.name or 'an approval'!r}"
-    if cue.after is None:
-        return f"nobody waited for {what}: mend the name, or leave it out"
-    return f"the run was over before {what} came, {spent(cue.after)} after its beginning"
-
-
-def _meant(signal: Signal, waiting: Waiting) -> bool:
-    return (signal.approve is not None) == waiting.approval and signal.name in {"", waiting.name}

@@ -19,8 +19,9 @@ from typing import Any
 
 from leat_cli.order import Order, draft_of, plan_of
 from leat_cli.rehearsal.cast import Call, Props, Secrets
+from leat_cli.rehearsal.scene import Cue, Scene
 from leat_cli.rehearsal.score import Course, Score, fake_problem
-from leat_cli.rehearsal.stage import Cue, Scene, play
+from leat_cli.rehearsal.stage import play
 from leat_cli.testing.fakes import Answer, Fakes, error_of
 from leat_cli.testing.files import START, FakeError
 from leat_engine.errors import Reason, Rejected

@@ -13,8 +13,10 @@ from leat_cli.documents import is_leat, kind_of, name_of, problems_of, read_docu
 from leat_cli.order import Order, of_workflow
 from leat_cli.problems import Invalid, Problem
 from leat_cli.rehearsal.cast import Props, Secrets
+from leat_cli.rehearsal.company import IN_TIME
+from leat_cli.rehearsal.scene import Cue, Scene
 from leat_cli.rehearsal.score import Score, address_problem
-from leat_cli.rehearsal.stage import IN_TIME, Cue, Scene, play
+from leat_cli.rehearsal.stage import play
 from leat_cli.testing.expect import Difference, differences
 from leat_cli.testing.fakes import Answer, Fakes, compiled
 from leat_cli.testing.files import START, CaseSpec, Common, Expect, TestFile, Told, over

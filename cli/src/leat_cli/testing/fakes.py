@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leat_cli.rehearsal.cast import Call, Unanswered, Unwatched
+from leat_cli.rehearsal.company import IN_TIME
 from leat_cli.rehearsal.score import INDEX, fake_problem, item_of
-from leat_cli.rehearsal.stage import IN_TIME
 from leat_cli.testing.files import Fake, FakeError
 from leat_engine.errors import ExpressionError, Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Names, Template, compile_template
