@@ -135,7 +135,7 @@ cases:
       review: {output: 1}
       charge: {output: "${ inputs.amount + }"}
     allow: [scirpt]
-    expect: {ran: [revew], attempts: {chrge: 1}}
+    expect: {ran: [revew], attempts: {chrge: 1, "review[0]": 1}}
 """
     done = tested(cases)
     assert (done.code, done.out) == (2, "")
@@ -147,6 +147,7 @@ cases:
         ["pay.test.yaml:9", "cases[0].steps.charge.output"],
         ["pay.test.yaml:10", "cases[0].allow[0]"],
         ["pay.test.yaml:11", "cases[0].expect.attempts.chrge"],
+        ["pay.test.yaml:11", "cases[0].expect.attempts.review[0]"],
         ["pay.test.yaml:11", "cases[0].expect.ran[0]"],
     ]
     assert "there is no step 'chrage'; did you mean 'charge'?" in done.err

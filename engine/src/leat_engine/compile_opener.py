@@ -71,7 +71,8 @@ def _opener(step: Step, path: str, shop: Workshop, bodies: Sequence[int]) -> Ope
             message = "reads `now`; the list has to be the same whenever it is looked at: put it into a step before"
             shop.reasons.append(Reason(f"{path}.forEach", message))
         tolerance = _tolerance(step.tolerate, f"{path}.tolerate", shop)
-        return None if items is None else Fan(items, step.max_parallel or _PARALLEL, tolerance, bodies[0])
+        parallel, stated = step.max_parallel or _PARALLEL, step.max_parallel is not None
+        return None if items is None else Fan(items, parallel, tolerance, bodies[0], stated)
     if step.repeat is not None:
         until = optional(step.repeat.until, f"{path}.repeat.until", _with(shop, TIME))
         return Loop(until, step.repeat.max or _TIMES, seconds(step.repeat.delay) or 0.0, bodies[0])

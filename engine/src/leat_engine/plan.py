@@ -16,7 +16,7 @@ from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
 from leat_engine.layout import FINALLY, Draft, Placed, lay_out
-from leat_engine.opener import Body, Fan, Opener
+from leat_engine.opener import Body, Choice, Fan, Opener
 from leat_engine.restraint import Restraint, Slots, compile_slots
 from leat_engine.result import State
 from leat_engine.retry import NO_RETRY, RetryPolicy
@@ -142,6 +142,20 @@ class Plan:
     def cleans(self) -> bool:
         """Whether its runs may have more to do when all their steps are over."""
         return bool(self.undoing) or self.final is not None
+
+    def full_name(self, step: PlanStep) -> str:
+        """The names of the steps around a step and its own, such as ``review/ask``, or ``choose[1]/ask`` in a case.
+
+        No two steps have the same. What `forEach` or `repeat` does with a kind has the name that these are written on.
+        """
+        name, body = step.name, self.bodies[step.body]
+        while body.opener:
+            around = self.steps[body.opener]
+            if body.result < 0:  # else both have one name
+                cases = [number for _, number in around.opens.cases] if isinstance(around.opens, Choice) else []
+                name = f"{around.name}{f'[{cases.index(body.number)}]' if cases else ''}/{name}"
+            body = self.bodies[around.body]
+        return name
 
 
 def revision_id(spec: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from leat_engine.job import ROOT_SCOPE, StepKey
 from leat_engine.plan import Plan, PlanStep
+from leat_engine.redaction import Redaction
 from leat_engine.result import Phase, Result, State
 
 UNLOADED: Any = object()
@@ -36,9 +37,12 @@ class RunView:
         names: What its body's expressions read beyond those around it, such as `item`; None until it is known.
         scopes: Every scope of the run that is known here, by number; one dictionary, which they share.
         inner: How many of these are directly within this one.
+        awaited: Of the run itself: a step of another run waits for its end.
+        hidden: Of the run itself: texts that are sensitive in other runs, which gave them to this one.
         pins: Of the run itself: how many wait for the store to say where its scopes are; it is not forgotten meanwhile.
         cancelled: Steps of the run, in any scope, that were cancelled; read when a stopped run is to end.
         items: What steps with `forEach` are over, as it was written, and as a list, once it was evaluated.
+        epoch: How often the run was migrated. Of an older one than the store's nothing is written any more.
     """
 
     run_id: UUID
@@ -65,9 +69,12 @@ class RunView:
     names: Mapping[str, Any] | None = field(default_factory=dict)
     scopes: "dict[int, RunView]" = field(default_factory=dict)
     inner: int = 0
+    awaited: bool = False
+    hidden: tuple[str, ...] = ()
     pins: int = 0
     cancelled: Sequence[StepKey] = ()
     items: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
+    epoch: int = 0
     _vars: Any = None
 
     def __post_init__(self) -> None:
@@ -97,7 +104,7 @@ class RunView:
                 self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
                 self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
                 error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names,
-                scopes=self.scopes,
+                scopes=self.scopes, epoch=self.epoch,
             )  # fmt: skip
         return found
 
@@ -173,6 +180,11 @@ class RunView:
         if found is not None or self.parent is None:
             return found
         return self.of(node).results.get(node)
+
+    @property
+    def redaction(self) -> Redaction:
+        """What must not be shown of the run."""
+        return Redaction.of(self.plan.sensitive, self.inputs, self.root.hidden)
 
     def missing(self, node: PlanStep, fresh: Mapping[int, Result]) -> list[int]:
         """Nodes whose results must be read from the store before ``node`` can be decided or executed.

@@ -19,12 +19,13 @@ from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.expression import SECRETS, Held
 from leat_engine.job import StepKey, effect_key
-from leat_engine.kind import END_WORK, Kind, Mail, StepContext, StepLog, outlives_runner
+from leat_engine.kind import END_WORK, Kind, Mail, NoFamily, StepContext, StepLog, outlives_runner
 from leat_engine.plan import END, PlanStep
 from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
+from leat_runner.family import Family, Member
 from leat_runner.forsake import forsake
 from leat_runner.kinds.setup import Clock, utc_now
 from leat_runner.logs import AttemptLog
@@ -113,12 +114,13 @@ class Barriers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What attempts are carried out with: in a runner, or where a run is only rehearsed."""
+    """What attempts are carried out with: in a runner, or where a run is only rehearsed, which starts no other ones."""
 
     kinds: Mapping[str, Kind]
     secrets: SecretReader
     voice: Voices
     gates: Barriers
+    family: Family | None = None
 
 
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
@@ -165,7 +167,7 @@ async def _perform(attempt: Attempt, means: Means) -> Outcome:
         message = f"this pool cannot run kind '{node.kind}'; it has: {known}"
         return Failed(StepError(ErrorType.NOT_FOUND, message, retriable=False))
     seconds, what = _limit(attempt, now)
-    trial = _Trial(attempt, kind, means.voice, seconds, now)
+    trial = _Trial(attempt, kind, means, seconds, now)
     trying = trial.discreetly(means.secrets) if node.secrets else trial.plainly()
     if seconds is None:
         outcome = await trying
@@ -188,12 +190,12 @@ class _Trial:
         begun: The kind has been asked to execute.
     """
 
-    __slots__ = ("attempt", "begun", "kind", "now", "seconds", "voice")
+    __slots__ = ("attempt", "begun", "kind", "means", "now", "seconds")
 
-    def __init__(self, attempt: Attempt, kind: Kind, voice: Voices, seconds: float | None, now: datetime) -> None:
+    def __init__(self, attempt: Attempt, kind: Kind, means: Means, seconds: float | None, now: datetime) -> None:
         self.attempt = attempt
         self.kind = kind
-        self.voice = voice
+        self.means = means
         self.seconds = seconds
         self.now = now
         self.begun = False
@@ -226,7 +228,7 @@ class _Trial:
 
     async def _execute(self, fields: Any, mask: Mask | None) -> Outcome:
         attempt = self.attempt
-        words = self.voice.of(attempt.key, attempt.node.name, attempt.number, mask)
+        words = self.means.voice.of(attempt.key, attempt.node.name, attempt.number, mask)
         try:
             model = self._checked(fields)
             if isinstance(model, Failed):
@@ -268,6 +270,7 @@ class _Trial:
             logged_until=attempt.logged_until,
             note=words.note,
             mail=words.mail,
+            family=NoFamily() if self.means.family is None else Member(self.means.family, attempt, self.seconds),
         )
 
 

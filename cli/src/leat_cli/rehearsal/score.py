@@ -153,6 +153,8 @@ def address_problem(plan: Plan, address: str) -> str | None:
         name = INDEX.sub("", part)
         if name not in known:
             return unknown("step", name, known)
+        if name != part and not any(step.name == name and isinstance(step.opens, Fan | Loop) for step in plan.steps):
+            return f"found {part!r}, and {name} has neither items nor iterations: leave the number out"
     return None
 
 

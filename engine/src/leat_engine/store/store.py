@@ -40,6 +40,7 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.children import Children
 from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
@@ -61,8 +62,10 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
+from leat_engine.store.scopes import Scopes
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
+from leat_engine.store.versions import Versions
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
 
 SQL = {
@@ -110,6 +113,9 @@ class Store:
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
         self.cleanups = Cleanups(self._connection, SQL)
+        self.scopes = Scopes(self._connection, SQL)
+        self.children = Children(self._connection, SQL)
+        self.versions = Versions(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -415,6 +421,7 @@ class Store:
             [item.error for item in late],
             [item.seconds for item in late],
             [item.pool for item in late],
+            [item.epoch for item in late],
         )
         return [
             Delayed(StepKey(row["run_id"], row["scope"], row["step_id"]), row["attempt"], row["seconds"])
