@@ -105,9 +105,10 @@ class RunRecord:
 
     Attributes:
         live: Steps that are ready, claimed or delayed.
-        started_at: When it was accepted.
+        started_at: When it was accepted; when it began, if a quota had held it.
         noted: Some step of it has waited for something: look at the notes of the running ones.
         rerun_of: Name of the run that it goes on from.
+        held: Why a quota of its namespace does not let it begin yet, or "" until that is known; None once it may.
     """
 
     run_id: UUID
@@ -133,6 +134,7 @@ class RunRecord:
     finished_at: datetime | None
     noted: bool = False
     rerun_of: str | None = None
+    held: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

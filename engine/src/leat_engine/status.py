@@ -27,6 +27,9 @@ FAILURE_CHARS = 512
 POOL_CANNOT_RUN = "PoolCannotRun"
 """Reason of a condition: a pool announced what it can do, and a step needs something else."""
 
+QUOTA_EXCEEDED = "QuotaExceeded"
+"""Reason of a condition: a run waits until there is room in the quotas of its namespace."""
+
 Status = dict[str, Any]
 
 _LIVE_MESSAGES = {
@@ -246,6 +249,8 @@ def _never_begun(phase: Phase, verdict: Verdict, generation: int) -> Status:
 def _reason(run: "RunRecord", phase: Phase) -> str:
     if phase is Phase.FAILED and run.error is not None:
         return str(run.error.get("type") or phase.label)
+    if phase is Phase.PENDING and run.held is not None:
+        return QUOTA_EXCEEDED
     return "Stopping" if run.stopping is not None and not phase.done else phase.label
 
 
@@ -257,6 +262,8 @@ def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str
         return why or ("Cancelled on request" if phase is Phase.CANCELLED else "A step failed")
     if run.stopping is not None:
         return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
+    if phase is Phase.PENDING and run.held is not None:
+        return f"Waits for the quota of the namespace. {run.held}".rstrip(". ")
     return _LIVE_MESSAGES[phase]
 
 

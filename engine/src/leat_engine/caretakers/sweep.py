@@ -1,4 +1,4 @@
-"""sweep: slots that dead holders have go to those who wait; forget: what limits and caches do not need any more."""
+"""sweep: slots that dead holders have, and room in quotas, go to those who wait; forget: what these need no more."""
 
 from prometheus_client import Gauge
 
@@ -9,13 +9,14 @@ BREAKERS = Gauge("leat_breakers", "Breakers of the installation that are not clo
 
 
 async def sweep(store: Store) -> list[Job]:
-    """Bring the lines of concurrency limits on their way again; jobs to publish."""
-    return await store.turns.sweep()
+    """Bring the lines of concurrency limits and quotas on their way again; jobs to publish."""
+    return [*await store.turns.sweep(), *await store.quotas.sweep()]
 
 
 async def forget(store: Store) -> None:
     """Remove expired results, and limits that nobody asks any more."""
     await store.turns.forget()
+    await store.quotas.forget()
 
 
 async def count_breakers(store: Store) -> None:
