@@ -31,6 +31,7 @@ from leat_runner.desk import Desk, forever, persistently
 from leat_runner.gates import Gates
 from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
+from leat_runner.seats import Seats
 from leat_runner.secrets import SecretReader
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
@@ -84,6 +85,7 @@ class Runner:
         self._timers = Timers(self._wake)
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
+        self._seats = Seats(store, self._desk, (self._claims.publish, self._claims.aside), self.leave)
         self._means = Means(kinds, secrets, self._voice, self._gates)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
@@ -141,6 +143,7 @@ class Runner:
             log.warning("drain_cut", runner=self.id, steps=len(tasks))
         await _ended([*self._loops, *tasks.values()])
         await self._committer.stop()
+        await self._seats.finish()
         await self._voice.stop()
         try:
             await self._claims.publish(await self._store.retire(self.id))
@@ -154,6 +157,7 @@ class Runner:
 
     async def _enlist(self) -> None:
         options = self.options
+        await self._seats.learn()
         self._desk.runner = await self._store.register(options.name, options.pool, options.slots, options.ability)
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
@@ -168,6 +172,7 @@ class Runner:
         await _ended(list(self._desk.tasks.values()))
         self._desk.clear()
         self._gates.clear()
+        self._seats.clear()
         await persistently("register", self._enlist)
 
     # -- execute --------------------------------------------------------------------------------------------------
@@ -176,11 +181,15 @@ class Runner:
         task = asyncio.create_task(self._attempt(attempt))
         self._desk.tasks[attempt.key] = task
         self._desk.begun[attempt.key] = time.monotonic()
+        self._seats.running[attempt.key] = attempt
         task.add_done_callback(partial(self._put, attempt))
 
-    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
+    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening | None:
+        """What to write of the attempt; None when it was put back, and is somebody else's."""
         view, node = attempt.view, attempt.node
         try:
+            if self._seats.limits(attempt) and not await self._seats.ask(attempt):
+                return None
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
                 await recall(view, node, self._store)
             if node.opens is not None:
@@ -205,14 +214,19 @@ class Runner:
         until = await persistently("logged_until", lambda: self._store.logged_until(key))
         return replace(attempt, taken_over=began, logged_until=until)
 
-    def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening]") -> None:
+    def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening | None]") -> None:
         """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""
+        if self._seats.returned(attempt):
+            return
         self._desk.tasks.pop(attempt.key, None)
         self._desk.begun.pop(attempt.key, None)
+        self._seats.running.pop(attempt.key, None)
         view = attempt.view
-        if not task.cancelled():
-            self._committer.put(task.result())
+        if not task.cancelled() and (result := task.result()) is not None:
+            self._seats.left(attempt)
+            self._committer.put(result)
         elif view.stopping is not None:
+            self._seats.left(attempt)
             self._committer.put(Ended(view, attempt.node.id, attempt.number, cancelled(view)))
         # else fenced or drained: others go on with the step
 
@@ -254,6 +268,7 @@ class Runner:
         """Forget the run; should a step of it come back, the store knows the rest."""
         self._desk.views.pop(view.run_id, None)
         self._gates.left(view)
+        self._seats.followed(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
@@ -272,6 +287,8 @@ class Runner:
                 alive = await self._store.heartbeat(self.id, self.busy, desk.held_seconds, draining=desk.draining)
                 self._heard = time.monotonic()
                 interrupts = await self._store.interrupted(self.id) if alive else []
+                if alive:
+                    await self._seats.learn()
             except StoreUnavailable as error:
                 log.warning("heartbeat_missed", runner=self.id, reason=str(error))
                 continue
