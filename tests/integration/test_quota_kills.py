@@ -1,4 +1,4 @@
-"""The law of quotas: never more runs, nor steps, of a namespace at once, whatever dies; and afterwards nothing is stuck."""
+"""The law of quotas: never more runs, nor steps, of a namespace at once, whatever dies; and nothing is stuck."""
 
 import asyncio
 import random
@@ -66,7 +66,7 @@ def fleet(database, amqp_url, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seed", "allowance", "freeze"),
+    "case",
     [
         (1, Allowance(steps=3), False),
         (2, Allowance(steps=3), True),
@@ -75,7 +75,8 @@ def fleet(database, amqp_url, tmp_path):
     ],
     ids=("steps", "steps, frozen", "runs", "both"),
 )
-async def test_no_more_run_at_once_than_the_quota_and_none_is_stuck(seed, allowance, freeze, fleet, database, amqp_url):
+async def test_no_more_run_at_once_than_the_quota_and_none_is_stuck(case, fleet, database, amqp_url):
+    seed, allowance, freeze = case
     draw = random.Random(seed)
     connection = await asyncpg.connect(database)
     await connection.execute("delete from witness.at_once")

@@ -1,8 +1,8 @@
 """What the quotas of a namespace allow together, and how many of its waiting runs may begin now. Pure.
 
-Starts come out of a token bucket, by GCRA as in `bucket`: ``spent`` is the time at which it would be full again. It holds
-the starts of five seconds, so that what comes in small bursts is not spread. The law: in any time of ``w`` seconds there
-are at most ``burst + w / interval`` starts, by the database's clock.
+Starts come out of a token bucket, by GCRA as in `bucket`: ``spent`` is the time at which it would be full again. It
+holds the starts of five seconds, so that what comes in small bursts is not spread. The law: in any ``w`` seconds
+there are at most ``burst + w / interval`` starts, by the database's clock.
 """
 
 from collections.abc import Iterable

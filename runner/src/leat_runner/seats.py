@@ -1,7 +1,7 @@
 """Seats: what a runner asks before it executes a step of a namespace whose quota limits steps; and who follows a run.
 
-Whatever arrived while the last question was under way is the next one, so that many steps share it. Who gets no seat goes
-back to the store at once, and waits there without a runner. Other namespaces come here only with a look into a set.
+Whatever arrived while the last question was under way is the next one, so that many steps share it. Who gets no seat
+goes back to the store at once, and waits there without a runner. Other namespaces cost a look into a set.
 """
 
 import asyncio
@@ -37,7 +37,9 @@ PUT_BACK = Counter("leat_steps_put_back", "Claims of steps that got no seat of t
 class Seats:
     """The quotas, as one runner meets them. ``leave`` forgets a run of which nothing is here any more."""
 
-    def __init__(self, store: Store, desk: Desk, crossings: tuple[Publish, Aside], leave: Callable[[RunView], None]) -> None:
+    def __init__(
+        self, store: Store, desk: Desk, crossings: tuple[Publish, Aside], leave: Callable[[RunView], None]
+    ) -> None:
         self.running: dict[StepKey, Attempt] = {}
         """What is executed here, of any namespace: it counts from the moment that its namespace has a quota."""
         self._store = store
@@ -82,7 +84,7 @@ class Seats:
     # -- steps ----------------------------------------------------------------------------------------------------
 
     def limits(self, attempt: "Attempt") -> bool:
-        """Whether the attempt needs a seat. What undoes or cancels does not: it must not wait for what it is to stop."""
+        """Whether the attempt needs a seat. What is done in a run that is being stopped does not: it is to end soon."""
         view = attempt.view
         return view.namespace in self._limited.steps and not attempt.node.light and view.stopping is None
 
@@ -150,7 +152,7 @@ class Seats:
             await self._put_back(namespace, refused)
 
     async def _put_back(self, namespace: str, refused: "list[Asking]") -> None:
-        """With the committer's lock: whoever compares the store with the desk finds the claims on both, or on neither."""
+        """With the committer's lock: whoever compares store and desk finds the claims on both, or on neither."""
         runner, age, claims = self._desk.runner, self._desk.age, [_claim(attempt) for attempt, _ in refused]
         async with self._desk.writing:
             crash_point("before put back")

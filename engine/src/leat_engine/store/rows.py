@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 
 from leat_engine.job import Job, StepKey, dumps, traceparent_of
+from leat_engine.quota import QUOTA
 from leat_engine.records import (
     Announced,
     AttemptRecord,
@@ -21,7 +22,6 @@ from leat_engine.records import (
     ShownStep,
     StepRecord,
 )
-from leat_engine.quota import QUOTA
 from leat_engine.restraint import CACHED
 from leat_engine.result import Phase, State
 from leat_engine.store.writes import Opened, Outcome, Written
