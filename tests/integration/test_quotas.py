@@ -5,6 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 from tests.support.hand import CANCEL, Hand, accepted, age, done, job
+from tests.support.load import plan_of
 
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.sweep import forget, sweep
@@ -332,3 +333,17 @@ async def test_seats_of_steps_that_are_over_are_forgotten(store, database, hand,
     await forget(store)
     assert await connection.fetchval(count, space) == 0
     await connection.close()
+
+
+async def test_a_step_that_waits_for_a_seat_is_told_in_the_status_of_its_run(store, hand, space):
+    await store.quotas.put(space, Allowance(steps=0))
+    run, jobs = await a_run(store, space, uid="u-seat")
+    (claim,) = await hand.claim(jobs)
+    await seats(store, hand, space, claim)
+    await store.quotas.put_back(space, hand.runner, [(claim.key, 1)])
+    (report,) = [report for report in await store.reports(100) if report.run.run_id == run.run_id]
+    assert (report.waiting_step, report.waiting) == (1, "quota of the namespace, steps: 0 of 0 used")
+    assert run_status(report, plan_of(SPEC))["message"] == f"step only is waiting: {report.waiting}"
+    await store.quotas.put(space, NOTHING_SAID)
+    (step,) = await store.steps(run.run_id)
+    assert step.note is None
