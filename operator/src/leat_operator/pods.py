@@ -107,6 +107,7 @@ _OWN = {
     "LEAT_SLOTS": "; write spec.slots",
     "LEAT_CPU_SLOTS": "; write spec.cpuSlots",
     "LEAT_FUNCTIONS": "; write spec.functions",
+    "LEAT_TENANTS": "; write spec.namespaces",
     "LEAT_GRACE": "; write spec.terminationGracePeriodSeconds",
     "LEAT_METRICS_PORT": "",
 }
@@ -181,6 +182,8 @@ def _environment(name: str, spec: RunnerPoolSpec, installation: Installation, im
     }
     if spec.functions:  # an image may bring its own otherwise
         values["LEAT_FUNCTIONS"] = ",".join(spec.functions)
+    if spec.namespaces:
+        values["LEAT_TENANTS"] = ",".join(spec.namespaces)
     secrets = {"LEAT_DATABASE_URL": "database-url", "LEAT_AMQP_URL": "amqp-url"}
     return [
         {"name": "LEAT_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},

@@ -58,6 +58,7 @@ async def serve(settings: RunnerSettings) -> None:
             settings.heartbeat,
             settings.grace,
             ability_of(kinds, settings.pool_revision),
+            frozenset(filter(None, settings.tenants.split(","))),
         )
         runner = Runner(store, queue, kinds, options, installed(setup.kubernetes))
         caretakers = Caretakers(

@@ -66,12 +66,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a runner carries attempts out with."""
+    """What a runner carries attempts out with. ``tenants``: namespaces whose steps it executes; all when empty."""
 
     kinds: Mapping[str, Kind]
     secrets: SecretReader
     voice: Voice
     gates: Gates
+    tenants: frozenset[str] = frozenset()
 
 
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
@@ -112,6 +113,13 @@ def concluded(attempt: Attempt, outcome: Outcome) -> Ended | Late:
 
 async def _perform(attempt: Attempt, means: Means) -> Outcome:
     node, now = attempt.node, datetime.now(UTC)
+    if means.tenants and attempt.view.namespace not in means.tenants:
+        namespace = attempt.view.namespace
+        message = (
+            f"pool {node.pool!r} does not serve namespace {namespace!r}: name another pool, "
+            f"or have {namespace!r} added to `namespaces` of the RunnerPool"
+        )
+        return Failed(StepError(ErrorType.FORBIDDEN, message, retriable=False))
     kind = means.kinds.get(node.kind)
     if kind is None:
         known = ", ".join(sorted(means.kinds))

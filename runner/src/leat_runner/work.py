@@ -55,6 +55,7 @@ class RunnerOptions:
         heartbeat: Between two signs of life; a runner silent for three of them is dead.
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
+        tenants: Namespaces whose steps it executes; all when empty.
     """
 
     name: str
@@ -64,6 +65,7 @@ class RunnerOptions:
     heartbeat: float = 2.0
     grace: float = 25.0
     ability: Ability | None = None
+    tenants: frozenset[str] = frozenset()
 
 
 class Runner:
@@ -86,7 +88,7 @@ class Runner:
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
         self._seats = Seats(store, self._desk, (self._claims.publish, self._claims.aside), self.leave)
-        self._means = Means(kinds, secrets, self._voice, self._gates)
+        self._means = Means(kinds, secrets, self._voice, self._gates, options.tenants)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
