@@ -1,10 +1,14 @@
 """RunQuotas against a real API server, operator and runners."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
+import yaml
+from tests.support.console import tried
 from tests.support.operator import eventually, started
 
+PAGE = Path(__file__).parents[2] / "docs" / "operations" / "tenants.md"
 WAIT = {"name": "nap", "wait": {"duration": "1h"}}
 
 
@@ -75,7 +79,7 @@ def test_a_quota_that_is_raised_lowered_or_deleted_acts_within_seconds(user):
 def test_steps_over_a_quota_wait_and_say_for_what(user):
     quota(user, steps=0)
     in_force(user)
-    user.workflow("add", {"name": "add", "function": {"name": "add_up", "with": {"numbers": [1, 2]}}})
+    user.workflow("add", {"name": "add", "script": {"shell": "bash", "run": "true"}})
     said = "step add is waiting: quota of the namespace, steps: 0 of 0 used"
     names = (f"add-{number}" for number in range(100))
 
@@ -131,3 +135,12 @@ def test_a_quota_holds_while_no_operator_is_there_and_a_deletion_that_nobody_saw
         user.delete("tenant", "runquotas")
         with started("leat_operator", environment, tmp_path):
             eventually(lambda: phases(user) == ["Running", "Running"], "both run", 40, 0.1)
+
+
+@pytest.mark.usefixtures("leat")
+def test_the_page_says_what_happens(kubernetes, namespace, tmp_path):
+    config = yaml.safe_load(Path(kubernetes.kubeconfig).read_text())
+    config["contexts"][0]["context"]["namespace"] = namespace
+    (tmp_path / "kubeconfig").write_text(yaml.safe_dump(config))
+    environment = {"KUBECONFIG": str(tmp_path / "kubeconfig"), "PATH": str(Path(kubernetes.kubectl).parent)}
+    assert tried(PAGE.read_text(), tmp_path, environment) == 11
