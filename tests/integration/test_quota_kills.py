@@ -104,6 +104,34 @@ async def test_no_more_run_at_once_than_the_quota_and_none_is_stuck(case, fleet,
     await connection.close()
 
 
+POINTS = [f"{when} {what}" for what in ("seat", "put back", "admit") for when in ("before", "after")]
+
+
+@pytest.fixture(scope="module")
+def survivors(database, amqp_url, tmp_path_factory):
+    """A fleet of which one runner stays."""
+    with a_fleet(database, amqp_url, tmp_path_factory.mktemp("fleet")) as fleet:
+        ready(fleet.start(slots=4), seconds=90)
+        yield fleet
+
+
+@pytest.mark.parametrize("point", POINTS)
+async def test_a_runner_that_dies_there_keeps_no_room_and_no_run(point, survivors, database, amqp_url):
+    doomed = survivors.start(slots=4, crash_at=f"{point}:2")
+    ready(doomed, seconds=90)
+    async with Load.connected(database, amqp_url, survivors.effects) as load:
+        await load.publish(await load.store.quotas.put(SPACE, Allowance(active_runs=6, steps=2)))
+        while doomed.alive:
+            await load.submit([OF_STEPS] * 10)
+            await load.settle(0.5)
+        assert doomed.code == -9
+        account = await load.settle(60)
+        assert account.clean, str(account)
+        used = (await load.store.quotas.usage([SPACE]))[SPACE]
+        assert (used.active_runs, used.waiting_runs, used.waiting_steps) == (0, 0, 0)
+        await load.store.quotas.put(SPACE, NOTHING_SAID)
+
+
 async def test_a_quota_acts_within_a_heartbeat_on_runners_that_are_at_work(fleet, database, amqp_url):
     ready(fleet.start(slots=50))
     connection = await asyncpg.connect(database)
