@@ -4,6 +4,7 @@ import asyncio
 
 import asyncpg
 import pytest
+from tests.support.cli import leat
 from tests.support.hand import CANCEL, Hand, accepted, age, done, job
 from tests.support.load import plan_of
 
@@ -207,6 +208,14 @@ async def test_one_namespace_takes_nothing_from_another(store, space):
     await store.quotas.put(space, Allowance(active_runs=0, steps=0))
     _, jobs = await accepted(store, SPEC, namespace=f"{space}-other")
     assert len(jobs) == 1
+
+
+async def test_the_command_line_says_why_a_run_waits(store, database, space):
+    await store.quotas.put(space, Allowance(active_runs=0))
+    run, _ = await a_run(store, space)
+    done = await asyncio.to_thread(leat, "describe", run.name, "-n", space, "--database", database)
+    assert "Pending" in done.out, done.err
+    assert "Waits for the quota of the namespace. activeRuns: 0 of 0 used" in done.out
 
 
 # -- steps --------------------------------------------------------------------------------------------------------

@@ -212,6 +212,13 @@ def shown_phase(run: "RunRecord") -> Phase:
     return Phase.SUSPENDED if run.suspended and run.phase <= Phase.RUNNING and run.stopping is None else run.phase
 
 
+def waits_for_quota(run: "RunRecord") -> str:
+    """What a run says that a quota holds, or nothing."""
+    if run.held is None or shown_phase(run) is not Phase.PENDING:
+        return ""
+    return f"Waits for the quota of the namespace. {run.held}".rstrip(". ")
+
+
 def begun_at(run_id: UUID) -> datetime:
     """When the run began: the millisecond in its UUIDv7, the same in every record of it."""
     return datetime.fromtimestamp((run_id.int >> 80) / 1000, UTC)
@@ -249,7 +256,7 @@ def _never_begun(phase: Phase, verdict: Verdict, generation: int) -> Status:
 def _reason(run: "RunRecord", phase: Phase) -> str:
     if phase is Phase.FAILED and run.error is not None:
         return str(run.error.get("type") or phase.label)
-    if phase is Phase.PENDING and run.held is not None:
+    if waits_for_quota(run):
         return QUOTA_EXCEEDED
     return "Stopping" if run.stopping is not None and not phase.done else phase.label
 
@@ -262,9 +269,7 @@ def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str
         return why or ("Cancelled on request" if phase is Phase.CANCELLED else "A step failed")
     if run.stopping is not None:
         return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
-    if phase is Phase.PENDING and run.held is not None:
-        return f"Waits for the quota of the namespace. {run.held}".rstrip(". ")
-    return _LIVE_MESSAGES[phase]
+    return waits_for_quota(run) or _LIVE_MESSAGES[phase]
 
 
 def _waiting(report: "Report", phase: Phase, plan: Plan | None, redaction: Redaction | None) -> str:
