@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 from tests.integration.test_limit_kills import most_at_once, rage
 from tests.support.fleet import a_fleet, ready
-from tests.support.graphs import Graph
+from tests.support.graphs import Graph, a_graph
 from tests.support.load import Load, witnessed
 from tests.support.queue import eventually
 
@@ -102,6 +102,25 @@ async def test_no_more_run_at_once_than_the_quota_and_none_is_stuck(case, fleet,
         assert (used[SPACE].active_runs, used[SPACE].waiting_runs, used[SPACE].waiting_steps) == (0, 0, 0)
         await load.store.quotas.put(SPACE, NOTHING_SAID)
     await connection.close()
+
+
+async def test_steps_of_bodies_joins_and_retries_have_seats_too(fleet, database, amqp_url):
+    """Any graphs, few slots and fewer seats, while runners are killed."""
+    ready(*(fleet.start(slots=slots) for slots in (3, 20)), seconds=90)
+    async with Load.connected(database, amqp_url, fleet.effects) as load:
+        await load.store.quotas.put(SPACE, Allowance(active_runs=12, steps=4))
+        raging = asyncio.create_task(rage(fleet, random.Random(5), freeze=False))
+        number = 0
+        while not raging.done():
+            await load.submit(a_graph(7000 + number + each) for each in range(6))
+            number += 6
+            await asyncio.wait({raging}, timeout=0.8)
+        account = await load.settle(120)
+        print(f"struck {raging.result()}, {account}")  # noqa: T201 - the figures of this test
+        assert account.clean, str(account)
+        used = (await load.store.quotas.usage([SPACE]))[SPACE]
+        assert (used.active_runs, used.waiting_runs, used.waiting_steps) == (0, 0, 0)
+        await load.store.quotas.put(SPACE, NOTHING_SAID)
 
 
 POINTS = [f"{when} {what}" for what in ("seat", "put back", "admit") for when in ("before", "after")]
