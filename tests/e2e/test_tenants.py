@@ -16,8 +16,8 @@ from leat_engine.store import migrate
 
 pytestmark = pytest.mark.usefixtures("server")
 
-SECRET = "the output of theirs"
-PAY = {"name": "pay", "transform": SECRET}
+HIDDEN = "the output of theirs"
+PAY = {"name": "pay", "transform": HIDDEN}
 WAITS = {"name": "wait", "signal": {"name": "go", "timeout": "1h"}}
 ROLE = {
     "apiVersion": "rbac.authorization.k8s.io/v1",
@@ -53,7 +53,7 @@ def theirs(kubernetes, kubeconfig):
         user.workflow("order", PAY, output="${ steps.pay.output }")
         user.workflow("slow", WAITS)
         user.run("order-1", "order")
-        assert user.until("order-1", "Succeeded", 40)["output"] == SECRET
+        assert user.until("order-1", "Succeeded", 40)["output"] == HIDDEN
         user.run("slow-1", "slow")
         user.until("slow-1", "Running")
         yield user
@@ -131,18 +131,18 @@ def test_the_read_api_tells_nothing_of_another_namespace(ours, theirs, kubectl):
     for path in ("steps", "log"):
         spied = kubectl("get", "--raw", f"{READ}/namespaces/{theirs.namespace}/workflowruns/order-1/{path}")
         assert spied.returncode != 0
-        assert SECRET not in spied.stdout + spied.stderr
+        assert HIDDEN not in spied.stdout + spied.stderr
         assert "forbidden" in spied.stderr.lower()
     through_ours = kubectl("get", "--raw", f"{READ}/namespaces/{ours.namespace}/workflowruns/order-1/steps")
     assert through_ours.returncode != 0
-    assert SECRET not in through_ours.stdout + through_ours.stderr
+    assert HIDDEN not in through_ours.stdout + through_ours.stderr
 
 
 @pytest.mark.parametrize("command", [("tree", "order-1"), ("logs", "order-1"), ("get", "run", "order-1"), ("runs",)])
 def test_the_command_line_shows_nothing_of_another_namespace(theirs, us, command):
     done = leat(*command, "-n", theirs.namespace, env={"KUBECONFIG": str(us)})
     assert done.code != 0
-    assert SECRET not in done.out + done.err
+    assert HIDDEN not in done.out + done.err
 
 
 @pytest.mark.parametrize("command", [("cancel", "slow-1"), ("suspend", "slow-1"), ("signal", "slow-1", "go")])
@@ -158,7 +158,7 @@ def test_a_pool_of_a_tenants_own_namespace_is_told_where_pools_are_made(ours):
     assert reasons == {"NotInInstallation"}
 
 
-def test_a_tenant_reads_its_quota_and_does_not_change_it(kubeconfig, ours, theirs, kubectl, namespace):
+def test_a_tenant_reads_its_quota_and_does_not_change_it(kubeconfig, theirs, kubectl, namespace):
     with shop(kubeconfig, namespace) as administrator:
         administrator.apply({"kind": "RunQuota", "metadata": {"name": "tenant"}, "spec": {"activeRuns": 1}})
     assert kubectl("get", "runquotas", "-n", namespace).returncode == 0

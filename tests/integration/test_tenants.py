@@ -1,4 +1,4 @@
-"""One namespace tries to reach what is another's: by names, keys, signals, secrets and pools. Each attempt is a test."""
+"""One namespace tries to reach what is another's: by names, keys, signals, secrets, pools. Each attempt is a test."""
 
 import pytest
 from tests.integration.test_limited_runs import works_of
@@ -111,7 +111,7 @@ async def a_run_with(store, options, secrets, namespace, spec):
     try:
         new, jobs = await accepted(store, spec, namespace=namespace)
         await queue.publish(jobs)
-        while not (run := await store.run(new.run_id)).phase.done:  # noqa: ASYNC110  the runner is in this process
+        while not (run := await store.run(new.run_id)).phase.done:
             await store.next_due()
         return run, next(step for step in await store.steps(new.run_id) if step.key.step == 1)
     finally:

@@ -111,4 +111,7 @@ def test_a_condition_keeps_its_time_and_an_unchanged_status_is_not_written_again
 def test_a_wrong_quota_is_stalled_with_its_reasons_and_without_figures():
     status = quota_status(body(steps=-1), Usage(2, 7, 1, 4, 5), "spec.steps: found -1", NOW)
     assert status.keys() == {"observedGeneration", "conditions"}
-    assert {(each["type"], each["status"]) for each in status["conditions"]} >= {("Ready", "False"), ("Stalled", "True")}
+    assert {(each["type"], each["status"]) for each in status["conditions"]} >= {
+        ("Ready", "False"),
+        ("Stalled", "True"),
+    }
