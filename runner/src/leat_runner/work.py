@@ -27,7 +27,9 @@ from leat_engine.view import RunView
 from leat_runner.advance import advance
 from leat_runner.attempt import Attempt, Means, cancelled, carry_out, concluded
 from leat_runner.claims import INLINE, Claims
+from leat_runner.cleanup import clean
 from leat_runner.desk import Desk, forever, persistently
+from leat_runner.family import Family, Household
 from leat_runner.gates import Gates
 from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
@@ -56,6 +58,7 @@ class RunnerOptions:
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
         tenants: Namespaces whose steps it executes; all when empty.
+        workflow_grace: How long a step waits for a Workflow that is not there, from when it was first queued.
     """
 
     name: str
@@ -66,6 +69,7 @@ class RunnerOptions:
     grace: float = 25.0
     ability: Ability | None = None
     tenants: frozenset[str] = frozenset()
+    workflow_grace: float = 300.0
 
 
 class Runner:
@@ -88,7 +92,10 @@ class Runner:
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
         self._seats = Seats(store, self._desk, (self._claims.publish, self._claims.aside), self.leave)
-        self._means = Means(kinds, secrets, self._voice, self._gates, options.tenants)
+        self._family = Family(
+            Household(store, self._claims.plans, self._claims.publish, self._claims.aside, options.workflow_grace)
+        )
+        self._means = Means(kinds, secrets, self._voice, self._gates, self._family, options.tenants)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -164,7 +171,7 @@ class Runner:
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
-        self._voice.runner = self._gates.lobby.runner = self.id
+        self._voice.runner = self._gates.lobby.runner = self._family.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -175,6 +182,7 @@ class Runner:
         self._desk.clear()
         self._gates.clear()
         self._seats.clear()
+        self._family.clear()
         await persistently("register", self._enlist)
 
     # -- execute --------------------------------------------------------------------------------------------------
@@ -192,6 +200,8 @@ class Runner:
         try:
             if self._seats.limits(attempt) and not await self._seats.ask(attempt):
                 return None
+            if node.id == END and view.plan.cleans:
+                return await clean(attempt, self._store, self.id, self._kinds)
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
                 await recall(view, node, self._store)
             if node.opens is not None:
@@ -263,19 +273,23 @@ class Runner:
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
         self._gates.parked(attempts)
+        self._family.parked(attempts)
         for attempt in attempts:
             self._timers.set(attempt.seconds)
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
-        self._desk.views.pop(view.run_id, None)
-        self._gates.left(view)
-        self._seats.followed(view)
+        if self._desk.views.get(view.run_id, view) is view:  # else it was migrated meanwhile, and is known anew
+            self._desk.views.pop(view.run_id, None)
+            self._gates.left(view)
+            self._family.left(view)
+            self._seats.followed(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
         log.warning("commit_refused", runs=[str(run_id) for run_id in run_ids], runner=self.id)
         self._gates.lost(run_ids)
+        self._family.lost(run_ids)
         self._claims.doubt()
 
     # -- heartbeat and timers -------------------------------------------------------------------------------------
@@ -301,7 +315,7 @@ class Runner:
 
     def _interrupt(self, interrupted: Interrupted) -> None:
         view = self._desk.views.get(interrupted.run_id)
-        if view is None or view.interrupted:
+        if view is None or view.interrupted or view.outcome is not None:
             return
         view.stop(interrupted.stopping, interrupted.error)
         for scope in view.scopes.values():

@@ -112,6 +112,11 @@ class Template:
         """
         return self.node.evaluate(bindings)
 
+    @property
+    def source(self) -> Any:
+        """The value as it was written, its expressions as texts."""
+        return _source(self.node)
+
     def expressions(self) -> Iterator[Spot]:
         """Every expression in it."""
         return _spots(self.node)
@@ -126,6 +131,26 @@ class Template:
                 return tuple(key for key, _ in members)
             case _:
                 return ()
+
+    def members(self, name: str) -> dict[str, tuple[Any, ...] | None] | None:
+        """The members of the object that a member is: each the one value that holds no expression, or None.
+
+        None when the member is known only when it is evaluated; nothing when there is none.
+        """
+        match self.node:
+            case _Constant(value) if isinstance(value, Mapping):
+                inner: Any = _Constant(value.get(name))
+            case _Object(members):
+                inner = next((node for key, node in members if key == name), _Constant(None))
+            case _:
+                return None
+        match inner:
+            case _Constant(value) if value is None or isinstance(value, Mapping):
+                return {key: (item,) for key, item in (value or {}).items()}
+            case _Object(members):
+                return {key: (node.value,) if isinstance(node, _Constant) else None for key, node in members}
+            case _:
+                return None
 
     def member(self, name: str) -> Any:
         """The member of an object that holds no expression, known before any value is; else None."""
@@ -284,6 +309,20 @@ def _spots(node: _Node) -> Iterator[Spot]:
                 yield from _spots(item)
         case _Constant():
             pass
+
+
+def _source(node: _Node) -> Any:
+    match node:
+        case _Expression(program=program):
+            return f"${{ {program.text} }}"
+        case _Text(parts=parts):
+            return "".join(part if isinstance(part, str) else _source(part) for part in parts)
+        case _Object(members=members):
+            return {key: _source(member) for key, member in members}
+        case _Array(items=items):
+            return [_source(item) for item in items]
+        case _Constant(value=value):
+            return value
 
 
 def _is_single(text: str) -> bool:
