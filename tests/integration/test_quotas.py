@@ -5,8 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 from tests.support.cli import leat
+from tests.support.family import a_house, shelve
 from tests.support.hand import CANCEL, Hand, accepted, age, done, job
-from tests.support.load import plan_of
+from tests.support.load import plan_of, revision_of
 
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.sweep import forget, sweep
@@ -18,6 +19,7 @@ from leat_engine.status import run_status
 from leat_engine.store.quotas import Seating
 from leat_engine.store.writes import Lateness
 
+OTHER = {"steps": [{"name": "new", "function": {"name": "add"}}, {"name": "only", "function": {"name": "add"}}]}
 SPEC = {"steps": [{"name": "only", "function": {"name": "add"}}]}
 
 
@@ -216,6 +218,43 @@ async def test_the_command_line_says_why_a_run_waits(store, database, space):
     done = await asyncio.to_thread(leat, "describe", run.name, "-n", space, "--database", database)
     assert "Pending" in done.out, done.err
     assert "Waits for the quota of the namespace. activeRuns: 0 of 0 used" in done.out
+
+
+async def test_a_child_that_is_waited_for_begins_in_the_room_of_its_parent_and_counts(store):
+    await shelve(store, "nap", {"steps": [{"name": "nap", "wait": {"duration": "1h"}}]})
+    await store.quotas.put("test", Allowance(active_runs=1))
+    async with a_house(store) as house:
+        run = await house.begin({"steps": [{"name": "call", "workflow": {"name": "nap"}}]})
+        child = await house.child(run)
+        assert await phase(store, child) is Phase.RUNNING
+        assert (await store.quotas.usage(["test"]))["test"].active_runs == 2
+        late, nothing = await a_run(store, "test")
+        assert (nothing, await phase(store, late)) == ([], Phase.PENDING)
+    await store.quotas.put("test", NOTHING_SAID)
+
+
+async def test_a_run_that_waits_may_be_migrated_and_goes_on_waiting(store, hand, space):
+    await store.quotas.put(space, Allowance(active_runs=0))
+    run, _ = await accepted(store, SPEC, namespace=space)
+    await store.save_revision(revision_of(OTHER))
+    assert await store.versions.migrate(run.run_id, plan_of(SPEC), plan_of(OTHER), resume=True) == []
+    assert await hand.claim([job(run.run_id, 1)]) == []
+    assert await phase(store, run) is Phase.PENDING
+    assert {begun.key.run_id for begun in await store.quotas.put(space, NOTHING_SAID)} == {run.run_id}
+
+
+async def test_a_step_that_waits_for_a_seat_asks_again_after_a_migration(store, hand, space):
+    await store.quotas.put(space, Allowance(steps=0))
+    run, jobs = await accepted(store, SPEC, namespace=space)
+    (claim,) = await hand.claim(jobs)
+    await seats(store, hand, space, claim)
+    await store.quotas.put_back(space, hand.runner, [(claim.key, 1)])
+    await store.save_revision(revision_of(OTHER))
+    ready = await store.versions.migrate(run.run_id, plan_of(SPEC), plan_of(OTHER), resume=True)
+    (again,) = [found for found in await hand.claim(ready) if found.key.step == 2]
+    assert (await seats(store, hand, space, again)).seats == frozenset()
+    await store.quotas.put_back(space, hand.runner, [(again.key, again.attempt)])
+    assert {found.key for found in await store.quotas.put(space, NOTHING_SAID)} >= {again.key}
 
 
 # -- steps --------------------------------------------------------------------------------------------------------
