@@ -131,10 +131,8 @@ class Children:
                 run = replace(run, suspended=parent.suspended, timeout=limit)
             created = await connection.fetch(self._sql["accept"], *accept_columns([run]))
             held = bool(created) and created[0]["held"]
-            if held and birth.awaited:
-                await connection.fetch(
-                    self._sql["let_in"], run.run_id
-                )  # its parent holds the room that it would wait for
+            if held and birth.awaited:  # its parent has the room that it would wait for
+                await connection.fetch(self._sql["let_in"], run.run_id)
             if created:
                 hides = birth.redaction.also(parent.hidden)
                 hidden = list(hides.texts) if hides.value(run.inputs) != run.inputs else []

@@ -173,9 +173,7 @@ class Store:
         created = {row["id"]: row["held"] for row in rows}
         jobs = {run_id: root_jobs(unique[run_id]) for run_id, held in created.items() if not held}
         for namespace in {row["namespace"] for row in rows if row["held"]}:
-            begun = await self.quotas.admit(
-                namespace
-            )  # perhaps others, which came before: whoever publishes, it is once
+            begun = await self.quotas.admit(namespace)  # perhaps others, which came before
             first = next(row["id"] for row in rows if row["held"] and row["namespace"] == namespace)
             jobs[first] = tuple(begun)
         return [Accepted(run_id, run_id in created, jobs.get(run_id, ())) for run_id in unique]
