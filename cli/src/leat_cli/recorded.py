@@ -24,7 +24,7 @@ from leat_engine.result import Phase, State
 from leat_engine.spec import Step
 from leat_engine.spec.kinds import load_models
 from leat_engine.spec.parse import parse_spec
-from leat_engine.status import shown_phase
+from leat_engine.status import shown_phase, waits_for_quota
 
 Edges = Mapping[str, tuple[str, tuple[str, ...]]]
 """Of each step its pool, and the names of those that it needs."""
@@ -73,7 +73,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         run_id=str(run.run_id),
         revision=run.revision,
         progress=f"{done}/{run.total}",
-        message=hide.text((run.error or {}).get("message", "")),
+        message=hide.text((run.error or {}).get("message", "")) or waits_for_quota(run),
         inputs={name: REDACTED if name in sensitive else hide.value(value) for name, value in run.inputs.items()},
         output=hide.value(run.output),
         error=hide.value(run.error),

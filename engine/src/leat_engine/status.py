@@ -27,6 +27,9 @@ FAILURE_CHARS = 512
 POOL_CANNOT_RUN = "PoolCannotRun"
 """Reason of a condition: a pool announced what it can do, and a step needs something else."""
 
+QUOTA_EXCEEDED = "QuotaExceeded"
+"""Reason of a condition: a run waits until there is room in the quotas of its namespace."""
+
 Status = dict[str, Any]
 
 _LIVE_MESSAGES = {
@@ -235,6 +238,13 @@ def shown_phase(run: "RunRecord") -> Phase:
     return Phase.SUSPENDED if run.suspended and run.phase <= Phase.RUNNING and run.stopping is None else run.phase
 
 
+def waits_for_quota(run: "RunRecord") -> str:
+    """What a run says that a quota holds, or nothing."""
+    if run.held is None or shown_phase(run) is not Phase.PENDING:
+        return ""
+    return f"Waits for the quota of the namespace. {run.held}".rstrip(". ")
+
+
 def begun_at(run_id: UUID) -> datetime:
     """When the run began: the millisecond in its UUIDv7, the same in every record of it."""
     return datetime.fromtimestamp((run_id.int >> 80) / 1000, UTC)
@@ -272,6 +282,8 @@ def _never_begun(phase: Phase, verdict: Verdict, generation: int) -> Status:
 def _reason(run: "RunRecord", phase: Phase) -> str:
     if phase is Phase.FAILED and run.error is not None:
         return str(run.error.get("type") or phase.label)
+    if waits_for_quota(run):
+        return QUOTA_EXCEEDED
     return "Stopping" if run.stopping is not None and not phase.done else phase.label
 
 
@@ -286,7 +298,7 @@ def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str
         return f"{doing}; ending as {run.outcome.label}" + (f": {why}" if why else "")
     if run.stopping is not None:
         return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
-    return _LIVE_MESSAGES[phase]
+    return waits_for_quota(run) or _LIVE_MESSAGES[phase]
 
 
 def _waiting(report: "Report", phase: Phase, plan: Plan | None, redaction: Redaction | None) -> str:
