@@ -129,6 +129,7 @@ def _step(found: Mapping[str, Any], *, ended: bool) -> StepSnapshot:
         runner=str(found.get("runner") or ""),
         note=found.get("note") or "",
         scopes=_scopes(found.get("scopes"), ended=ended),
+        cleanup=bool(found.get("cleanup")),
     )
 
 
@@ -241,7 +242,9 @@ def step_as_json(step: StepSnapshot) -> dict[str, Any]:
     known = step.as_json()
     attempt = known.pop("attempts")
     facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
-    inside = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    inside: dict[str, Any] = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    if step.cleanup:
+        inside["cleanup"] = True
     return {**facts, "runner": step.runner, "note": step.note, **known, "attempts": earlier, **inside}
 
 

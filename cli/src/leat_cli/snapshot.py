@@ -69,6 +69,7 @@ class StepSnapshot:
         runner: Name of the runner that has it, or had it last; "" when that is not known.
         note: Why it waits, or "".
         scopes: What it has opened, if it has bodies.
+        cleanup: The run has done it at its end: a compensation, or `finally`.
     """
 
     name: str
@@ -86,6 +87,7 @@ class StepSnapshot:
     runner: str = ""
     note: str = ""
     scopes: ScopesSnapshot | None = None
+    cleanup: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{state, attempts, output, error, queuedAt, startedAt, finishedAt}``."""
@@ -153,7 +155,7 @@ class RunSnapshot:
 
     def result(self) -> dict[str, Any]:
         """Return what `leat run -o json` prints: ``{phase, output, error, steps: {NAME: ...}}``."""
-        steps = {step.name: step.as_json() for step in self.steps or ()}
+        steps = {step.name: step.as_json() for step in self.steps or () if not step.cleanup}
         return {"phase": self.phase, "output": self.output, "error": self.error, "steps": steps}
 
     def summary(self) -> dict[str, Any]:
