@@ -249,7 +249,7 @@ async def test_what_a_run_does_at_its_end_is_shown_behind_its_steps(perform, sto
     run, nodes = await store.run(run_id), range(1, plan.total + 1)
     steps, inside = await store.show_steps(run_id, nodes, 4096), await store.scopes.look(run_id, plan)
     served = run_steps(run, plan, Page(nodes, steps, [], inside))["steps"]
-    names = ["flight", "cars", "hotel", "flight.compensate", "finally"]
+    names = ["flight", "cars", "hotel", "flight.compensate", "at the end"]
     assert [step["name"] for step in served] == names
     item = served[1]["scopes"]["shown"][1]["steps"]
     assert [(step["name"], step["output"]) for step in item] == [("cars", 1), ("cars.compensate", "back")]
@@ -268,7 +268,7 @@ async def test_what_a_run_does_at_its_end_is_shown_behind_its_steps(perform, sto
         "│     ┆ ┆ └─ cars.compensate",
         "│     └─ hotel",
         "├─ flight.compensate",
-        "└─ finally",
+        "└─ at the end",
         "   ┆ └─ tell",
     ]
     whole = snapshot_of(run, SAGA, Recorded(steps, [], edges_of(plan), plan, inside))

@@ -134,12 +134,6 @@ def test_an_unknown_kind_or_field_is_answered_with_the_closest_word():
     assert rejected(step("a", http={"url": "x", "haeders": {}}))["spec.steps[0].http.haeders"].endswith("'headers'?")
 
 
-@pytest.mark.parametrize("word", ["workflow"])
-def test_words_of_later_versions_say_so(word):
-    reasons = rejected(step("a", transform=1) | {word: {}})
-    assert reasons[f"spec.steps[0].{word}"] == f"`{word}` is not supported by this version"
-
-
 def test_a_kind_of_another_package_is_planned_with_its_model():
     class Shout(BaseModel):
         text: str

@@ -15,6 +15,7 @@ from leat_cli.source import RunQuery
 from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.inside import NOTHING, Inside, NotThere, Within
 from leat_engine.job import ROOT_SCOPE
+from leat_engine.kin import kin_of, owners_of
 from leat_engine.plan import Plan
 from leat_engine.records import RunRecord, ShownStep
 from leat_engine.store import Store
@@ -92,7 +93,9 @@ class Database:
         steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
         attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
         plan = self._plan(run.revision, spec)
-        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), plan, inside))
+        children = await self._store.children.show(run.run_id) if run.children else []
+        kin = kin_of(run.run_id, children, owners_of(plan) if plan else {})
+        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), plan, inside, kin))
 
     async def _part(self, run: RunRecord, spec: Mapping[str, Any], plan: Plan | None, within: Within) -> RunSnapshot:
         if plan is None:

@@ -70,6 +70,7 @@ def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
         "Message": run.message,
         "Reason": run.reason,
         "Rerun of": run.rerun_of,
+        "Parent": run.parent,
         "Started": _moment(run.started_at),
         "Finished": _moment(run.finished_at),
         "Took": terminal.took(run.started_at, run.finished_at, now),

@@ -14,13 +14,14 @@ class Placed:
     """A step and where it is drawn.
 
     Attributes:
-        guide: Lines that lead to it from the left.
+        guide: Lines that lead to it from the left; under: those that go on below it.
         also: What it needs besides the step that it hangs from.
     """
 
     step: StepSnapshot
     guide: str
     also: tuple[str, ...]
+    under: str = ""
 
 
 def placed(steps: Sequence[StepSnapshot]) -> Iterator[Placed]:
@@ -42,8 +43,10 @@ def placed(steps: Sequence[StepSnapshot]) -> Iterator[Placed]:
     while open_ends:
         name, before, last = open_ends.pop()
         parent = parents[name]
-        yield Placed(known[name], before + ("└─ " if last else "├─ "), tuple(n for n in needs[name] if n != parent))
-        below = before + ("   " if last else "│  ") if depths[name] < _DEEPEST else before
+        under = before + ("   " if last else "│  ")
+        below = under if depths[name] < _DEEPEST else before
+        guide, also = before + ("└─ " if last else "├─ "), tuple(n for n in needs[name] if n != parent)
+        yield Placed(known[name], guide, also, under)
         open_ends += [(child, below, child == children[name][-1]) for child in reversed(children[name])]
 
 
@@ -54,7 +57,7 @@ def outline(steps: Sequence[StepSnapshot], before: str = "") -> Iterator[Placed]
     kind, that kind's step is the line. A line without a state says how many more there are.
     """
     for place in placed(steps):
-        yield replace(place, guide=before + place.guide)
+        yield replace(place, guide=before + place.guide, under=before + place.under)
         below = before + place.guide.replace("├─ ", "│  ").replace("└─ ", "   ")
         yield from _inside(place.step, place.step.name, below + "┆ ")
 

@@ -6,7 +6,15 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, ScopeSnapshot, ScopesSnapshot, StepSnapshot, rfc3339
+from leat_cli.snapshot import (
+    AttemptSnapshot,
+    ChildSnapshot,
+    RunSnapshot,
+    ScopeSnapshot,
+    ScopesSnapshot,
+    StepSnapshot,
+    rfc3339,
+)
 from leat_engine.result import State
 
 GROUP, VERSION = "read.leat.dev", "v1alpha1"
@@ -130,6 +138,38 @@ def _step(found: Mapping[str, Any], *, ended: bool) -> StepSnapshot:
         note=found.get("note") or "",
         scopes=_scopes(found.get("scopes"), ended=ended),
         cleanup=bool(found.get("cleanup")),
+        children=tuple(map(_child, found.get("children") or ())),
+    )
+
+
+def _child(found: Mapping[str, Any]) -> ChildSnapshot:
+    return ChildSnapshot(
+        name=found["name"],
+        workflow=found.get("workflow") or "",
+        phase=found["phase"],
+        run_id=found.get("id") or "",
+        progress=found.get("progress") or "",
+        started_at=moment(found.get("startedAt")),
+        finished_at=moment(found.get("finishedAt")),
+        children=tuple(map(_child, found.get("children") or ())),
+    )
+
+
+def run_of(namespace: str, name: str, answer: Mapping[str, Any]) -> RunSnapshot:
+    """Return the run of a `RunSteps`, without its steps: all that is known of one that has no resource."""
+    run = answer["run"]
+    return RunSnapshot(
+        namespace=namespace,
+        name=name,
+        workflow=run.get("workflow") or "",
+        phase=run["phase"],
+        run_id=run.get("id") or "",
+        revision=run.get("revision") or "",
+        progress=run.get("progress") or "",
+        message=run.get("message") or "",
+        started_at=moment(run.get("startedAt")),
+        finished_at=moment(run.get("finishedAt")),
+        parent=run.get("parent") or "",
     )
 
 
@@ -242,10 +282,12 @@ def step_as_json(step: StepSnapshot) -> dict[str, Any]:
     known = step.as_json()
     attempt = known.pop("attempts")
     facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
+    children = [child.as_json() for child in step.children]
     inside: dict[str, Any] = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
     if step.cleanup:
         inside["cleanup"] = True
-    return {**facts, "runner": step.runner, "note": step.note, **known, "attempts": earlier, **inside}
+    facts |= {"runner": step.runner, "note": step.note}
+    return {**facts, **known, "attempts": earlier, "children": children, **inside}
 
 
 def _scopes_as_json(scopes: ScopesSnapshot) -> dict[str, Any]:

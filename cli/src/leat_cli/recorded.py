@@ -7,6 +7,7 @@ from typing import Any
 
 from leat_cli.snapshot import (
     AttemptSnapshot,
+    ChildSnapshot,
     RunSnapshot,
     ScopeSnapshot,
     ScopesSnapshot,
@@ -14,8 +15,19 @@ from leat_cli.snapshot import (
     sensitive_inputs,
 )
 from leat_engine.errors import Rejected
-from leat_engine.inside import NOTHING, Inside, ShownBlock, ShownScope, Spot, compensations_of, label, nodes_of
+from leat_engine.inside import (
+    AT_THE_END,
+    NOTHING,
+    Inside,
+    ShownBlock,
+    ShownScope,
+    Spot,
+    compensations_of,
+    label,
+    nodes_of,
+)
 from leat_engine.job import ROOT_SCOPE
+from leat_engine.kin import Kin
 from leat_engine.plan import END, Plan, PlanStep, compile_plan
 from leat_engine.records import RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
@@ -38,6 +50,7 @@ class Recorded:
     edges: Edges = field(default_factory=dict)
     plan: Plan | None = None
     inside: Inside = NOTHING
+    kin: Mapping[int, tuple[Kin, ...]] = field(default_factory=dict)
 
 
 def plan_of(spec: Mapping[str, Any]) -> Plan | None:
@@ -61,7 +74,7 @@ def edges_of(plan: Plan | None) -> Edges:
 def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | None = None) -> RunSnapshot:
     """Return what is shown of a run in the store. ``spec`` is its revision's; without records only the summary."""
     sensitive = sensitive_inputs(spec)
-    hide = Redaction.of(sensitive, run.inputs)
+    hide = Redaction.of(sensitive, run.inputs, run.hidden)
     done = run.succeeded + run.failed + run.skipped
     return RunSnapshot(
         namespace=run.namespace,
@@ -72,7 +85,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         revision=run.revision,
         progress=f"{done}/{run.total}",
         message=hide.text((run.error or {}).get("message", "")),
-        inputs={name: REDACTED if name in sensitive else value for name, value in run.inputs.items()},
+        inputs={name: REDACTED if name in sensitive else hide.value(value) for name, value in run.inputs.items()},
         output=hide.value(run.output),
         error=hide.value(run.error),
         started_at=run.started_at,
@@ -80,19 +93,21 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
         reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
         rerun_of=run.rerun_of or "",
+        parent=run.parent or "",
     )
 
 
 def _steps_of(spec: Mapping[str, Any], run: RunRecord, recorded: Recorded) -> Iterator[StepSnapshot]:
     """Yield each step of the spec, in its order, whether anything is recorded of it or not."""
-    hide = Redaction.of(sensitive_inputs(spec), run.inputs)
+    hide = Redaction.of(sensitive_inputs(spec), run.inputs, run.hidden)
     found = {shown.record.key.step: shown for shown in recorded.steps}
     tell = _Teller(recorded.plan, recorded.inside, hide, run.phase.done)
     earlier = tell.earlier(recorded.attempts)
     for number, step in enumerate(spec.get("steps", ()), start=1):
         pool, needs = recorded.edges.get(step["name"], ("", _written_needs(step)))
         planned = StepSnapshot(step["name"], kind_of(step), "", pool=pool, needs=needs)
-        yield tell.step(planned, found.get(number), earlier[number], tell.scopes(0, number))
+        told = tell.step(planned, found.get(number), earlier[number], tell.scopes(0, number))
+        yield replace(told, children=tuple(map(_child, recorded.kin.get(number, ()))))
     yield from tell.cleanups()
 
 
@@ -105,7 +120,7 @@ def steps_within(plan: Plan, run: RunRecord, spot: Spot, own: Sequence[ShownStep
         spot: What is there.
         own: If the scope is the run itself, its steps that have begun.
     """
-    tell = _Teller(plan, spot.inside, Redaction.of(plan.sensitive, run.inputs), run.phase.done)
+    tell = _Teller(plan, spot.inside, Redaction.of(plan.sensitive, run.inputs, run.hidden), run.phase.done)
     nodes = nodes_of(plan, spot.body) if spot.node is None else [plan.steps[spot.node]]
     if spot.node is None:
         nodes += compensations_of(plan, spot.body, spot.inside.steps.get(spot.scope, own))
@@ -175,13 +190,13 @@ class _Teller:
         return found.ended() if self.ended else found
 
     def cleanups(self) -> Iterator[StepSnapshot]:
-        """What the run itself has done at its end: compensations, and `finally` as if it were a step with a body."""
+        """What the run itself has done at its end: compensations, and `finally` as a step with a body."""
         if self.plan is None:
             return
         undone = compensations_of(self.plan, 0, self.inside.steps.get(ROOT_SCOPE, ()))
         yield from (replace(step, cleanup=True) for step in self.steps(ROOT_SCOPE, undone))
         if (scopes := self.scopes(ROOT_SCOPE, END)) is not None:
-            yield StepSnapshot("finally", "finally", scopes.shown[0].state, scopes=scopes, cleanup=True)
+            yield StepSnapshot(AT_THE_END, "finally", scopes.shown[0].state, scopes=scopes, cleanup=True)
 
     def _scope(self, plan: Plan, node: int, block: ShownBlock, scope: ShownScope) -> ScopeSnapshot:
         begun = self.inside.steps.get(scope.number, ())
@@ -189,6 +204,20 @@ class _Teller:
         steps = self.steps(scope.number, nodes)
         state = State.CLAIMED if scope.state is None else scope.state
         return ScopeSnapshot(scope.index, label(plan.steps[node], block.block, scope.index), state.label, tuple(steps))
+
+
+def _child(kin: Kin) -> ChildSnapshot:
+    record = kin.record
+    return ChildSnapshot(
+        name=record.name,
+        workflow=record.workflow,
+        phase=record.phase.label,
+        run_id=str(record.run_id),
+        progress=f"{record.done}/{record.total}",
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        children=tuple(map(_child, kin.children)),
+    )
 
 
 def _written_needs(step: Mapping[str, Any]) -> tuple[str, ...]:

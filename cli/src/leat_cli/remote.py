@@ -94,14 +94,16 @@ class Cluster:
         return run_of_resource(resource, None)
 
     async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
-        """Return a run, or None when there is no such resource; with its steps where the read API has them.
+        """Return a run, or None when there is none; with its steps where the read API has them.
+
+        A run without a resource, such as a child run, is known to the read API alone.
 
         Raises:
             Invalid: There is nothing ``within``.
         """
         resource = await self._get("workflowruns", namespace, name)
         if resource is None:
-            return None
+            return await self._without_resource(namespace, name)
         reference = (resource["spec"].get("workflow") or {}).get("name")
         workflow = await self._get("workflows", namespace, reference) if reference else None
         run = run_of_resource(resource, workflow["spec"] if workflow else None)
@@ -239,6 +241,13 @@ class Cluster:
     async def close(self) -> None:
         """Close the connections."""
         await self._server.close()
+
+    async def _without_resource(self, namespace: str, name: str) -> RunSnapshot | None:
+        try:
+            answer = await self._server.get(readapi.steps_path(namespace, name), {"limit": 1})
+        except Refused:
+            return None
+        return await self._with_steps(readapi.run_of(namespace, name, answer))
 
     async def _with_steps(self, run: RunSnapshot) -> RunSnapshot:
         if self._gap:

@@ -60,6 +60,33 @@ class ScopeSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildSnapshot:
+    """A run that a step started, with the runs below it."""
+
+    name: str
+    workflow: str
+    phase: str
+    run_id: str = ""
+    progress: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    children: "tuple[ChildSnapshot, ...]" = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run as `RunSteps` has it."""
+        return {
+            "name": self.name,
+            "id": self.run_id,
+            "workflow": self.workflow,
+            "phase": self.phase,
+            "progress": self.progress,
+            "startedAt": rfc3339(self.started_at),
+            "finishedAt": rfc3339(self.finished_at),
+            "children": [child.as_json() for child in self.children],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class StepSnapshot:
     """A step of a run.
 
@@ -70,6 +97,7 @@ class StepSnapshot:
         note: Why it waits, or "".
         scopes: What it has opened, if it has bodies.
         cleanup: The run has done it at its end: a compensation, or `finally`.
+        children: Runs that it started, in that order; of very many not all.
     """
 
     name: str
@@ -88,6 +116,7 @@ class StepSnapshot:
     note: str = ""
     scopes: ScopesSnapshot | None = None
     cleanup: bool = False
+    children: tuple[ChildSnapshot, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{state, attempts, output, error, queuedAt, startedAt, finishedAt}``."""
@@ -115,6 +144,7 @@ class RunSnapshot:
         reason: Why it failed, as a word for programs: the type of its error, or "".
         rerun_of: The run that it goes on from, or "".
         after: Of a page of scopes, where the next one begins; None when there is none.
+        parent: The run of which a step started it, or "".
     """
 
     namespace: str
@@ -136,6 +166,7 @@ class RunSnapshot:
     reason: str = ""
     rerun_of: str = ""
     after: int | None = None
+    parent: str = ""
 
     @property
     def done(self) -> bool:
@@ -169,6 +200,7 @@ class RunSnapshot:
             "reason": self.reason or None,
             "message": self.message,
             "rerunOf": self.rerun_of or None,
+            "parent": self.parent or None,
             "runId": self.run_id,
             "revision": self.revision,
             "startedAt": rfc3339(self.started_at),

@@ -20,6 +20,9 @@ ROWS = 500
 OUTPUT_BYTES = 1024
 """JSON bytes of an output within a body that is shown; of a larger one only the size is."""
 
+AT_THE_END = "at the end"
+"""What `finally` is called among the steps of a run: no step can have this name."""
+
 _SEGMENT = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)(\[(?P<index>[0-9]{1,9})\])?")
 
 

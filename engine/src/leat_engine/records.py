@@ -111,6 +111,9 @@ class RunRecord:
         noted: Some step of it has waited for something: look at the notes of the running ones.
         rerun_of: Name of the run that it goes on from.
         outcome: How it ends, once that is settled and only its cleanup is left.
+        parent: Name of the run that has a step which started it.
+        children: How many runs its steps have started.
+        hidden: Texts that are sensitive in other runs, which gave them to this one.
     """
 
     run_id: UUID
@@ -137,6 +140,47 @@ class RunRecord:
     noted: bool = False
     rerun_of: str | None = None
     outcome: Phase | None = None
+    parent: str | None = None
+    children: int = 0
+    hidden: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRecord:
+    """A child run as it stands below its parent.
+
+    Attributes:
+        parent: The run that has the step; step: its node in that run's plan.
+        done: Of its ``total`` steps.
+    """
+
+    run_id: UUID
+    parent: UUID
+    step: int
+    name: str
+    workflow: str
+    phase: Phase
+    done: int
+    total: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """A child that its parent's step waits for, and what is to be done with it.
+
+    Attributes:
+        parent: The parent's name.
+        stop: Nobody waits for it any more: it is cancelled.
+        suspended: What it is to be, or None; priority: the same.
+    """
+
+    run_id: UUID
+    parent: str
+    stop: bool
+    suspended: bool | None
+    priority: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +303,7 @@ class Claim:
         live: Live steps of the run; done: steps of the run that are over.
         uid: Of the resource that stands for the run.
         outcome: How the run ends, once that is settled and it cleans up.
+        awaited: A step of another run waits for the end of this one; hidden: as in `RunRecord`.
     """
 
     key: StepKey
@@ -282,6 +327,8 @@ class Claim:
     done: int
     uid: str | None = None
     outcome: Phase | None = None
+    awaited: bool = False
+    hidden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

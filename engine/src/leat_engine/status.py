@@ -85,7 +85,7 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
         generation: The newest generation of the resource that was seen; the record's own if that is newer.
     """
     run = report.run
-    redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs)
+    redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs, run.hidden)
     phase = shown_phase(run)
     output, note = _output(run, redaction)
     waiting = _waiting(report, phase, plan, redaction)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from leat_engine.job import ROOT_SCOPE, StepKey
 from leat_engine.plan import Plan, PlanStep
+from leat_engine.redaction import Redaction
 from leat_engine.result import Phase, Result, State
 
 UNLOADED: Any = object()
@@ -36,6 +37,8 @@ class RunView:
         names: What its body's expressions read beyond those around it, such as `item`; None until it is known.
         scopes: Every scope of the run that is known here, by number; one dictionary, which they share.
         inner: How many of these are directly within this one.
+        awaited: Of the run itself: a step of another run waits for its end.
+        hidden: Of the run itself: texts that are sensitive in other runs, which gave them to this one.
         pins: Of the run itself: how many wait for the store to say where its scopes are; it is not forgotten meanwhile.
         cancelled: Steps of the run, in any scope, that were cancelled; read when a stopped run is to end.
         items: What steps with `forEach` are over, as it was written, and as a list, once it was evaluated.
@@ -65,6 +68,8 @@ class RunView:
     names: Mapping[str, Any] | None = field(default_factory=dict)
     scopes: "dict[int, RunView]" = field(default_factory=dict)
     inner: int = 0
+    awaited: bool = False
+    hidden: tuple[str, ...] = ()
     pins: int = 0
     cancelled: Sequence[StepKey] = ()
     items: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
@@ -173,6 +178,11 @@ class RunView:
         if found is not None or self.parent is None:
             return found
         return self.of(node).results.get(node)
+
+    @property
+    def redaction(self) -> Redaction:
+        """What must not be shown of the run."""
+        return Redaction.of(self.plan.sensitive, self.inputs, self.root.hidden)
 
     def missing(self, node: PlanStep, fresh: Mapping[int, Result]) -> list[int]:
         """Nodes whose results must be read from the store before ``node`` can be decided or executed.

@@ -44,7 +44,7 @@ class Claims:
         self._queue = queue
         self._pool = pool
         self._execute = execute
-        self._plans = Plans(store)
+        self.plans = Plans(store)
         self._inbox: deque[Delivery] = deque()
         self._consuming = False
         self._wanted = 0  # units that a claimed step did not find; claiming pauses until they are free
@@ -224,13 +224,13 @@ class Claims:
         """
         first = claims[0]
         try:
-            plan = await persistently("plan", lambda: self._plans.get(first.revision))
+            plan = await persistently("plan", lambda: self.plans.get(first.revision))
         except LeatError as error:
             log.exception("plan_unreadable", run=str(first.key.run_id), revision=first.revision, reason=str(error))
             return False
         view = RunView(first.key.run_id, plan, first.namespace, first.name, first.inputs)
         view.workflow, view.priority, view.traceparent = first.workflow, first.priority, first.traceparent
-        view.uid = first.uid or ""
+        view.uid, view.awaited, view.hidden = first.uid or "", first.awaited, first.hidden
         view.complete = first.live == len(claims) and first.done == 0
         self._desk.views[first.key.run_id] = view
         return True

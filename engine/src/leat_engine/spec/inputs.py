@@ -45,6 +45,17 @@ class InputsSchema:
         self.bounded = frozenset(name for name, one in inputs.items() if one.bounded)
         self.required = frozenset(name for name, one in inputs.items() if one.default is _ABSENT)
 
+    def judge(self, given: Mapping[str, tuple[Any, ...] | None], path: str) -> Iterator[Reason]:
+        """What is wrong with inputs of which each is known, as the one value of a tuple, or not yet, as None."""
+        for name in given:
+            if name not in self.names:
+                yield Reason(f"{path}.{name}", unknown("input", name, self.names))
+        for name in sorted(self.required - given.keys()):
+            yield Reason(f"{path}.{name}", "is required and missing")
+        for name, one in self._inputs.items():
+            for value in given.get(name) or ():
+                yield from one.problems(value, f"{path}.{name}")
+
     def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
         """The run's inputs: ``values`` with the defaults of those that are absent.
 

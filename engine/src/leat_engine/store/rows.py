@@ -144,6 +144,8 @@ def claim_of(row: asyncpg.Record) -> Claim:
         done=row["done"],
         uid=row["uid"],
         outcome=None if row["outcome"] is None else Phase(row["outcome"]),
+        awaited=row["awaited"],
+        hidden=tuple(row["hidden"] or ()),
     )
 
 
@@ -175,6 +177,9 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         noted=row["noted"],
         rerun_of=row["rerun_of_name"],
         outcome=None if row["outcome"] is None else Phase(row["outcome"]),
+        parent=row["parent_name"],
+        children=row["children"],
+        hidden=tuple(row["hidden"] or ()),
     )
 
 

@@ -40,6 +40,7 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.children import Children
 from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
@@ -112,6 +113,7 @@ class Store:
         self.turns = Turns(self._connection, SQL)
         self.cleanups = Cleanups(self._connection, SQL)
         self.scopes = Scopes(self._connection, SQL)
+        self.children = Children(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:

@@ -89,7 +89,8 @@ class ReadApi:
         steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
         inside = await self._store.scopes.look(run.run_id, plan)
-        return _json(run_steps(run, plan, Page(nodes, steps, attempts, inside)))
+        children = await self._store.children.show(run.run_id) if run.children else []
+        return _json(run_steps(run, plan, Page(nodes, steps, attempts, inside, children)))
 
     async def _within(self, request: web.Request, run: RunRecord, plan: Plan, path: str) -> web.Response:
         limit = _number(request, "limit", SCOPES, SCOPES_MOST) or SCOPES

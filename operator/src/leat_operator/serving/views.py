@@ -8,11 +8,32 @@ from typing import Any
 
 import orjson
 
-from leat_engine.inside import NOTHING, Inside, ShownBlock, ShownScope, Spot, compensations_of, label, nodes_of
+from leat_engine.inside import (
+    AT_THE_END,
+    NOTHING,
+    Inside,
+    ShownBlock,
+    ShownScope,
+    Spot,
+    compensations_of,
+    label,
+    nodes_of,
+)
 from leat_engine.job import ROOT_SCOPE
+from leat_engine.kin import Kin, kin_of, owners_of
 from leat_engine.limits import KIB, MIB
 from leat_engine.plan import END, Plan, PlanStep
-from leat_engine.records import Announced, Backlog, LogLine, Member, Report, RunRecord, ShownAttempt, ShownStep
+from leat_engine.records import (
+    Announced,
+    Backlog,
+    ChildRecord,
+    LogLine,
+    Member,
+    Report,
+    RunRecord,
+    ShownAttempt,
+    ShownStep,
+)
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
 from leat_operator.serving.answers import API_VERSION
@@ -27,28 +48,33 @@ MEMBERS = 500
 
 NOT_BEGUN = "Pending"
 RUNNING = "Running"
-FINALLY = "finally"
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Steps of a run: those of the nodes in ``nodes``, as far as they have begun to exist, and their bodies."""
+    """Steps of a run: those of the nodes in ``nodes``, as far as they have begun to exist, and their bodies.
+
+    ``children``: runs below the run, of any depth.
+    """
 
     nodes: range
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt]
     inside: Inside = NOTHING
+    children: Sequence[ChildRecord] = ()
 
 
 def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     """`RunSteps`: the run, and the steps of a page in the order of the spec."""
-    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs), page.inside)
+    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs, run.hidden), page.inside)
+    kin = kin_of(run.run_id, page.children, owners_of(plan))
     steps: list[Json] = []
     size, last = 0, page.nodes.stop - 1
     nodes = [plan.steps[node] for node in page.nodes]
     for node, step in zip(page.nodes, told.steps(0, nodes, page.steps, page.attempts), strict=True):
+        step["children"] = list(map(_child, kin.get(node, ())))
         size += len(orjson.dumps(step))
         if steps and size > PAGE_BYTES:
             last = node - 1
@@ -72,7 +98,7 @@ def steps_within(run: RunRecord, plan: Plan, spot: Spot, own: Sequence[ShownStep
         own: If the scope is the run itself, the step whose scopes are listed.
     """
     seen = spot.inside
-    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs), seen)
+    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs, run.hidden), seen)
     nodes = nodes_of(plan, spot.body) if spot.node is None else [plan.steps[spot.node]]
     begun = seen.steps.get(spot.scope, own)
     if spot.node is None:
@@ -96,7 +122,7 @@ def _run_steps(run: RunRecord, plan: Plan, steps: Sequence[Json], metadata: Json
 
 def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *, finished: bool) -> Json:
     """`RunLog`: lines behind ``after``, as far as a page goes. ``finished``: nothing comes behind these lines."""
-    redaction = Redaction.of(plan.sensitive, run.inputs)
+    redaction = Redaction.of(plan.sensitive, run.inputs, run.hidden)
     shown: list[Json] = []
     size = 0
     for line in lines:
@@ -139,6 +165,21 @@ def _run(run: RunRecord, plan: Plan) -> Json:
         "startedAt": moment(run.started_at),
         "finishedAt": moment(run.finished_at),
         "message": status["message"],
+        "parent": run.parent,
+    }
+
+
+def _child(kin: Kin) -> Json:
+    record = kin.record
+    return {
+        "name": record.name,
+        "id": str(record.run_id),
+        "workflow": record.workflow,
+        "phase": record.phase.label,
+        "progress": f"{record.done}/{record.total}",
+        "startedAt": moment(record.started_at),
+        "finishedAt": moment(record.finished_at),
+        "children": list(map(_child, kin.children)),
     }
 
 
@@ -168,13 +209,13 @@ class _Told:
             yield step
 
     def cleanups(self) -> Iterator[Json]:
-        """What the run itself has done at its end: compensations, and `finally` as if it were a step with a body."""
+        """What the run itself has done at its end: compensations, and `finally` as a step with a body."""
         begun, attempts = self.inside.steps.get(ROOT_SCOPE, ()), self.inside.attempts.get(ROOT_SCOPE, ())
         for undone in self.steps(ROOT_SCOPE, compensations_of(self.plan, 0, begun), begun, attempts):
             yield {**undone, "cleanup": True}
         if (block := self.inside.blocks.get((ROOT_SCOPE, END))) is not None:
             (scope,) = (self._scope(self.plan.steps[END], block, each) for each in block.scopes)
-            final = replace(self.plan.steps[END], name=FINALLY, kind=FINALLY, needs=())
+            final = replace(self.plan.steps[END], name=AT_THE_END, kind="finally", needs=())
             step = _step(self.plan, final, None, (), self.redaction)
             scopes = {"states": dict(block.states), "shown": [scope]}
             yield {**step, "state": scope["state"], "scopes": scopes, "cleanup": True}
