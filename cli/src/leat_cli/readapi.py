@@ -22,7 +22,7 @@ ROOT = f"/apis/{GROUP}/{VERSION}"
 POOLS = f"{ROOT}/pools"
 _OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
 _CANCELLED = State.CANCELLED.label
-STEPS, LOG = "workflowruns/steps", "workflowruns/log"
+STEPS, LOG, REVISIONS = "workflowruns/steps", "workflowruns/log", "workflows/revisions"
 
 
 def steps_path(namespace: str, name: str) -> str:
@@ -33,6 +33,12 @@ def steps_path(namespace: str, name: str) -> str:
 def log_path(namespace: str, name: str) -> str:
     """Return where the log of a run is."""
     return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/log"
+
+
+def revisions_path(namespace: str, workflow: str, revision: str = "") -> str:
+    """Return where the revisions of a workflow are, or one of them."""
+    path = f"{ROOT}/namespaces/{namespace}/workflows/{workflow}/revisions"
+    return f"{path}/{revision}" if revision else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +176,13 @@ def run_of(namespace: str, name: str, answer: Mapping[str, Any]) -> RunSnapshot:
         started_at=moment(run.get("startedAt")),
         finished_at=moment(run.get("finishedAt")),
         parent=run.get("parent") or "",
+        children=children_of(answer),
     )
+
+
+def children_of(answer: Mapping[str, Any]) -> tuple[ChildSnapshot, ...]:
+    """Return the runs that no line of a `RunSteps` has: those of `finally`."""
+    return tuple(map(_child, answer["run"].get("children") or ()))
 
 
 def _scopes(found: Mapping[str, Any] | None, *, ended: bool) -> ScopesSnapshot | None:

@@ -1,13 +1,14 @@
 """Where runs are read from: one port, two places."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from leat_cli.problems import Invalid
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_cli.versions import RevisionSnapshot
 from leat_engine.inside import Within
 
 
@@ -58,6 +59,14 @@ class Source(Protocol):
 
     async def workflow(self, namespace: str, name: str) -> WorkflowSnapshot | None:
         """Return the workflow of this name, or None."""
+        ...
+
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first."""
+        ...
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None."""
         ...
 
     async def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The read API: steps of runs and the load of pools, for those whose Kubernetes rights say so."""
+"""The read API: steps of runs, revisions of workflows, load of pools, for those whose Kubernetes rights say so."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -31,9 +31,12 @@ from leat_operator.serving.views import (
     run_log,
     run_steps,
     steps_within,
+    workflow_revision,
+    workflow_revisions,
 )
 
 RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
+WORKFLOWS_READ = Resource(GROUP, VERSION, "workflows")
 LINES = 500
 SCOPES_MOST = 500
 """Scopes of one step that are told at once."""
@@ -59,11 +62,14 @@ class ReadApi:
         """What is answered, and where."""
         base = f"/apis/{API_VERSION}"
         run = base + "/namespaces/{namespace}/workflowruns/{name}"
+        revisions = base + "/namespaces/{namespace}/workflows/{name}/revisions"
         return [
             *(web.get(path, self._document(document)) for path, document in DOCUMENTS.items()),
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
             web.get(f"{run}/log", self._log),
+            web.get(revisions, self._revisions),
+            web.get(revisions + "/{revision}", self._revision),
         ]
 
     def _document(self, document: Any) -> Handler:
@@ -118,6 +124,29 @@ class ReadApi:
         lines = await self._store.logs(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
         return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
 
+    async def _revisions(self, request: web.Request) -> web.Response:
+        namespace, name = await self._workflow(request)
+        return _json(workflow_revisions(namespace, name, await self._store.versions.history(namespace, name)))
+
+    async def _revision(self, request: web.Request) -> web.Response:
+        namespace, name = await self._workflow(request)
+        found = await self._store.versions.revision(namespace, name, request.match_info["revision"])
+        if found is None:
+            raise Answer(404, f"Workflow {name} has had no revision {request.match_info['revision'][:40]!r}")
+        return _json(workflow_revision(found))
+
+    async def _workflow(self, request: web.Request) -> tuple[str, str]:
+        """The Workflow, there or not any more, that a request asks about, if the caller may read its revisions."""
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        right = Right("get", WORKFLOWS_READ, namespace, "revisions", name)
+        await self._access.require(self._caller(request), right)
+        self._served(namespace)
+        return namespace, name
+
+    def _served(self, namespace: str) -> None:
+        if self._namespaces and namespace not in self._namespaces:
+            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
+
     async def _is_over(self, run: RunRecord, step: int) -> bool:
         found = await self._store.show_steps(run.run_id, range(step, step + 1), 0)
         return any(shown.record.state.done for shown in found)
@@ -127,8 +156,7 @@ class ReadApi:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         right = Right("get", RUNS_READ, namespace, subresource, name)
         await self._access.require(self._caller(request), right)
-        if self._namespaces and namespace not in self._namespaces:
-            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
+        self._served(namespace)
         body = await self._cluster.get(RUNS, namespace, name)
         if body is None:  # it was deleted; the store may still know its run
             run = await self._store.find_run(namespace, name)
