@@ -143,6 +143,7 @@ def _step(found: Mapping[str, Any], *, ended: bool) -> StepSnapshot:
         runner=str(found.get("runner") or ""),
         note=found.get("note") or "",
         scopes=_scopes(found.get("scopes"), ended=ended),
+        cleanup=bool(found.get("cleanup")),
         children=tuple(map(_child, found.get("children") or ())),
     )
 
@@ -294,7 +295,9 @@ def step_as_json(step: StepSnapshot) -> dict[str, Any]:
     attempt = known.pop("attempts")
     facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
     children = [child.as_json() for child in step.children]
-    inside = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    inside: dict[str, Any] = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    if step.cleanup:
+        inside["cleanup"] = True
     facts |= {"runner": step.runner, "note": step.note}
     return {**facts, **known, "attempts": earlier, "children": children, **inside}
 

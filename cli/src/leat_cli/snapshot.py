@@ -96,6 +96,7 @@ class StepSnapshot:
         runner: Name of the runner that has it, or had it last; "" when that is not known.
         note: Why it waits, or "".
         scopes: What it has opened, if it has bodies.
+        cleanup: The run has done it at its end: a compensation, or `finally`.
         children: Runs that it started, in that order; of very many not all.
     """
 
@@ -114,6 +115,7 @@ class StepSnapshot:
     runner: str = ""
     note: str = ""
     scopes: ScopesSnapshot | None = None
+    cleanup: bool = False
     children: tuple[ChildSnapshot, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -186,7 +188,7 @@ class RunSnapshot:
 
     def result(self) -> dict[str, Any]:
         """Return what `leat run -o json` prints: ``{phase, output, error, steps: {NAME: ...}}``."""
-        steps = {step.name: step.as_json() for step in self.steps or ()}
+        steps = {step.name: step.as_json() for step in self.steps or () if not step.cleanup}
         return {"phase": self.phase, "output": self.output, "error": self.error, "steps": steps}
 
     def summary(self) -> dict[str, Any]:

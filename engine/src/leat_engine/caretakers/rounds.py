@@ -92,7 +92,8 @@ class Caretakers:
             await asyncio.gather(self._expiring, return_exceptions=True)
 
     async def _loop(self) -> None:
-        while True:
+        me = asyncio.current_task()
+        while me is None or not me.cancelling():  # what fails in the moment of a cancel hides it, but for this count
             await asyncio.sleep(self._options.interval)
             try:
                 await self.round()
