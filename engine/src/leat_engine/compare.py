@@ -300,7 +300,7 @@ class _Comparison:
         """What of a scope is ready, and what is counted, besides what has begun."""
         done, taken = self.done[scope], self.done[scope] | self.open[scope]
         for step in self.new.steps:
-            if step.body != body or step.id in taken or (step.id <= END and not step.needs):
+            if step.body != body or step.id in taken or step.undoes or (step.id <= END and not step.needs):
                 continue
             missing = sum(edge.step not in done for edge in step.needs)
             if not missing:

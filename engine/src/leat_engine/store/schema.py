@@ -26,6 +26,7 @@ PARTITIONED = {
     "block": 85,
     "signal": 90,
     "listener": 70,
+    "undo": 100,
     "migrated": 100,
 }
 """Tables split by month on the UUIDv7, with their fillfactor: room for the updates that keep a row on its page."""

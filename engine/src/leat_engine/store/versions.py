@@ -176,4 +176,6 @@ def obstacle_of(run: RunRecord, revision: str) -> str:
         return f"the run has ended: {run.phase.label}; `leat rerun` starts another one"
     if run.stopping is not None:
         return "the run is being stopped"
+    if run.outcome is not None:
+        return "the run does only what is left to do at its end"
     return "" if run.revision == revision else f"the run has revision {run.revision} by now: try again"
