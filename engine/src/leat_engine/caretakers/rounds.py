@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from prometheus_client import Counter
 
+from leat_engine.caretakers.fold import fold
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.resend import resend
 from leat_engine.caretakers.sweep import count_breakers, forget, sweep
@@ -34,6 +35,7 @@ class CaretakerOptions:
         sweep_interval: Between two looks for slots that dead holders have.
         count_interval: Between two counts of what the metrics tell.
         forget_interval: Between two looks for what limits and caches do not need any more.
+        fold_interval: Between two looks for runs whose steps tell how long they took.
         forget_after: Dead runners are remembered for so long.
         retention: Runs are kept for so long; then their whole month goes, once all of it is that old and over.
     """
@@ -44,6 +46,7 @@ class CaretakerOptions:
     sweep_interval: float = 1.0
     count_interval: float = 10.0
     forget_interval: float = 30.0
+    fold_interval: float = 5.0
     prune_interval: float = 3600.0
     forget_after: float = 86_400.0
     retention: float = 90 * 86_400.0
@@ -110,6 +113,8 @@ class Caretakers:
                 await forget(self._store)
             if self._turn("resend", now, options.patience / 2):
                 await self._care("resend", resend(self._store, self._queue, options.patience))
+            if self._turn("fold", now, options.fold_interval):
+                await fold(self._store, datetime.now(UTC))
             if self._turn("prune", now, options.prune_interval):
                 await self._prune()
 
@@ -129,6 +134,7 @@ class Caretakers:
         kept, runners = timedelta(seconds=options.retention), timedelta(seconds=options.forget_after)
         for month in await self._store.prune(datetime.now(UTC), kept, runners):
             log.info("pruned", month=month)
+        await self._store.durations.forget(kept)
 
     async def _care(self, caretaker: str, work: Awaitable[list[Job]]) -> None:
         jobs = await work

@@ -40,6 +40,7 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.durations import Durations
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
     accept_columns,
@@ -108,6 +109,7 @@ class Store:
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
+        self.durations = Durations(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
