@@ -44,9 +44,17 @@ SPEC = {
     ],
 }
 KNOWN = {
-    "fetch": "http", "each": "forEach", "ship": "steps", "choose": "switch", "each[]": "http", "ship/label": "transform",
-    "ship/poll": "repeat", "ship/poll[]/ask": "http", "choose[0]/ask": "approval", "choose[1]/skip": "transform",
-}  # fmt: skip
+    "fetch": "http",
+    "each": "forEach",
+    "ship": "steps",
+    "choose": "switch",
+    "each[]": "http",
+    "ship/label": "transform",
+    "ship/poll": "repeat",
+    "ship/poll[]/ask": "http",
+    "choose[0]/ask": "approval",
+    "choose[1]/skip": "transform",
+}
 
 
 def sketch(seconds):

@@ -155,7 +155,10 @@ def test_a_repetition_takes_as_many_times_as_it_did_before():
 
 
 def test_a_switch_takes_its_cases_as_often_as_it_did_before():
-    cases = [{"when": "${ 1 > 2 }", "steps": [{"name": "a", **HTTP}]}, {"default": True, "steps": [{"name": "b", **HTTP}]}]
+    cases = [
+        {"when": "${ 1 > 2 }", "steps": [{"name": "a", **HTTP}]},
+        {"default": True, "steps": [{"name": "b", **HTTP}]},
+    ]
     spec = {"steps": [{"name": "choose", "switch": cases}]}
     inner = fixed(**{"choose[0]/a": 100, "choose[1]/b": 1})
     assert left(spec, inner | {"choose": Expected(cases={0: 1.0, 1: 9.0})}) == (1.0, 100.0)

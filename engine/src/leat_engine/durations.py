@@ -1,10 +1,11 @@
 """How long steps take: what is kept of those that ended, and what is expected of those to come.
 
-A step is known by its path, whatever revision of its workflow it is in: `pay`, within a body `ship/label`, for each item or
-time of `orders` `orders[]` (the step that is done alone) or `orders[]/pay`, within the first case of a switch `choose[0]/ask`.
+A step is known by its path, whatever revision of its workflow it is in: `pay`; within a body `ship/label`; for each
+item or time of `orders` it is `orders[]`, or with a body `orders[]/pay`; within the first case of a switch
+`choose[0]/ask`.
 
-Durations are counted in buckets whose bounds grow by a tenth, as in DDSketch (Masson, Rim, Lee 2019): a quantile is at most
-5 % off, and two counts are merged by adding them. What is older counts less: after `HALF` further ends of a step, half.
+Durations are counted in buckets whose bounds grow by a tenth, as in DDSketch (Masson, Rim, Lee 2019): a quantile is at
+most 5 % off, and two counts are merged by adding them. What is older counts less: after `HALF` further ends, half.
 """
 
 from bisect import bisect_right
@@ -208,8 +209,9 @@ class Facts:
     @classmethod
     def of(cls, kind: str, found: Mapping[str, Any]) -> "Facts":
         """What `as_json` gave."""
-        spread = ({int(bucket): float(n) for bucket, n in found[name].items()} for name in _WEIGHTS)
-        return cls(kind, *(float(found[name]) for name in _COUNTS), *spread)
+        counts = {name: float(found[name]) for name in _COUNTS}
+        cases, took, span = ({int(b): float(n) for b, n in found[name].items()} for name in _WEIGHTS)
+        return cls(kind, **counts, cases=cases, took=took, span=span)
 
 
 _COUNTS = ("ran", "skipped", "failed", "tries", "scopes")
@@ -264,9 +266,7 @@ def known_paths(plan: Plan) -> dict[int, str]:
             case _:
                 mark = "[]"
         bodies[body.number] = path + mark
-    return {
-        step.id: _within(bodies, step.body, step.name, alone[step.body]) for step in plan.steps if step.id > 0
-    }
+    return {step.id: _within(bodies, step.body, step.name, alone[step.body]) for step in plan.steps if step.id > 0}
 
 
 def _within(bodies: Mapping[int, str], number: int, name: str, alone: bool) -> str:

@@ -1,8 +1,8 @@
 """When a run will have ended, and which of its steps that depends on.
 
-The plan is gone through as if it ran, in a few dozen trials at once. In each trial every step takes another part of what it
-is known to take: over the trials each takes all of it, evenly, and the parts of different steps meet as by chance. The same
-question has the same answer always.
+The plan is gone through as if it ran, in a few dozen trials at once. In each trial every step takes another part of
+what it is known to take: over the trials each takes all of it, evenly, and the parts of different steps meet as by
+chance. The same question has the same answer always.
 """
 
 import random
@@ -29,6 +29,9 @@ LONGEST = 10 * 366 * 86_400.0
 
 _NEVER = 0.995
 """A step that is skipped so often is not expected to run."""
+
+_ALL = 1 - 1e-6
+"""A step that has run for longer than this share of all times is over by all that is known."""
 
 Times = list[float]
 """Seconds, one for each trial."""
@@ -254,7 +257,7 @@ class Forecast:
         if spread is None:
             return [max(time - elapsed, 0.0) for time in plain]
         gone = spread.share_within(elapsed)
-        if gone >= 1:
+        if gone > _ALL:
             return self._zero
         places = self._shuffled(path)
         return [max(spread.quantile(gone + (1 - gone) * share) - elapsed, 0.0) for share in places]

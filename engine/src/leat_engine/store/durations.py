@@ -1,7 +1,7 @@
 """How long steps take, in the store: folded out of runs that are over, read for estimates.
 
-To fold is one transaction with the mark up to which runs were looked at, so a run counts once, whoever dies. Each time is
-bounded in runs and in steps; what comes faster than that is sampled.
+To fold is one transaction with the mark up to which runs were looked at, so a run counts once, whoever dies. Each time
+is bounded in runs and in steps; what comes faster than that is sampled.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +35,7 @@ REMEMBERED = 20_000
 """Runs that are looked at again because they were not over; of more, nothing is learned."""
 
 SETTLED = timedelta(seconds=3)
-"""Ids are made before their rows: up to so long ago, no row is missing any more but those of slow or late acceptance."""
+"""Ids are made before their rows: nothing is learned of a run that was accepted later than that."""
 
 BEHIND = timedelta(minutes=1)
 """Runs that wait to be looked at for longer are passed over."""
@@ -151,7 +151,7 @@ def _count(found: dict[str, Any], what: str, bucket: int, count: int) -> None:
 
 
 def _facts(found: Mapping[str, Any]) -> Facts:
-    """Counts of `observe.sql` as facts; the bodies of a step have numbers one after the other, in the order of its cases."""
+    """Counts of `observe.sql` as facts; bodies are counted from the first one of their step."""
     states, bodies = found.get("state", {}), found.get("body", {})
     failed = states.get(State.FAILED, 0)
     return Facts(
