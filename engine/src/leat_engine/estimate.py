@@ -21,6 +21,9 @@ from leat_engine.result import State
 from leat_engine.spec.duration import parse_duration
 
 TRIALS = 40
+TRIALS_OF_STEPS = 20_000
+"""Trials times steps: what one estimate may cost, some milliseconds."""
+
 PEOPLE = frozenset({"signal", "approval"})
 """Kinds that take as long as somebody outside lets them wait: nothing is known of that."""
 
@@ -114,12 +117,13 @@ class Forecast:
         plan: The plan.
         expected: What is known of its steps.
         counts: Items of `forEach` steps by node, where they are known better than from earlier runs.
-        trials: How many cases are looked at.
+        trials: How many cases are looked at; fewer of a plan with very many steps unless stated.
     """
 
     def __init__(
-        self, plan: Plan, expected: Expectations, counts: Mapping[int, float] | None = None, trials: int = TRIALS
+        self, plan: Plan, expected: Expectations, counts: Mapping[int, float] | None = None, trials: int | None = None
     ) -> None:
+        trials = trials or max(min(TRIALS, TRIALS_OF_STEPS // len(plan.steps)), 1)
         self._plan = plan
         self._expected = expected
         self._counts = counts or {}
@@ -134,17 +138,17 @@ class Forecast:
             for node in order:
                 self._look_at(plan.steps[node])
 
-    def estimate(self, situation: Situation, now: datetime) -> Estimate:
-        """When a run ends that is so far now."""
+    def estimate(self, situation: Situation, now: datetime, *, path: bool = True) -> Estimate:
+        """When a run ends that is so far now; without its critical path if nobody asks for it."""
         ends, starts_after = self._go(situation)
         last = self._zero if not ends else [max(times) for times in zip(*ends.values(), strict=True)]
         open_nodes = [node for node in self._orders[0] if node not in situation.done]
         gaps = _Gaps.of(self._gaps[node] for node in open_nodes)
-        path = self._path(ends, starts_after)
+        parts = self._path(ends, starts_after) if path else ()
         if gaps.unknown or gaps.people:
-            return Estimate(None, None, path, tuple(sorted(gaps.unknown)), tuple(sorted(gaps.people)))
+            return Estimate(None, None, parts, tuple(sorted(gaps.unknown)), tuple(sorted(gaps.people)))
         finish, late = (now + timedelta(seconds=min(_at(last, share), LONGEST)) for share in (0.5, 0.9))
-        return Estimate(finish, late, path)
+        return Estimate(finish, late, parts)
 
     def _go(self, situation: Situation) -> tuple[dict[int, Times], dict[int, tuple[int, ...]]]:
         """When each open step of the run itself ends, in seconds from now; and after which ones it can begin."""

@@ -75,7 +75,7 @@ class Verdict:
         }
 
 
-def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Status:
+def run_status(report: "Report", plan: Plan | None, generation: int = 0, finish: datetime | None = None) -> Status:
     """The status of the resource that stands for a run.
 
     Args:
@@ -83,6 +83,7 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
         plan: The run's plan: names the failed steps and the sensitive inputs. None when its revision is not to be had;
             then nothing is shown that may hold a sensitive value.
         generation: The newest generation of the resource that was seen; the record's own if that is newer.
+        finish: When the run is likely to have ended.
     """
     run = report.run
     redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs)
@@ -125,6 +126,8 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
         status["startedAt"] = _time(run.started_at, "milliseconds")
     if run.finished_at is not None:
         status["finishedAt"] = _time(run.finished_at, "milliseconds")
+    if finish is not None and not phase.done:
+        status["estimatedFinishAt"] = _time(finish)
     if failures := _failures(report.failures, plan, redaction):
         status["failures"] = failures
     if output is not None:
