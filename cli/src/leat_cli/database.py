@@ -3,15 +3,17 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from leat_cli.problems import Invalid, Unavailable
-from leat_cli.recorded import Edges, Recorded, edges_of, snapshot_of
+from leat_cli.recorded import Recorded, edges_of, outlook_of, plan_of, snapshot_of
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
 from leat_engine.errors import StoreRefused, StoreUnavailable
+from leat_engine.plan import Plan
 from leat_engine.records import RunRecord
 from leat_engine.store import Store
 
@@ -29,7 +31,7 @@ class Database:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._specs: dict[str, Mapping[str, Any]] = {}  # revisions never change
-        self._planned: dict[str, Edges] = {}
+        self._planned: dict[str, Plan | None] = {}
 
     @classmethod
     async def connect(cls, url: str) -> "Database":
@@ -77,7 +79,9 @@ class Database:
         nodes = range(1, len(spec.get("steps", ())) + 1)
         steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
         attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
-        return snapshot_of(run, spec, Recorded(steps, attempts, self._edges(run.revision, spec)))
+        plan = self._plan(run.revision, spec)
+        estimate = await self._store.durations.estimate(run, plan, datetime.now(UTC)) if plan else None
+        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), outlook_of(estimate)))
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:  # noqa: ARG002 - the port's signature
         """Refuse: workflows are resources of a cluster, a database only knows their revisions.
@@ -100,9 +104,9 @@ class Database:
         """Close the connections."""
         await self._store.close()
 
-    def _edges(self, revision: str, spec: Mapping[str, Any]) -> Edges:
+    def _plan(self, revision: str, spec: Mapping[str, Any]) -> Plan | None:
         if revision not in self._planned:
-            self._planned[revision] = edges_of(spec)
+            self._planned[revision] = plan_of(spec)
         return self._planned[revision]
 
     async def _spec(self, run: RunRecord) -> Mapping[str, Any]:

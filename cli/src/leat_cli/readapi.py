@@ -6,7 +6,7 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, StepSnapshot, rfc3339
+from leat_cli.snapshot import AttemptSnapshot, Outlook, StepSnapshot, rfc3339
 from leat_engine.result import State
 
 GROUP, VERSION = "read.leat.dev", "v1alpha1"
@@ -99,6 +99,16 @@ class PoolSnapshot:
             "kinds": list(self.kinds),
             "functions": list(self.functions),
         }
+
+
+def outlook_of(answer: Mapping[str, Any]) -> Outlook | None:
+    """Return what a `RunSteps` says is to be expected of the run; an older operator says nothing."""
+    found = answer["run"].get("estimate")
+    if not found:
+        return None
+    path = tuple((part["step"], float(part["share"])) for part in found["criticalPath"])
+    times = moment(found["finishAt"]), moment(found["lateAt"])
+    return Outlook(*times, path, tuple(found["unknown"]), tuple(found["people"]))
 
 
 def steps_of(answer: Mapping[str, Any], *, ended: bool) -> Iterator[StepSnapshot]:

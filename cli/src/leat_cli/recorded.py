@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, RunSnapshot, StepSnapshot, sensitive_inputs
+from leat_cli.snapshot import AttemptSnapshot, Outlook, RunSnapshot, StepSnapshot, sensitive_inputs
 from leat_engine.errors import Rejected
-from leat_engine.plan import compile_plan
+from leat_engine.estimate import Estimate
+from leat_engine.plan import Plan, compile_plan
 from leat_engine.records import RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
 from leat_engine.result import Phase, State
@@ -27,13 +28,28 @@ class Recorded:
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt] = ()
     edges: Edges = field(default_factory=dict)
+    outlook: Outlook | None = None
 
 
-def edges_of(spec: Mapping[str, Any]) -> Edges:
-    """Return pools and needs by step; nothing for a workflow that this program does not take any more."""
+def plan_of(spec: Mapping[str, Any]) -> Plan | None:
+    """Return the plan of a spec; None for a workflow that this program does not take any more."""
     try:
-        plan = compile_plan(parse_spec(spec), load_models(), "")
+        return compile_plan(parse_spec(spec), load_models(), "")
     except Rejected:
+        return None
+
+
+def outlook_of(estimate: Estimate | None) -> Outlook | None:
+    """Return what is shown of an estimate."""
+    if estimate is None:
+        return None
+    path = tuple((part.step, part.share) for part in estimate.path)
+    return Outlook(estimate.finish, estimate.late, path, estimate.unknown, estimate.people)
+
+
+def edges_of(plan: Plan | None) -> Edges:
+    """Return pools and needs by step; nothing without a plan."""
+    if plan is None:
         return {}
     return {
         step.name: (step.pool, tuple(plan.steps[edge.step].name for edge in step.needs))
@@ -63,6 +79,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
         reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
         rerun_of=run.rerun_of or "",
+        outlook=None if recorded is None else recorded.outlook,
     )
 
 

@@ -244,6 +244,7 @@ class Cluster:
             while True:
                 answer = await self._server.get(readapi.steps_path(run.namespace, run.name), page)
                 found += readapi.steps_of(answer, ended=run.done)
+                run = replace(run, outlook=readapi.outlook_of(answer) or run.outlook)
                 page["continue"] = answer["metadata"].get("continue") or ""
                 if not page["continue"]:
                     return replace(run, steps=tuple(found))

@@ -17,7 +17,8 @@ from leat_engine.durations import Expectations, Expected, Fixed, Spread, known_p
 from leat_engine.errors import ExpressionError
 from leat_engine.opener import Choice, Fan, Group, Loop, items_of
 from leat_engine.plan import Plan, PlanStep
-from leat_engine.result import State
+from leat_engine.records import RunRecord
+from leat_engine.result import Phase, State
 from leat_engine.spec.duration import parse_duration
 
 TRIALS = 40
@@ -88,6 +89,11 @@ class Estimate:
     path: tuple[Part, ...] = ()
     unknown: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
+
+
+def goes_on(run: RunRecord) -> bool:
+    """Whether the run is on its way to its own end, so that there is something to estimate."""
+    return run.phase in (Phase.PENDING, Phase.RUNNING) and not run.suspended and run.stopping is None
 
 
 @dataclass(frozen=True, slots=True)

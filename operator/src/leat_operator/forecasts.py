@@ -1,7 +1,7 @@
 """When runs are likely to have ended, for their statuses. It costs no write, and is never worth waiting for.
 
 How far runs are is one question for all that were reported together; what is known of a workflow's steps is asked for
-once a minute, when a run of it is told something.
+once a minute at most, when a run of it is told something.
 """
 
 import asyncio
@@ -16,10 +16,9 @@ from cachetools import LRUCache
 
 from leat_engine.durations import Facts, expectations
 from leat_engine.errors import StoreUnavailable
-from leat_engine.estimate import Forecast, Situation
+from leat_engine.estimate import Forecast, Situation, goes_on
 from leat_engine.plan import Plan
 from leat_engine.records import RunRecord
-from leat_engine.result import Phase
 from leat_engine.store import Store
 from leat_engine.store.durations import WorkflowKey
 
@@ -30,6 +29,9 @@ YOUNG = timedelta(seconds=1)
 
 FRESH = 60.0
 """Seconds for which what is known of a workflow is not asked for again."""
+
+NEW = 5.0
+"""The same, of a workflow of which nothing is known: its first runs are about to end."""
 
 _PATIENCE = 1.0
 """Seconds that a status waits for the store because of an estimate."""
@@ -72,7 +74,7 @@ class Forecasts:
             StoreUnavailable: Postgres does not answer.
         """
         now = datetime.now(UTC)
-        asked = [run.run_id for run in runs if _goes_on(run) and (run.rerun_of or now - run.started_at > YOUNG)]
+        asked = [run.run_id for run in runs if goes_on(run) and (run.rerun_of or now - run.started_at > YOUNG)]
         if not asked:
             return {}
         clock = time.monotonic()
@@ -82,7 +84,7 @@ class Forecasts:
     async def learn(self, run: RunRecord, plan: Plan | None) -> None:
         """Know what is to be known of the run's workflow, or go without it."""
         key = WorkflowKey(run.namespace, run.workflow)
-        if plan is None or not _goes_on(run) or self._is_fresh(key, run.revision):
+        if plan is None or not goes_on(run) or self._is_fresh(key, run.revision):
             return
         try:
             async with asyncio.timeout(_PATIENCE), self._asking:
@@ -97,7 +99,7 @@ class Forecasts:
     def finish(self, run: RunRecord, plan: Plan | None, looked: Looked | None) -> datetime | None:
         """When the run is likely to have ended; None when too little is known."""
         kept = self._kept.get(WorkflowKey(run.namespace, run.workflow))
-        if plan is None or kept is None or kept.forecast is None or kept.revision != run.revision or not _goes_on(run):
+        if plan is None or kept is None or kept.forecast is None or kept.revision != run.revision or not goes_on(run):
             return None
         now = datetime.now(UTC)
         if looked is not None:
@@ -114,7 +116,9 @@ class Forecasts:
 
     def _is_fresh(self, key: WorkflowKey, revision: str) -> bool:
         kept = self._kept.get(key)
-        return kept is not None and kept.revision == revision and time.monotonic() - kept.at < FRESH
+        if kept is None or kept.revision != revision:
+            return False
+        return time.monotonic() - kept.at < (FRESH if kept.forecast else NEW)
 
 
 async def _forecast(plan: Plan, facts: Mapping[str, Facts]) -> Forecast | None:
@@ -124,8 +128,3 @@ async def _forecast(plan: Plan, facts: Mapping[str, Facts]) -> Forecast | None:
     except Exception:  # nor here
         log.exception("no forecast", revision=plan.revision)
         return None
-
-
-def _goes_on(run: RunRecord) -> bool:
-    """Whether the run is on its way to its own end."""
-    return run.phase in (Phase.PENDING, Phase.RUNNING) and not run.suspended and run.stopping is None

@@ -4,6 +4,7 @@ To fold is one transaction with the mark up to which runs were looked at, so a r
 is bounded in runs and in steps; what comes faster than that is sampled.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
@@ -14,10 +15,12 @@ from asyncpg.pool import PoolConnectionProxy
 from cachetools import LRUCache
 
 from leat_engine.crash import crash_point
-from leat_engine.durations import FLOOR, RATIO, Facts, Known, known_steps
+from leat_engine.durations import FLOOR, RATIO, Facts, Known, expectations, known_steps
 from leat_engine.errors import Rejected
-from leat_engine.estimate import Opened, Situation
+from leat_engine.estimate import Estimate, Forecast, Opened, Situation, goes_on
 from leat_engine.job import dumps
+from leat_engine.plan import Plan
+from leat_engine.records import RunRecord
 from leat_engine.result import State
 from leat_engine.spec import parse_spec
 from leat_engine.store.rows import json_of
@@ -87,6 +90,21 @@ class Durations:
             )
             for row in rows
         }
+
+    async def estimate(self, run: RunRecord, plan: Plan, now: datetime) -> Estimate | None:
+        """What is to be expected of a run; None if it is not on its way, or nothing is known of its workflow."""
+        if not goes_on(run):
+            return None
+        key = WorkflowKey(run.namespace, run.workflow)
+        facts = (await self.of([key]))[key]
+        if not facts:
+            return None
+        situation = (await self.situations([run.run_id]))[run.run_id]
+
+        def look() -> Estimate:
+            return Forecast(plan, expectations(facts)).estimate(situation, now)
+
+        return await asyncio.to_thread(look)  # of a plan with thousands of steps it takes a while
 
     async def fold(self, now: datetime) -> int:
         """Learn from runs that ended; how many that were. The same run is never learned from twice."""

@@ -1,6 +1,7 @@
 """The read API: steps of runs and the load of pools, for those whose Kubernetes rights say so."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -71,7 +72,8 @@ class ReadApi:
         nodes = range(after + 1, min(after + 1 + count, plan.total + 1))
         steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
-        return _json(run_steps(run, plan, Page(nodes, steps, attempts)))
+        estimate = None if after else await self._store.durations.estimate(run, plan, datetime.now(UTC))
+        return _json(run_steps(run, plan, Page(nodes, steps, attempts, estimate)))
 
     async def _log(self, request: web.Request) -> web.Response:
         run = await self._run(request, "log")

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from leat_engine.estimate import Estimate
 from leat_engine.limits import KIB, MIB
 from leat_engine.plan import Plan, PlanStep
 from leat_engine.records import Announced, Backlog, LogLine, Member, Report, RunRecord, ShownAttempt, ShownStep
@@ -30,11 +31,16 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a run's steps: those of the nodes in ``nodes``, as far as they have begun to exist."""
+    """A part of a run's steps: those of the nodes in ``nodes``, as far as they have begun to exist.
+
+    Attributes:
+        estimate: What is to be expected of the run; on the first page, if anything is.
+    """
 
     nodes: range
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt]
+    estimate: Estimate | None = None
 
 
 def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
@@ -60,7 +66,7 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
         "kind": "RunSteps",
         "apiVersion": API_VERSION,
         "metadata": metadata,
-        "run": _run(run, plan),
+        "run": {**_run(run, plan), "estimate": _estimate(page.estimate)},
         "steps": steps,
     }
 
@@ -110,6 +116,19 @@ def _run(run: RunRecord, plan: Plan) -> Json:
         "startedAt": moment(run.started_at),
         "finishedAt": moment(run.finished_at),
         "message": status["message"],
+    }
+
+
+def _estimate(estimate: Estimate | None) -> Json | None:
+    """`{finishAt, lateAt, criticalPath: [{step, share}], unknown, people}`, as `Estimate` has them."""
+    if estimate is None:
+        return None
+    return {
+        "finishAt": moment(estimate.finish),
+        "lateAt": moment(estimate.late),
+        "criticalPath": [{"step": part.step, "share": round(part.share, 3)} for part in estimate.path],
+        "unknown": list(estimate.unknown),
+        "people": list(estimate.people),
     }
 
 
