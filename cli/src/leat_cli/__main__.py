@@ -20,6 +20,7 @@ from leat_cli.rerun import rerun
 from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.signal import approve, reject, signal
+from leat_cli.simulate import simulate
 from leat_cli.steer import cancel, resume, suspend
 from leat_cli.top import top
 from leat_cli.tree import tree
@@ -38,7 +39,7 @@ app = typer.Typer(
 _LOOKING = (runs, tree, watch, logs, top, limits)
 _STEERING = (cancel, suspend, resume, signal, approve, reject)
 _STARTING = (rerun, redrive, backfill)
-_COMMANDS = (run, lint, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
+_COMMANDS = (run, lint, graph, simulate, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")
