@@ -3,7 +3,7 @@
 from math import isclose
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.load import plan_of
 
@@ -68,6 +68,7 @@ def facts(kind="http", ran=1.0, bucket=0, **counts):
     return Facts(kind, ran, took={bucket: ran}, span={bucket: ran}, **counts)
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=1, max_size=60), SHARES)
 def test_a_quantile_is_at_most_five_percent_off_one_of_the_durations_around_it(seconds, share):
     ordered = sorted(seconds)
@@ -77,6 +78,7 @@ def test_a_quantile_is_at_most_five_percent_off_one_of_the_durations_around_it(s
     assert any(abs(found - each) <= 0.05 * each + FLOOR for each in near)
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=1, max_size=60), SHARES, SHARES)
 def test_quantiles_ascend_and_are_undone_by_the_share(seconds, one, other):
     found = sketch(seconds)
@@ -85,6 +87,7 @@ def test_quantiles_ascend_and_are_undone_by_the_share(seconds, one, other):
     assert found.share_within(found.quantile(low)) >= low - 1e-9
 
 
+@settings(deadline=None)
 @given(st.lists(SECONDS, min_size=1), st.lists(SECONDS, min_size=1))
 def test_what_is_learned_at_once_is_what_is_learned_bit_by_bit_but_for_what_fades(one, other):
     first = Facts("http", len(one), took=sketch(one).weights)

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.load import plan_of
 
@@ -53,6 +53,7 @@ def longest(needs, seconds):
     return max(ends.values())
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_steps_that_always_take_the_same_end_with_the_longest_path(drawn):
     needs, seconds = drawn
@@ -60,6 +61,7 @@ def test_steps_that_always_take_the_same_end_with_the_longest_path(drawn):
     assert finish == late == pytest.approx(longest(needs, seconds), abs=1e-5)
 
 
+@settings(deadline=None)
 @given(graphs(), st.data())
 def test_a_run_never_ends_before_now_and_rather_late_than_early(drawn, data):
     needs, _ = drawn
@@ -71,6 +73,7 @@ def test_a_run_never_ends_before_now_and_rather_late_than_early(drawn, data):
     assert 0 <= finish <= late
 
 
+@settings(deadline=None)
 @given(graphs(), st.data())
 def test_a_step_that_takes_longer_never_brings_the_end_nearer(drawn, data):
     needs, _ = drawn
@@ -82,6 +85,7 @@ def test_a_step_that_takes_longer_never_brings_the_end_nearer(drawn, data):
     assert all(one <= other + 1e-5 for one, other in zip(first, second, strict=True))
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_the_shares_of_the_critical_path_are_those_of_its_steps(drawn):
     needs, seconds = drawn

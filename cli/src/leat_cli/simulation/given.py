@@ -26,7 +26,7 @@ _NEVER = 0.995
 
 def _checked(value: Any) -> Any:
     found = _SHARE.fullmatch(value) if isinstance(value, str) else None
-    if found is None or float(found[1]) > 100:  # noqa: PLR2004 - percent
+    if found is None or float(found[1]) > 100:
         raise ValueError(f"found {shown(value)}, expected a share from 0% to 100%, such as 5%")
     return value
 
