@@ -75,7 +75,7 @@ def test_a_mutex_lets_one_after_the_other_and_the_path_says_that_they_waited():
     outcome = outcome_of([trial])
     (waits,) = outcome.waits
     assert (waits.limit, waits.asked, waits.delayed, waits.seconds.most) == (Limit("concurrency", "bank"), 4, 0.75, 15)
-    assert outcome.path[0].waiting == pytest.approx(30 / 50)
+    assert outcome.path[0].waiting == pytest.approx((0 + 5 / 10 + 10 / 15 + 15 / 20) / 4)
 
 
 def test_keys_of_inputs_are_told_apart_and_those_of_results_are_not():

@@ -34,6 +34,9 @@ LONGEST = 10 * 366 * 86_400.0
 _NEVER = 0.995
 """A step that is skipped so often is not expected to run."""
 
+_LEAST_SHARE = 0.01
+"""What takes less of the time is not told."""
+
 _ALL = 1 - 1e-6
 """A step that has run for longer than this share of all times is over by all that is known."""
 
@@ -172,15 +175,17 @@ class Forecast:
         return ends, after
 
     def _path(self, ends: Mapping[int, Times], after: Mapping[int, tuple[int, ...]]) -> tuple[Part, ...]:
-        spent: dict[int, float] = dict.fromkeys(ends, 0.0)
+        """Of each trial the shares of the steps that its end depends on; of all trials the mean of these."""
+        shares: dict[int, float] = dict.fromkeys(ends, 0.0)
         for trial in range(len(self._zero)):
             node = max(ends, key=lambda each: ends[each][trial], default=None)
-            while node is not None:
+            whole = ends[node][trial] if node is not None else 0.0
+            while node is not None and whole:
                 before = max(after.get(node, ()), key=lambda each: ends[each][trial], default=None)
-                spent[node] += ends[node][trial] - (ends[before][trial] if before is not None else 0.0)
+                took = ends[node][trial] - (ends[before][trial] if before is not None else 0.0)
+                shares[node] += took / whole / len(self._zero)
                 node = before
-        total = sum(spent.values())
-        return tuple(Part(self._paths[node], time / total) for node, time in spent.items() if time > 0.01 * total)
+        return tuple(Part(self._paths[node], share) for node, share in shares.items() if share > _LEAST_SHARE)
 
     # -- single steps ---------------------------------------------------------------------------------------------
 

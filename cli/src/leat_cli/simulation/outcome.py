@@ -136,15 +136,16 @@ def typical(trials: Sequence[Trial]) -> Trial:
 
 
 def _path(lasts: Sequence[Bar | None]) -> Iterator[OnPath]:
-    spent: dict[str, float] = defaultdict(float)
+    """Yield the means of the shares in all runs, so that a run that takes very long counts no more than others."""
+    shares: dict[str, float] = defaultdict(float)
     waiting: dict[str, float] = defaultdict(float)
     begins: dict[str, list[float]] = defaultdict(list)
     for last in lasts:
+        whole = last.end if last is not None and last.end else 1.0
         for bar in chain(last):
-            spent[bar.path] += bar.end - (bar.cause.end if bar.cause else 0.0)
-            waiting[bar.path] += bar.begun - bar.ready
+            shares[bar.path] += (bar.end - (bar.cause.end if bar.cause else 0.0)) / whole / len(lasts)
+            waiting[bar.path] += (bar.begun - bar.ready) / whole / len(lasts)
             begins[bar.path].append(bar.begun)
-    total = sum(spent.values()) or 1.0
-    for path in sorted(spent, key=lambda each: sum(begins[each]) / len(begins[each])):
-        if spent[path] / total >= _LEAST:
-            yield OnPath(path, spent[path] / total, waiting[path] / spent[path])
+    for path in sorted(shares, key=lambda each: sum(begins[each]) / len(begins[each])):
+        if shares[path] >= _LEAST:
+            yield OnPath(path, shares[path], waiting[path] / shares[path])
