@@ -27,17 +27,17 @@ def test_a_second_run_says_when_it_ends_and_its_end_says_nothing_of_it(user, env
         started("leat_runner", environment, tmp_path),
         started("leat_operator", environment, tmp_path) as operator,
     ):
-        eventually(lambda: operator.ready and operator.metric("leat_operator_active") == 1, "it is active", 40)
+        eventually(lambda: operator.ready and operator.metric("leat_operator_active") == 1, "it is active", 80)
         user.workflow("order", PACK, SHIP)
         user.run("first", "order")
-        status = user.until("first", "Succeeded", 60)
+        status = user.until("first", "Succeeded", 120)
         assert "estimatedFinishAt" not in status
-        eventually(lambda: known(postgres_dsn, "order") == 2, "its steps are known", 60, every=0.2)
+        eventually(lambda: known(postgres_dsn, "order") == 2, "its steps are known", 120, every=0.2)
 
         writes = operator.metric("leat_operator_api_writes_total", resource="workflowruns/status")
         user.run("second", "order")
         told = eventually(lambda: user.status("second").get("estimatedFinishAt"), "it says when it ends", 10)
-        ended = user.until("second", "Succeeded", 60)
+        ended = user.until("second", "Succeeded", 120)
         off = datetime.fromisoformat(told) - datetime.fromisoformat(ended["finishedAt"])
         assert abs(off.total_seconds()) < SECONDS  # half of what the run takes, on a machine with much else to do
         assert "estimatedFinishAt" not in ended

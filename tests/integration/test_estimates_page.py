@@ -33,14 +33,14 @@ SPEC = {
 
 
 async def learned(dsn):
-    """Let the database learn that `a` takes 20 s and `b` 60 s; the name of a run that has begun."""
+    """Let the database learn that `a` takes 200 s and `b` 600 s; the name of a run that has begun."""
     store = await Store.connect(dsn)
     hand = await Hand.registered(store)
     run, jobs = await accepted(store, SPEC)
     await hand.claim(jobs)
     for node in (1, 2):
         await hand.end(hand.view(run, SPEC, node, complete=True), done(node))
-    for node, seconds in ((1, 20.0), (2, 60.0)):
+    for node, seconds in ((1, 200.0), (2, 600.0)):
         await store._pool.execute(
             "update leat.step set opened_at = finished_at - make_interval(secs => $3),"
             " started_at = finished_at - make_interval(secs => $3) where run_id = $1 and id = $2",
@@ -84,7 +84,7 @@ def test_people_read_when_a_run_of_a_database_ends_and_what_that_depends_on(data
     found = leat("get", "run", run, *where, "-o", "json").json["estimate"]
     assert [part["step"] for part in found["criticalPath"]] == ["a", "b"]
     left = datetime.fromisoformat(found["finishAt"]) - datetime.now(UTC)
-    assert 20 < left.total_seconds() < 85
+    assert 600 < left.total_seconds() < 850
 
 
 @pytest.fixture
@@ -97,11 +97,11 @@ def workflow(tmp_path):
 @pytest.mark.usefixtures("run")
 def test_history_says_what_steps_take_and_a_file_what_would_be_different(database, workflow, tmp_path):
     history = ("--from-history", "--database", database, "-o", "json")
-    assert leat("simulate", workflow, *history).json["seconds"]["p50"] == pytest.approx(80, rel=0.05)
+    assert leat("simulate", workflow, *history).json["seconds"]["p50"] == pytest.approx(800, rel=0.05)
     changed = tmp_path / "changed.yaml"
     changed.write_text("steps: {b: 5s}\n")
     found = leat("simulate", workflow, *history, "--durations", str(changed))
-    assert found.json["seconds"]["p50"] == pytest.approx(25, rel=0.05)
+    assert found.json["seconds"]["p50"] == pytest.approx(205, rel=0.05)
 
 
 @pytest.mark.parametrize(

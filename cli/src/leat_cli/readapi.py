@@ -103,7 +103,7 @@ class PoolSnapshot:
 
 def outlook_of(answer: Mapping[str, Any]) -> Outlook | None:
     """Return what a `RunSteps` says is to be expected of the run; an older operator says nothing."""
-    found = answer["run"].get("estimate")
+    found = (answer.get("run") or {}).get("estimate")
     if not found:
         return None
     path = tuple((part["step"], float(part["share"])) for part in found["criticalPath"])
