@@ -107,8 +107,7 @@ def test_history_says_what_steps_take_and_a_file_what_would_be_different(databas
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (("--from-history",), "--from-history: what steps took is kept in the database: give --database URL"),
-        (("--from-history", "--namespace", "other"), "no run of 'test' in namespace 'other' has ended lately"),
+        (("--from-history", "--namespace", "other"), "no run of 'test' in namespace 'other' of the database has ended"),
         ((), "found no durations of some steps"),
         (("--durations", "/nowhere.yaml"), "/nowhere.yaml: there is no such file"),
     ],
@@ -118,6 +117,12 @@ def test_what_cannot_be_simulated_is_said(database, workflow, arguments, told):
     found = leat("simulate", workflow, *arguments, env=env)
     assert (found.code, found.out) == (2, "")
     assert told in found.err
+
+
+def test_history_is_asked_of_a_cluster_without_a_database(workflow):
+    found = leat("simulate", workflow, "--from-history")
+    assert (found.code, found.out) == (3, "")
+    assert "no cluster to ask" in found.err
 
 
 def test_too_much_is_refused_before_it_begins(workflow, tmp_path):

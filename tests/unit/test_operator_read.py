@@ -8,8 +8,9 @@ from uuid import UUID
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from leat_cli.readapi import outlook_of
+from leat_cli.readapi import durations_of, outlook_of
 from leat_cli.snapshot import Outlook
+from leat_engine.durations import Facts
 from leat_engine.estimate import Estimate, Part
 from leat_engine.job import StepKey
 from leat_engine.plan import compile_plan
@@ -27,9 +28,10 @@ from leat_engine.records import (
 from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
+from leat_engine.store.durations import WorkflowKey
 from leat_operator.serving import views
 from leat_operator.serving.caller import Caller, FrontProxy
-from leat_operator.serving.views import Page, pool_loads, run_log, run_steps
+from leat_operator.serving.views import Page, pool_loads, run_log, run_steps, step_durations
 
 RUN = UUID("01958f4e-0000-7000-8000-000000000000")
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -160,6 +162,11 @@ def test_what_is_to_be_expected_of_a_run_is_read_as_it_is_told():
     unknown = run_steps(run(), PLAN, replace(page(PLAN), estimate=Estimate(None, None, (), ("charge",), ("review",))))
     assert outlook_of(unknown) == Outlook(unknown=("charge",), people=("review",))
     assert outlook_of(run_steps(run(), PLAN, page(PLAN))) is None
+
+
+def test_what_is_known_of_steps_is_read_as_it_is_told():
+    known = {"pay": Facts("http", 2.0, took={20: 2.0}), "each[]": Facts("script", 1.5, 0.5, span={3: 1.5})}
+    assert durations_of(step_durations(WorkflowKey("shop", "order"), known)) == known
 
 
 def test_nothing_sensitive_is_shown_wherever_it_went():

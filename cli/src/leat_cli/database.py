@@ -12,10 +12,12 @@ from leat_cli.recorded import Recorded, edges_of, outlook_of, plan_of, snapshot_
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
+from leat_engine.durations import Facts
 from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.plan import Plan
 from leat_engine.records import RunRecord
 from leat_engine.store import Store
+from leat_engine.store.durations import WorkflowKey
 
 _MOST = 1000  # runs that are looked at for those in a phase
 _EVERYTHING = 2**31 - 1  # bytes of an output, and attempts of a step
@@ -99,6 +101,11 @@ class Database:
         """
         await self.workflows(namespace)
         return None
+
+    async def durations(self, namespace: str, workflow: str) -> Mapping[str, Facts]:
+        """Return what is known of how long the steps of a workflow take, by path."""
+        key = WorkflowKey(namespace, workflow)
+        return (await self._store.durations.of([key]))[key]
 
     async def close(self) -> None:
         """Close the connections."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leat_cli import readapi
 from leat_cli.board import Board, merged
@@ -18,6 +18,9 @@ from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_re
 from leat_cli.snapshot import RunSnapshot, StepSnapshot
 from leat_cli.source import Place, RunQuery, no_run
 from leat_engine.result import Phase
+
+if TYPE_CHECKING:
+    from leat_engine.durations import Facts
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
 _PAGE = 500
@@ -216,6 +219,17 @@ class Cluster:
         """Return a workflow, or None when there is no such resource."""
         resource = await self._get("workflows", namespace, name)
         return workflow_of_resource(resource) if resource else None
+
+    async def durations(self, namespace: str, workflow: str) -> "Mapping[str, Facts]":
+        """Return what is known of how long the steps of a workflow take, by path.
+
+        Raises:
+            Unavailable: The read API has nothing of it; says why.
+        """
+        try:
+            return readapi.durations_of(await self._server.get(readapi.durations_path(namespace, workflow)))
+        except Refused as error:
+            raise Unavailable(_why_not(error, readapi.DURATIONS), lasting=error.lasting) from error
 
     async def resource(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
         """Return a resource as it is, or None when there is none of this name."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from leat_cli.simulation.given import Given
     from leat_cli.simulation.outcome import Outcome
     from leat_cli.simulation.world import Scenario, Trial
+    from leat_cli.source import Place
     from leat_engine.durations import Expectations
 
 _MOST = 3_000_000
@@ -53,6 +54,8 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     seed: Annotated[int, typer.Option(help="The same number, the same outcome.")] = 0,
     namespace: options.Namespace = None,
     database: options.Database = None,
+    context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
     output: options.Output = None,
 ) -> None:
     """Tell how long a workflow will take, which steps that depends on, and what they wait for. Nothing is executed.
@@ -64,9 +67,11 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     from leat_cli.order import order_of
     from leat_cli.simulation.outcome import outcome_of
     from leat_cli.simulation.world import simulate as let_go_by
+    from leat_cli.source import Place
 
     order = order_of(file, tuple(inputs or ()), inputs_file)
-    known = _history(order, namespace, database) if from_history else {}
+    place = Place(database, context, kubeconfig)
+    known = asyncio.run(_history(order, namespace, place)) if from_history else {}
     scenario = _scenario(order, _given(order, durations, known), together)
     _check(scenario, runs, durations, file)
     trials = [let_go_by(scenario, seed * 1_000_003 + number) for number in range(runs)]
@@ -79,36 +84,23 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
         _print(order.workflow, outcome)
 
 
-def _history(order: "Order", namespace: str | None, database: str | None) -> "Expectations":
-    """Return what the database knows of the workflow's steps.
+async def _history(order: "Order", namespace: str | None, place: "Place") -> "Expectations":
+    """Return what is known of the workflow's steps, in a database or a cluster.
 
     Raises:
-        Invalid: Nobody said which database, or no run of the workflow has ended.
-        Unavailable: It cannot be opened.
+        Invalid: No run of the workflow has ended.
+        Unavailable: The place does not answer, or does not tell.
     """
-    from leat_cli.database import explained
     from leat_engine.durations import expectations
-    from leat_engine.store import Store
-    from leat_engine.store.durations import WorkflowKey
 
-    if not database:
-        message = "what steps took is kept in the database: give --database URL, or set LEAT_DATABASE_URL"
-        raise Invalid.because(f"--from-history: {message}")
-    key = WorkflowKey(namespace or order.namespace, order.workflow)
-
-    async def ask() -> "Expectations":
-        store = await Store.connect(database, size=1)
-        try:
-            return expectations((await store.durations.of([key]))[key])
-        finally:
-            await store.close()
-
-    with explained(database):
-        known = asyncio.run(ask())
+    async with place.open() as source:
+        written = order.namespace if order.namespace != "default" else source.namespace
+        where = namespace or written
+        known = await source.durations(where, order.workflow)
     if not known:
-        message = f"no run of {key.workflow!r} in namespace {key.namespace!r} has ended lately: give --durations FILE"
-        raise Invalid.because(f"--from-history: {message}")
-    return known
+        message = f"no run of {order.workflow!r} in namespace {where!r} of {source.where} has ended lately"
+        raise Invalid.because(f"--from-history: {message}: give --durations FILE")
+    return expectations(known)
 
 
 def _given(order: "Order", durations: str | None, known: "Expectations") -> "Given":

@@ -1,13 +1,16 @@
 """Where runs are read from: one port, two places."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from leat_cli.problems import Invalid
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+
+if TYPE_CHECKING:
+    from leat_engine.durations import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,10 @@ class Source(Protocol):
 
     async def workflow(self, namespace: str, name: str) -> WorkflowSnapshot | None:
         """Return the workflow of this name, or None."""
+        ...
+
+    async def durations(self, namespace: str, workflow: str) -> "Mapping[str, Facts]":
+        """Return what is known of how long the steps of a workflow take, by path; nothing before a run has ended."""
         ...
 
     async def close(self) -> None:

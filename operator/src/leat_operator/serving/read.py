@@ -13,6 +13,7 @@ from leat_engine.plan import Plan
 from leat_engine.records import RunRecord
 from leat_engine.spelling import unknown
 from leat_engine.store import Store
+from leat_engine.store.durations import WorkflowKey
 from leat_operator.admit import run_id
 from leat_operator.cluster import Cluster
 from leat_operator.objects import RUNS, Resource, Right
@@ -20,9 +21,19 @@ from leat_operator.serving.access import Access
 from leat_operator.serving.answers import API_VERSION, DOCUMENTS, GROUP, VERSION, Answer
 from leat_operator.serving.caller import Caller, FrontProxy
 from leat_operator.serving.compiler import Compiler
-from leat_operator.serving.views import ATTEMPTS, OUTPUT_BYTES, PAGE_STEPS, Page, pool_loads, run_log, run_steps
+from leat_operator.serving.views import (
+    ATTEMPTS,
+    OUTPUT_BYTES,
+    PAGE_STEPS,
+    Page,
+    pool_loads,
+    run_log,
+    run_steps,
+    step_durations,
+)
 
 RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
+WORKFLOWS_READ = Resource(GROUP, VERSION, "workflows")
 LINES = 500
 MOST = 2**53
 """As far as JSON counts."""
@@ -50,6 +61,7 @@ class ReadApi:
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
             web.get(f"{run}/log", self._log),
+            web.get(base + "/namespaces/{namespace}/workflows/{name}/durations", self._durations),
         ]
 
     def _document(self, document: Any) -> Handler:
@@ -89,6 +101,13 @@ class ReadApi:
         lines = await self._store.logs(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
         return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
 
+    async def _durations(self, request: web.Request) -> web.Response:
+        key = WorkflowKey(request.match_info["namespace"], request.match_info["name"])
+        right = Right("get", WORKFLOWS_READ, key.namespace, "durations", key.workflow)
+        await self._access.require(self._caller(request), right)
+        self._serves(key.namespace)
+        return _json(step_durations(key, (await self._store.durations.of([key]))[key]))
+
     async def _is_over(self, run: RunRecord, step: int) -> bool:
         found = await self._store.show_steps(run.run_id, range(step, step + 1), 0)
         return any(shown.record.state.done for shown in found)
@@ -98,8 +117,7 @@ class ReadApi:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         right = Right("get", RUNS_READ, namespace, subresource, name)
         await self._access.require(self._caller(request), right)
-        if self._namespaces and namespace not in self._namespaces:
-            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
+        self._serves(namespace)
         body = await self._cluster.get(RUNS, namespace, name)
         if body is None:  # it was deleted; the store may still know its run
             run = await self._store.find_run(namespace, name)
@@ -109,6 +127,10 @@ class ReadApi:
             there = "has not begun, or can never begin: see its status" if body else "is not there, and was not kept"
             raise Answer(404, f"WorkflowRun {name} {there}")
         return run
+
+    def _serves(self, namespace: str) -> None:
+        if self._namespaces and namespace not in self._namespaces:
+            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
 
     def _caller(self, request: web.Request) -> Caller:
         certificate = request.transport.get_extra_info("peercert") if request.transport else None

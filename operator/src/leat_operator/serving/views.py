@@ -8,12 +8,14 @@ from typing import Any
 
 import orjson
 
+from leat_engine.durations import Facts
 from leat_engine.estimate import Estimate
 from leat_engine.limits import KIB, MIB
 from leat_engine.plan import Plan, PlanStep
 from leat_engine.records import Announced, Backlog, LogLine, Member, Report, RunRecord, ShownAttempt, ShownStep
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
+from leat_engine.store.durations import WorkflowKey
 from leat_operator.serving.answers import API_VERSION
 
 OUTPUT_BYTES = 4 * KIB
@@ -91,6 +93,16 @@ def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *,
         "lines": shown,
         "after": shown[-1]["seq"] if shown else after,
         "finished": finished,
+    }
+
+
+def step_durations(key: WorkflowKey, facts: Mapping[str, Facts]) -> Json:
+    """`StepDurations`: what is known of how long the steps of a workflow take, by path."""
+    return {
+        "kind": "StepDurations",
+        "apiVersion": API_VERSION,
+        "metadata": {"name": key.workflow, "namespace": key.namespace},
+        "steps": {path: {"kind": known.kind, **known.as_json()} for path, known in sorted(facts.items())},
     }
 
 
