@@ -57,6 +57,11 @@ def test_a_step_is_shown_with_what_it_needs_and_who_has_it():
     ]
 
 
+def test_what_is_sensitive_in_other_runs_is_hidden_also_in_inputs():
+    shown = snapshot_of(run(hidden=("A-17-secret",), inputs={"order": "of A-17-secret"}, parent="day-7"), SPEC)
+    assert (shown.inputs, shown.parent) == ({"order": f"of {REDACTED}"}, "day-7")
+
+
 def test_a_workflow_that_is_not_taken_any_more_shows_the_needs_that_were_written():
     spec = {"steps": [{"name": "a", "gone": {}}, {"name": "b", "needs": ["a"], "transform": 1}]}
     shown = snapshot_of(run(), spec, Recorded([], edges=edges_of(plan_of(spec))))

@@ -25,8 +25,13 @@ SHARES = st.floats(0.01, 0.99)
 SPEC = {
     "inputs": {"orders": {"type": "array", "default": []}},
     "steps": [
-        {"name": "fetch", "http": {"url": "http://a.example"}},
-        {"name": "each", "forEach": "${ inputs.orders }", "http": {"url": "http://a.example"}},
+        {"name": "fetch", "http": {"url": "http://a.example"}, "compensate": {"http": {"url": "http://a.example"}}},
+        {
+            "name": "each",
+            "forEach": "${ inputs.orders }",
+            "http": {"url": "http://a.example"},
+            "compensate": {"http": {"url": "http://a.example"}},
+        },
         {
             "name": "ship",
             "steps": [
@@ -42,8 +47,12 @@ SPEC = {
             ],
         },
     ],
+    "finally": [{"name": "tell", "transform": 1}],
 }
 KNOWN = {
+    "fetch.compensate": "http",
+    "each[].compensate": "http",
+    "finally/tell": "transform",
     "fetch": "http",
     "each": "forEach",
     "ship": "steps",

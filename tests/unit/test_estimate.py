@@ -178,3 +178,12 @@ def test_a_step_that_is_skipped_now_and_then_takes_its_time_now_and_then():
 def test_the_end_stays_within_what_a_calendar_has():
     finish = Forecast(plan_of(steps(a=[])), fixed(a=1e300)).estimate(Situation(), NOW).finish
     assert finish == NOW + timedelta(days=3660)
+
+
+def test_what_is_done_at_the_end_takes_its_time_and_what_undoes_a_step_none():
+    spec = {
+        "steps": [{"name": "a", **HTTP, "compensate": {**HTTP}}],
+        "finally": [{"name": "tell", **HTTP}],
+    }
+    assert left(spec, fixed(**{"a": 3, "finally/tell": 2})) == (5.0, 5.0)
+    assert left(spec, fixed(a=3)) == (None, None)

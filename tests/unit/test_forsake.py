@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from pydantic import BaseModel
+from tests.support.family import no_family
 from tests.support.gates import no_gates
 
 from leat_engine.commit import Ended
@@ -74,7 +75,7 @@ def view() -> RunView:
 
 async def carried_out(view: RunView, kind: Lasting, node: int, **known: Any) -> Ended:
     kinds: dict[str, Kind] = {"container": kind}
-    means = Means(kinds, SecretReader([]), Voice(cast("Store", None)), no_gates())
+    means = Means(kinds, SecretReader([]), Voice(cast("Store", None)), no_gates(), no_family())
     attempt = Attempt(view, PLAN.steps[node], 2, datetime.now(UTC), **known)
     return cast("Ended", await carry_out(attempt, means))
 

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 import structlog
 from pydantic import BaseModel, TypeAdapter, field_validator
+from tests.support.family import no_family
 from tests.support.gates import no_gates
 
 from leat_engine.commit import Ended, Late
@@ -79,7 +80,9 @@ class Listener(Voice):
 
 def means(act: Any, reader: SecretReader | None = None) -> Means:
     kinds: dict[str, Kind] = {"script": Careless(act)}
-    return Means(kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]), Listener(), no_gates())
+    return Means(
+        kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]), Listener(), no_gates(), no_family()
+    )
 
 
 async def result_of(act: Any, reader: SecretReader | None = None, **step: Any) -> Ended | Late:

@@ -217,3 +217,10 @@ def test_a_picture_has_a_row_for_each_step_and_says_what_it_leaves_out():
     assert drawn.count('class="waits"') == 80
     assert "<title>a &amp; b</title>" in drawn
     assert "10 more steps" in drawn
+
+
+def test_what_a_run_does_at_its_end_is_done_after_a_failure_too():
+    spec = {"steps": [{"name": "a", **HTTP}], "finally": [{"name": "tell", **HTTP}]}
+    (found,), trial = seconds(spec, {"a": Expected(took=Fixed(1), fails=1.0), "finally/tell": Expected(took=Fixed(2))})
+    assert (found, trial.courses[0].failed) == (3, True)
+    assert missing(plan_of(spec), Given(), {}) == ["a: 30s", "finally/tell: 30s"]

@@ -3,19 +3,23 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from leat_cli.problems import Invalid, Unavailable
-from leat_cli.recorded import Recorded, edges_of, outlook_of, plan_of, snapshot_of
+from leat_cli.recorded import Recorded, edges_of, outlook_of, plan_of, snapshot_of, steps_within
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
 from leat_engine.durations import Facts
 from leat_engine.errors import StoreRefused, StoreUnavailable
+from leat_engine.inside import NOTHING, Inside, NotThere, Within
+from leat_engine.job import ROOT_SCOPE
+from leat_engine.kin import kin_of, owners_of
 from leat_engine.plan import Plan
-from leat_engine.records import RunRecord
+from leat_engine.records import RunRecord, ShownStep
 from leat_engine.store import Store
 from leat_engine.store.durations import WorkflowKey
 
@@ -70,12 +74,22 @@ class Database:
                     yield run
             await asyncio.sleep(_EVERY)
 
-    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
-        """Return the newest run of this name, or None."""
-        run = await self._store.find_run(namespace, name)
-        return None if run is None else await self.whole(run)
+    async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
+        """Return the newest run of this name, or None; with what is in its bodies, or only that of a part of them.
 
-    async def whole(self, run: RunRecord) -> RunSnapshot:
+        Raises:
+            Invalid: There is no such part.
+        """
+        run = await self._store.find_run(namespace, name)
+        if run is None:
+            return None
+        spec = await self._spec(run)
+        plan = self._plan(run.revision, spec)
+        if within is not None:
+            return await self._part(run, spec, plan, within)
+        return await self.whole(run, NOTHING if plan is None else await self._store.scopes.look(run.run_id, plan))
+
+    async def whole(self, run: RunRecord, inside: Inside = NOTHING) -> RunSnapshot:
         """Return a run with its steps and attempts."""
         spec = await self._spec(run)
         nodes = range(1, len(spec.get("steps", ())) + 1)
@@ -83,7 +97,22 @@ class Database:
         attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
         plan = self._plan(run.revision, spec)
         estimate = await self._store.durations.estimate(run, plan, datetime.now(UTC)) if plan else None
-        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), outlook_of(estimate)))
+        children = await self._store.children.show(run.run_id) if run.children else []
+        kin = kin_of(run.run_id, children, owners_of(plan) if plan else {})
+        recorded = Recorded(steps, attempts, edges_of(plan), plan, inside, kin, outlook_of(estimate))
+        return snapshot_of(run, spec, recorded)
+
+    async def _part(self, run: RunRecord, spec: Mapping[str, Any], plan: Plan | None, within: Within) -> RunSnapshot:
+        if plan is None:
+            raise Invalid.because(f"this program does not take the workflow of run {run.name!r} any more")
+        try:
+            spot = await self._store.scopes.spot(run.run_id, plan, within)
+        except NotThere as error:
+            raise Invalid.because(str(error)) from error
+        own: list[ShownStep] = []
+        if spot.scope == ROOT_SCOPE and spot.node is not None:
+            own = await self._store.show_steps(run.run_id, range(spot.node, spot.node + 1), _EVERYTHING)
+        return replace(snapshot_of(run, spec), steps=steps_within(plan, run, spot, own), after=spot.after)
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:  # noqa: ARG002 - the port's signature
         """Refuse: workflows are resources of a cluster, a database only knows their revisions.

@@ -12,11 +12,12 @@ from leat_cli import readapi
 from leat_cli.board import Board, merged
 from leat_cli.cluster import ApiServer, Query, Refused
 from leat_cli.inputs import parse_pairs
-from leat_cli.problems import Unavailable
+from leat_cli.problems import Invalid, Unavailable
 from leat_cli.readapi import LogPage, LogQuery
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
 from leat_cli.snapshot import RunSnapshot, StepSnapshot
 from leat_cli.source import Place, RunQuery, no_run
+from leat_engine.inside import Within
 from leat_engine.result import Phase
 
 if TYPE_CHECKING:
@@ -95,15 +96,21 @@ class Cluster:
             raise no_run(self, namespace, name)
         return run_of_resource(resource, None)
 
-    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
-        """Return a run, or None when there is no such resource; with its steps where the read API has them."""
+    async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
+        """Return a run, or None when there is none; with its steps where the read API has them.
+
+        A run without a resource, such as a child run, is known to the read API alone.
+
+        Raises:
+            Invalid: There is nothing ``within``.
+        """
         resource = await self._get("workflowruns", namespace, name)
         if resource is None:
-            return None
+            return await self._without_resource(namespace, name)
         reference = (resource["spec"].get("workflow") or {}).get("name")
         workflow = await self._get("workflows", namespace, reference) if reference else None
         run = run_of_resource(resource, workflow["spec"] if workflow else None)
-        return await self._with_steps(run)
+        return await (self._with_steps(run) if within is None else self._with_part(run, within))
 
     async def log(self, namespace: str, name: str, query: LogQuery) -> LogPage:
         """Return a page of a run's log.
@@ -249,6 +256,13 @@ class Cluster:
         """Close the connections."""
         await self._server.close()
 
+    async def _without_resource(self, namespace: str, name: str) -> RunSnapshot | None:
+        try:
+            answer = await self._server.get(readapi.steps_path(namespace, name), {"limit": 1})
+        except Refused:
+            return None
+        return await self._with_steps(readapi.run_of(namespace, name, answer))
+
     async def _with_steps(self, run: RunSnapshot) -> RunSnapshot:
         if self._gap:
             return replace(run, gap=self._gap)
@@ -267,6 +281,18 @@ class Cluster:
             if error.lasting and not error.missing:
                 self._gap = gap
             return replace(run, gap=gap)
+
+    async def _with_part(self, run: RunSnapshot, within: Within) -> RunSnapshot:
+        page: dict[str, str | int] = {"scope": within.path, "continue": within.after, "limit": within.limit}
+        try:
+            answer = await self._server.get(readapi.steps_path(run.namespace, run.name), page)
+        except Refused as error:
+            if error.missing:
+                raise Invalid.because(error.reason) from error
+            return replace(run, gap=_why_not(error, readapi.STEPS))
+        after = answer["metadata"].get("continue")
+        steps = tuple(readapi.steps_of(answer, ended=run.done))
+        return replace(run, steps=steps, after=int(after) if after else None)
 
     async def _list(self, plural: str, namespace: str | None, where: Query) -> tuple[list[dict[str, Any]], str]:
         items: list[dict[str, Any]] = []

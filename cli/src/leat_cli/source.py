@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from leat_cli.problems import Invalid
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_engine.inside import Within
 
 if TYPE_CHECKING:
     from leat_engine.durations import Facts
@@ -50,8 +51,8 @@ class Source(Protocol):
         """Yield the runs that are there, and from then on each one that is new or has changed. It never ends."""
         ...
 
-    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
-        """Return the run of this name, or None."""
+    async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
+        """Return the run of this name, or None; with ``within`` its steps are those of a part of its bodies."""
         ...
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:
@@ -103,13 +104,13 @@ class Place:
         return Cluster.connect(self)
 
 
-async def named_run(source: Source, namespace: str, name: str) -> RunSnapshot:
-    """Return the run of this name.
+async def named_run(source: Source, namespace: str, name: str, within: Within | None = None) -> RunSnapshot:
+    """Return the run of this name, or a part of it.
 
     Raises:
-        Invalid: There is none.
+        Invalid: There is none, or no such part.
     """
-    found = await source.run(namespace, name)
+    found = await source.run(namespace, name, within)
     if found is None:
         raise no_run(source, namespace, name)
     return found

@@ -15,7 +15,7 @@ from leat_engine.restraint import Restraint, compile_restraint, pure_problems
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
 from leat_engine.spec.kinds import outward_fields, verbatim_fields
-from leat_engine.spec.parse import LATER, not_supported, reasons
+from leat_engine.spec.parse import reasons
 from leat_engine.spec.workflow import Backoff, Retry
 from leat_engine.spelling import unknown
 
@@ -70,7 +70,6 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
 
     ``when`` is its condition, if that was written on the step around this one.
     """
-    check_name("step", step.name, f"{path}.name", shop.reasons)
     defaults = shop.spec.defaults
     when = when or optional(step.when, f"{path}.when", shop)
     _only_with_bodies(step, path, shop)
@@ -141,8 +140,7 @@ def _kind(step: Step, path: str, shop: Workshop) -> str | None:
     fields = [name if info.alias is None else info.alias for name, info in Step.model_fields.items()]
     strange = [name for name in step.others if name not in shop.models]
     for name in strange:
-        message = not_supported(name) if name in LATER else unknown("kind or field", name, [*shop.models, *fields])
-        shop.reasons.append(Reason(f"{path}.{name}", message))
+        shop.reasons.append(Reason(f"{path}.{name}", unknown("kind or field", name, [*shop.models, *fields])))
     if len(kinds) > 1:
         shop.reasons.append(Reason(path, f"has {len(kinds)} kinds ({', '.join(kinds)}); a step has exactly one"))
     if not kinds and not strange:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from leat_engine import limits
-from leat_engine.compile import CompiledStep, Workshop, check_name, optional, seconds
+from leat_engine.compile import CompiledStep, Workshop, optional, seconds
 from leat_engine.errors import Reason
 from leat_engine.expression import Template, compile_template
 from leat_engine.opener import ITEM, TIME, WORDS, Choice, Fan, Group, Loop, Opener, Tolerance
@@ -29,7 +29,6 @@ def compile_opener(
 
     ``alone``: the body is one step, what `forEach` or `repeat` is written on.
     """
-    check_name("step", step.name, f"{path}.name", shop.reasons)
     if not alone or step.for_each is None:
         when, each = optional(step.when, f"{path}.when", shop), None
     else:
@@ -72,7 +71,8 @@ def _opener(step: Step, path: str, shop: Workshop, bodies: Sequence[int]) -> Ope
             message = "reads `now`; the list has to be the same whenever it is looked at: put it into a step before"
             shop.reasons.append(Reason(f"{path}.forEach", message))
         tolerance = _tolerance(step.tolerate, f"{path}.tolerate", shop)
-        return None if items is None else Fan(items, step.max_parallel or _PARALLEL, tolerance, bodies[0])
+        parallel, stated = step.max_parallel or _PARALLEL, step.max_parallel is not None
+        return None if items is None else Fan(items, parallel, tolerance, bodies[0], stated)
     if step.repeat is not None:
         until = optional(step.repeat.until, f"{path}.repeat.until", _with(shop, TIME))
         return Loop(until, step.repeat.max or _TIMES, seconds(step.repeat.delay) or 0.0, bodies[0])

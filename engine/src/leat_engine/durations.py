@@ -2,7 +2,7 @@
 
 A step is known by its path, whatever revision of its workflow it is in: `pay`; within a body `ship/label`; for each
 item or time of `orders` it is `orders[]`, or with a body `orders[]/pay`; within the first case of a switch
-`choose[0]/ask`.
+`choose[0]/ask`; of what a run does at its end `finally/notify`; what undoes `pay` is `pay.compensate`.
 
 Durations are counted in buckets whose bounds grow by a tenth, as in DDSketch (Masson, Rim, Lee 2019): a quantile is at
 most 5 % off, and two counts are merged by adding them. What is older counts less: after `HALF` further ends, half.
@@ -18,9 +18,9 @@ from statistics import NormalDist
 from typing import Any, NamedTuple, Protocol
 
 from leat_engine.errors import Reason
-from leat_engine.layout import Draft, Placed, lay_out
+from leat_engine.layout import COMPENSATE, Draft, Placed, lay_out
 from leat_engine.opener import WORDS, Choice, Group
-from leat_engine.plan import Plan
+from leat_engine.plan import Plan, PlanStep
 from leat_engine.spec import WorkflowSpec
 
 FLOOR = 0.001
@@ -236,42 +236,60 @@ def known_steps(spec: WorkflowSpec) -> dict[int, Known]:
     reasons: list[Reason] = []
     drafts, placed = lay_out(spec, "spec", reasons)
     bodies = {0: ""}
+
+    def path(one: Placed) -> str:
+        home = one.draft.around if one.draft.undoes and one.draft.around else one.draft
+        return _within(bodies[home.number], one.step.name, alone=home.alone, undoes=bool(one.draft.undoes))
+
     for draft in drafts[1:]:
-        opener = placed[draft.opener - 1]
-        bodies[draft.number] = _within(bodies, opener.draft.number, opener.step.name, opener.draft.alone) + _mark(
-            opener, draft
-        )
-    return {
-        one.node: Known(
-            _within(bodies, one.draft.number, one.step.name, one.draft.alone),
-            _kind(one),
-            one.bodies[0].number if one.bodies else 0,
-        )
-        for one in placed
-    }
+        if draft.opener:
+            bodies[draft.number] = path(placed[draft.opener - 1]) + _mark(placed[draft.opener - 1], draft)
+        else:
+            bodies[draft.number] = _FINALLY
+    return {one.node: Known(path(one), _kind(one), one.bodies[0].number if one.bodies else 0) for one in placed}
 
 
 def known_paths(plan: Plan) -> dict[int, str]:
     """The path of every step by its node, as `known_steps` gives it."""
     bodies = {0: ""}
-    alone = [body.result > 0 for body in plan.bodies]
+    undoing = {undo.by for undo in plan.undoing}
+
+    def path(step: PlanStep) -> str:
+        alone = plan.bodies[step.body].result > 0
+        return _within(bodies[step.body], step.name, alone=alone, undoes=step.id in undoing)
+
     for body in plan.bodies[1:]:
         opener = plan.steps[body.opener]
-        path = _within(bodies, opener.body, opener.name, alone[opener.body])
         match opener.opens:
+            case None:
+                bodies[body.number] = _FINALLY
             case Choice(cases=cases):
-                mark = f"[{[number for _, number in cases].index(body.number)}]"
+                place = [number for _, number in cases].index(body.number)
+                bodies[body.number] = f"{path(opener)}[{place}]"
             case Group():
-                mark = ""
+                bodies[body.number] = path(opener)
             case _:
-                mark = "[]"
-        bodies[body.number] = path + mark
-    return {step.id: _within(bodies, step.body, step.name, alone[step.body]) for step in plan.steps if step.id > 0}
+                bodies[body.number] = f"{path(opener)}[]"
+    return {step.id: path(step) for step in plan.steps if step.id > 0}
 
 
-def _within(bodies: Mapping[int, str], number: int, name: str, alone: bool) -> str:
-    around = bodies[number]
-    return around if alone else f"{around}/{name}" if number else name
+def steps_by_body(plan: Plan) -> list[list[PlanStep]]:
+    """The steps of each body. Compensations are none: they run when a run fails."""
+    undoing = {undo.by for undo in plan.undoing}
+    found: list[list[PlanStep]] = [[] for _ in plan.bodies]
+    for step in plan.steps:
+        if step.id > 0 and step.id not in undoing:
+            found[step.body].append(step)
+    return found
+
+
+_FINALLY = "finally"
+
+
+def _within(around: str, name: str, *, alone: bool, undoes: bool) -> str:
+    if alone:
+        return f"{around}.{COMPENSATE}" if undoes else around
+    return f"{around}/{name}" if around else name
 
 
 def _mark(opener: Placed, draft: Draft) -> str:

@@ -13,7 +13,7 @@ from graphlib import TopologicalSorter
 from math import ceil
 from typing import Any
 
-from leat_engine.durations import Expectations, Expected, Fixed, Spread, known_paths, stratified
+from leat_engine.durations import Expectations, Expected, Fixed, Spread, known_paths, steps_by_body, stratified
 from leat_engine.errors import ExpressionError
 from leat_engine.opener import Choice, Fan, Group, Loop, items_of
 from leat_engine.plan import Plan, PlanStep
@@ -139,7 +139,7 @@ class Forecast:
         self._shares = stratified(trials)
         self._zero: Times = [0.0] * trials
         self._paths = known_paths(plan)
-        self._orders = [_order(plan, body.number) for body in plan.bodies]
+        self._orders = [_order(steps) for steps in steps_by_body(plan)]
         self._plain: dict[int, Times] = {}
         self._whole: dict[int, Times] = {}
         self._gaps: dict[int, _Gaps] = {}
@@ -150,9 +150,11 @@ class Forecast:
     def estimate(self, situation: Situation, now: datetime, *, path: bool = True) -> Estimate:
         """When a run ends that is so far now; without its critical path if nobody asks for it."""
         ends, starts_after = self._go(situation)
-        last = self._zero if not ends else [max(times) for times in zip(*ends.values(), strict=True)]
-        open_nodes = [node for node in self._orders[0] if node not in situation.done]
-        gaps = _Gaps.of(self._gaps[node] for node in open_nodes)
+        last = _latest(list(ends.values()), self._zero)
+        gaps = _Gaps.of(self._gaps[node] for node in self._orders[0] if node not in situation.done)
+        if self._plan.final is not None:
+            final, lacking = self._body(self._plan.final.number)
+            last, gaps = _plus(last, final), _Gaps.of((gaps, lacking))
         parts = self._path(ends, starts_after) if path else ()
         if gaps.unknown or gaps.people:
             return Estimate(None, None, parts, tuple(sorted(gaps.unknown)), tuple(sorted(gaps.people)))
@@ -347,10 +349,9 @@ def _only_handles(step: PlanStep) -> bool:
     return any(not edge.on & {State.SUCCEEDED, State.SKIPPED} for edge in step.needs)
 
 
-def _order(plan: Plan, body: int) -> list[int]:
-    """The steps of a body, each behind all that it needs."""
-    needs = {step.id: [edge.step for edge in step.needs] for step in plan.steps if step.id > 0 and step.body == body}
-    return list(TopologicalSorter(needs).static_order())
+def _order(steps: Sequence[PlanStep]) -> list[int]:
+    """Steps of a body, each behind all that it needs."""
+    return list(TopologicalSorter({step.id: [edge.step for edge in step.needs] for step in steps}).static_order())
 
 
 def _latest(times: Sequence[Times], zero: Times) -> Times:

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
+from leat_engine.child import Call
 from leat_engine.job import StepKey
-from leat_engine.result import Outcome
+from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.waits import Heard, Wanted
 
 
@@ -73,6 +74,23 @@ class NoMail:
         """Nothing comes anyway."""
 
 
+class Family(Protocol):
+    """Runs of other Workflows, for a step that starts one. It answers as soon as the store does."""
+
+    async def call(self, call: Call) -> Outcome:
+        """Start the run, once however often it is called, and tell how the step goes on: it ends, or it parks."""
+        ...
+
+
+class NoFamily:
+    """Of steps that start no runs."""
+
+    async def call(self, call: Call) -> Outcome:
+        """Nothing can be started here."""
+        message = f"no run of Workflow {call.workflow} can be started here"
+        return Failed(StepError(ErrorType.WORKFLOW_NOT_FOUND, message, retriable=False))
+
+
 def _unheard(stream: str, text: str, at: datetime | None = None) -> None:
     """Nobody listens."""
 
@@ -96,6 +114,7 @@ class StepContext:
         logged_until: Of a kind that outlives its runner: when the last line was said that the store has, or None.
         note: Tells people what the step waits for, in one short sentence; "" when it does not wait any more.
         mail: What is told from outside, for a kind that waits for it.
+        family: Starts runs of other Workflows, for a kind that does so.
     """
 
     key: StepKey
@@ -115,6 +134,7 @@ class StepContext:
     logged_until: datetime | None = None
     note: Callable[[str], None] = _untold
     mail: Mail = NoMail()  # noqa: RUF009  it holds nothing
+    family: Family = NoFamily()  # noqa: RUF009  nor does this
 
 
 class Kind(Protocol):

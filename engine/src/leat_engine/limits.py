@@ -75,6 +75,12 @@ CASES = 100
 NESTING = 10
 """Bodies within bodies."""
 
+CHILD_DEPTH = 16
+"""Runs above a child: its parent, the parent's parent, and so on."""
+
+CHILDREN = 10_000
+"""Child runs of one run."""
+
 SIGNAL_BYTES = 64 * KIB
 """JSON bytes of a signal's payload."""
 

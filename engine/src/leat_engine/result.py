@@ -80,8 +80,12 @@ class ErrorType(StrEnum):
     SECRET_NOT_READABLE = "SecretNotReadable"  # a secret does not let workflows read it, or the pool may not
     BUSY = "Busy"  # all that a concurrency limit with `onConflict: reject` lets run are running
     BREAKER_OPEN = "BreakerOpen"  # what the step needs has failed too often; `error.retryAfter` seconds are left
+    WORKFLOW_NOT_FOUND = "WorkflowNotFound"  # the Workflow of a child run is not there
+    CHILD_FAILED = "ChildFailed"  # a child run failed or was cancelled; `error.run` is its name, `error.phase` its end
+    CHILD_LIMIT = "ChildLimit"  # a run has too many child runs, or too many runs above it
     FAIL = "Fail"  # a `fail` step
     REJECTED = "Rejected"  # somebody rejected what a step asked approval for
+    COMPENSATION_FAILED = "CompensationFailed"  # what a step did could not be undone; what was done before it stands
     EXHAUSTED = "Exhausted"  # `until` of a `repeat` was not true after `max` times
     RUNNER_LOST = "RunnerLost"  # the step took several runners with it
     CANCELLED = "Cancelled"  # the run was cancelled

@@ -86,7 +86,7 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, finish:
         finish: When the run is likely to have ended.
     """
     run = report.run
-    redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs)
+    redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs, run.hidden)
     phase = shown_phase(run)
     output, note = _output(run, redaction)
     waiting = _waiting(report, phase, plan, redaction)
@@ -258,6 +258,9 @@ def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str
         return "All steps ended well"
     if phase.done:
         return why or ("Cancelled on request" if phase is Phase.CANCELLED else "A step failed")
+    if run.outcome is not None:
+        doing = "Undoing the steps that succeeded" if run.phase is Phase.COMPENSATING else "Doing what is in `finally`"
+        return f"{doing}; ending as {run.outcome.label}" + (f": {why}" if why else "")
     if run.stopping is not None:
         return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
     return _LIVE_MESSAGES[phase]

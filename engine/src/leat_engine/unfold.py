@@ -12,6 +12,7 @@ from typing import Any
 from leat_engine import limits
 from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
+from leat_engine.job import StepKey
 from leat_engine.opener import Choice, Fan, Group, Loop, items_of
 from leat_engine.plan import PlanStep
 from leat_engine.records import Block
@@ -49,11 +50,13 @@ class Open:
 
     Attributes:
         nodes: How many steps the run has more for it.
+        undo: Instead of scopes: a compensation that begins in a scope that there is.
     """
 
     block: Block
     scopes: Mapping[int, Mapping[str, Any]]
     nodes: int
+    undo: StepKey | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from leat_operator.inbox import Absent, Inbox, News, Notice, Present
 from leat_operator.insist import insist
 from leat_operator.notes import Notes
 from leat_operator.objects import RUNS, WORKFLOWS, Ref
+from leat_operator.shelf import Shelf
 from leat_operator.waiting import Waiter, WaitingRoom
 from leat_operator.wishes import Crossings, Errands, Known, Wishes
 from leat_operator.workflows import retell_workflow, tell_workflow
@@ -54,6 +55,7 @@ class Intake:
         self._errands = Errands()
         self._notes = Notes(crossings.patcher)
         self._wishes = Wishes(crossings, self._errands)
+        self.shelf = Shelf(crossings.store, crossings.cluster, catalog)
 
     async def run(self) -> None:
         """Take in until cancelled."""
@@ -88,6 +90,7 @@ class Intake:
             case News(pools):
                 await self._judge(pools, batch)
             case Absent(ref) if ref.resource == WORKFLOWS:
+                self._errands.start(self.shelf.remove(ref))
                 if self._catalog.remove(ref):
                     self._to.tidier.heed(ref.namespace, ref.name, None)
                     self._to.standing.forget((ref.namespace, ref.name))
@@ -131,6 +134,7 @@ class Intake:
         listed = self._catalog.put(body)
         self._to.tidier.heed(listed.ref.namespace, listed.ref.name, listed.history)
         self._to.standing.show((listed.ref.namespace, listed.ref.name), body.get("status") or {})
+        self._errands.start(self.shelf.put(listed, body))
         incapable = self._catalog.incapable(listed.compiled)
         self._errands.start(tell_workflow(self._to.patcher, listed, body, incapable))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):

@@ -117,6 +117,7 @@ class Sweep:
                 await self.intake.align(body, record)
         self.intake.prune(bodies)
         self.intake.count(bodies)
+        await self.intake.shelf.compare(self.namespaces)
         self._before = frozenset(lasting)
         log.debug("swept", resources=len(bodies), gone=len(differences.gone), unknown=len(differences.unknown))
         return differences

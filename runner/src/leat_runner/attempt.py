@@ -25,6 +25,7 @@ from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
+from leat_runner.family import Family, Member
 from leat_runner.forsake import forsake
 from leat_runner.gates import Gates
 from leat_runner.secrets import SecretError, SecretReader, holding, masked
@@ -72,6 +73,7 @@ class Means:
     secrets: SecretReader
     voice: Voice
     gates: Gates
+    family: Family
 
 
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
@@ -118,7 +120,7 @@ async def _perform(attempt: Attempt, means: Means) -> Outcome:
         message = f"this pool cannot run kind '{node.kind}'; it has: {known}"
         return Failed(StepError(ErrorType.NOT_FOUND, message, retriable=False))
     seconds, what = _limit(attempt, now)
-    trial = _Trial(attempt, kind, means.voice, seconds, now)
+    trial = _Trial(attempt, kind, means, seconds, now)
     trying = trial.discreetly(means.secrets) if node.secrets else trial.plainly()
     if seconds is None:
         outcome = await trying
@@ -141,12 +143,12 @@ class _Trial:
         begun: The kind has been asked to execute.
     """
 
-    __slots__ = ("attempt", "begun", "kind", "now", "seconds", "voice")
+    __slots__ = ("attempt", "begun", "kind", "means", "now", "seconds")
 
-    def __init__(self, attempt: Attempt, kind: Kind, voice: Voice, seconds: float | None, now: datetime) -> None:
+    def __init__(self, attempt: Attempt, kind: Kind, means: Means, seconds: float | None, now: datetime) -> None:
         self.attempt = attempt
         self.kind = kind
-        self.voice = voice
+        self.means = means
         self.seconds = seconds
         self.now = now
         self.begun = False
@@ -179,7 +181,7 @@ class _Trial:
 
     async def _execute(self, fields: Any, mask: Mask | None) -> Outcome:
         attempt = self.attempt
-        words = self.voice.of(attempt.key, attempt.node.name, attempt.number, mask)
+        words = self.means.voice.of(attempt.key, attempt.node.name, attempt.number, mask)
         try:
             model = self._checked(fields)
             if isinstance(model, Failed):
@@ -221,6 +223,7 @@ class _Trial:
             logged_until=attempt.logged_until,
             note=words.note,
             mail=words.mail,
+            family=Member(self.means.family, attempt, self.seconds),
         )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from leat_engine.job import END, StepKey
 from leat_engine.opener import Fan, Loop
 from leat_engine.plan import PlanStep
-from leat_engine.result import Result
+from leat_engine.result import Result, State
 from leat_engine.store import Store
 from leat_engine.unfold import items
 from leat_engine.view import UNLOADED, RunView
@@ -37,8 +37,23 @@ async def load(view: RunView, nodes: Sequence[int], store: Store) -> None:
     """Read the results of steps, each of which is in the scope, or in one around it."""
     if nodes:
         keys = [StepKey(view.run_id, view.of(node).scope, node) for node in nodes]
-        for key, result in (await persistently("load", lambda: store.load(keys))).items():
-            view.scopes[key.scope].results[key.step] = result
+        found = await persistently("load", lambda: store.load(keys))
+        for key in keys:
+            if key in found:
+                view.scopes[key.scope].results[key.step] = found[key]
+            elif view.outcome is not None:  # the steps of a run that cleans up are over, those that never began too
+                view.scopes[key.scope].results[key.step] = Result(State.CANCELLED)
+
+
+async def locate(root: RunView, scopes: Sequence[int], store: Store) -> None:
+    """Know where scopes are. What is pinned is not forgotten while this waits for the store."""
+    strange = sorted({scope for scope in scopes if scope not in root.scopes})
+    if not strange:
+        return
+    root.pins += 1
+    for place in await persistently("places", lambda: store.places(root.run_id, strange)):
+        root.scopes[place.parent].open(place.scope, place.body, place.index, None)
+    root.pins -= 1
 
 
 async def _name(view: RunView, store: Store) -> None:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from leat_cli.documents import problems_of, read_documents
 from leat_cli.problems import Invalid
 from leat_engine import limits
-from leat_engine.durations import Expectations, Expected, Fixed, LogNormal, Spread, known_paths
+from leat_engine.durations import Expectations, Expected, Fixed, LogNormal, Spread, known_paths, steps_by_body
 from leat_engine.errors import Reason
 from leat_engine.estimate import shares_of_cases, spread_of, times_of
 from leat_engine.opener import WORDS, Choice, Fan, Group, Loop
@@ -120,21 +120,22 @@ def given_by(file: str, plan: Plan, known: Expectations) -> Given:
 
 def missing(plan: Plan, given: Given, counts: Mapping[int, float]) -> list[str]:
     """Say of each step that may run what is not known of it, as a line that could stand in the file."""
-    return list(_Gaps(plan, given, counts, known_paths(plan)).inside(0))
+    gaps = _Gaps(given, counts, known_paths(plan), steps_by_body(plan))
+    return [*gaps.inside(0), *(gaps.inside(plan.final.number) if plan.final else ())]
 
 
 @dataclass(frozen=True, slots=True)
 class _Gaps:
     """Looks for what is not known."""
 
-    plan: Plan
     given: Given
     counts: Mapping[int, float]
     paths: Mapping[int, str]
+    steps: Sequence[Sequence[PlanStep]]
 
     def inside(self, body: int) -> Iterator[str]:
-        for step in self.plan.steps:
-            if step.id > 0 and step.body == body and not step.pure:
+        for step in self.steps[body]:
+            if not step.pure:
                 known = self.given.expected.get(self.paths[step.id])
                 if known is None or known.skipped <= _NEVER:
                     yield from self._of(step, known)

@@ -10,7 +10,7 @@ import simpy
 
 from leat_cli.simulation.given import Given
 from leat_engine.bucket import Bucket, turn
-from leat_engine.durations import Expected, known_paths
+from leat_engine.durations import Expected, known_paths, steps_by_body
 from leat_engine.errors import ExpressionError
 from leat_engine.estimate import shares_of_cases, spread_of, times_of
 from leat_engine.expression import Template, as_text
@@ -20,7 +20,7 @@ from leat_engine.plan import Plan, PlanStep
 from leat_engine.restraint import Rate, Slots
 from leat_engine.result import State
 
-_PARKED = frozenset({"wait", "signal", "approval"})
+_PARKED = frozenset({"wait", "signal", "approval", "workflow"})
 """Kinds that hold no slot of their pool."""
 
 _RAN = frozenset({State.SUCCEEDED, State.FAILED})
@@ -102,12 +102,10 @@ def simulate(scenario: Scenario, seed: int) -> Trial:
 
 def executions(scenario: Scenario) -> float:
     """How many steps one run has, on average and at most as far as a `switch` goes."""
-    plan, paths = scenario.plan, known_paths(scenario.plan)
+    plan, paths, steps = scenario.plan, known_paths(scenario.plan), steps_by_body(scenario.plan)
     inside = [0.0] * len(plan.bodies)
     for body in reversed(plan.bodies):  # inner ones first
-        for step in plan.steps:
-            if step.id <= 0 or step.body != body.number:
-                continue
+        for step in steps[body.number]:
             inside[body.number] += 1
             match step.opens:
                 case Fan() | Loop() as opens:
@@ -117,7 +115,7 @@ def executions(scenario: Scenario) -> float:
                     inside[body.number] += max(inside[number] for _, number in opens.cases)
                 case Group() as opens:
                     inside[body.number] += inside[opens.body]
-    return inside[0]
+    return inside[0] + (inside[plan.final.number] if plan.final else 0.0)
 
 
 class _World:
@@ -130,10 +128,7 @@ class _World:
         self._plan = scenario.plan
         self._chance = chance
         self._paths = known_paths(scenario.plan)
-        self._bodies: dict[int, list[PlanStep]] = defaultdict(list)
-        for step in scenario.plan.steps:
-            if step.id > 0:
-                self._bodies[step.body].append(step)
+        self._bodies = steps_by_body(scenario.plan)
         self._resources: dict[Limit, simpy.Resource] = {}
         self._buckets: dict[str, Bucket] = {}
         self._stopping: set[int] = set()
@@ -148,12 +143,16 @@ class _World:
             limit = Limit("concurrency of runs", self._key(slots.key, "this workflow"))
             held = yield from self._acquire(limit, slots.limit)
         failed, last = yield from self._body(0, number, None)
+        failed = failed or number in self._stopping
+        if self._plan.final is not None:
+            self._stopping.discard(number)  # what is to be done at the end is done in any case
+            _, last = yield from self._body(self._plan.final.number, number, last)
         if held is not None:
             held[0].release(held[1])
         seconds = self.env.now
         if timeout is not None and seconds > timeout:
             seconds, failed = timeout, True
-        self.trial.courses.append(Course(seconds, failed or number in self._stopping, last))
+        self.trial.courses.append(Course(seconds, failed, last))
 
     def _body(self, body: int, run: int, cause: Bar | None) -> Events:
         """The steps of a body once; whether a failure was left, and what ended last."""

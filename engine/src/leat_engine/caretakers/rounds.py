@@ -10,6 +10,7 @@ import structlog
 from prometheus_client import Counter
 
 from leat_engine.caretakers.fold import fold
+from leat_engine.caretakers.follow import follow
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.resend import resend
 from leat_engine.caretakers.sweep import count_breakers, forget, sweep
@@ -32,9 +33,9 @@ class CaretakerOptions:
         interval: Between two rounds; a fraction of a heartbeat, so that an outage between two rounds is noticed.
         silent_for: A runner that gave no sign of life for so long is dead: three heartbeats.
         patience: A ready step unclaimed for so long, while its queue is empty, lost its message.
-        sweep_interval: Between two looks for slots that dead holders have.
+        sweep_interval: Between two looks for what sleeps, though it could go on, and for children that do not follow.
         count_interval: Between two counts of what the metrics tell.
-        forget_interval: Between two looks for what limits and caches do not need any more.
+        forget_interval: Between two looks for what limits, caches and parents do not need any more.
         fold_interval: Between two looks for runs whose steps tell how long they took.
         forget_after: Dead runners are remembered for so long.
         retention: Runs are kept for so long; then their whole month goes, once all of it is that old and over.
@@ -108,6 +109,7 @@ class Caretakers:
             if in_touch_for >= options.silent_for and self._turn("rescue", now, 1.0):
                 await self._care("rescue", rescue(self._store, options.silent_for))
             if self._turn("sweep", now, options.sweep_interval):
+                await self._care("follow", follow(self._store))
                 await self._care("sweep", sweep(self._store))
             if self._turn("forget", now, options.forget_interval):
                 await forget(self._store)

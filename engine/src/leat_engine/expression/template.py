@@ -127,6 +127,26 @@ class Template:
             case _:
                 return ()
 
+    def members(self, name: str) -> dict[str, tuple[Any, ...] | None] | None:
+        """The members of the object that a member is: each the one value that holds no expression, or None.
+
+        None when the member is known only when it is evaluated; nothing when there is none.
+        """
+        match self.node:
+            case _Constant(value) if isinstance(value, Mapping):
+                inner: Any = _Constant(value.get(name))
+            case _Object(members):
+                inner = next((node for key, node in members if key == name), _Constant(None))
+            case _:
+                return None
+        match inner:
+            case _Constant(value) if value is None or isinstance(value, Mapping):
+                return {key: (item,) for key, item in (value or {}).items()}
+            case _Object(members):
+                return {key: (node.value,) if isinstance(node, _Constant) else None for key, node in members}
+            case _:
+                return None
+
     def member(self, name: str) -> Any:
         """The member of an object that holds no expression, known before any value is; else None."""
         match self.node:

@@ -27,6 +27,16 @@ class Rerun(Model):
     """A step, or a list of steps, to run again, with all steps that need one of them. Steps that did not end well run
     again in any case, and are all that does unless stated; a run that succeeded has none, so it is required then."""
 
+    compensate: bool = False
+    """Go on with undoing where a compensation of the run failed, and undo what is left; no step runs again. `finally`
+    is done again after that."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.compensate and self.from_ is not None:
+            raise ValueError("expected one of `from` and `compensate`")
+        return self
+
     @field_validator("from_", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:

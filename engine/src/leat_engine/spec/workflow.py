@@ -108,6 +108,33 @@ class Case(Model):
         return self
 
 
+class Compensation(Model):
+    """How what a step did is undone, when its run does not end well: a kind with its fields, or a body of `steps`.
+
+    It runs once for each time that the step succeeded, and reads what the step could read, the step's own result, and
+    `error`, why the run does not end well.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    use: Annotated[str, Field(max_length=253)] | None = None
+    """A template that gives it its kind."""
+    arguments: Annotated[dict[str, Any], Field(max_length=256)] | None = Field(default=None, alias="with")
+    """The parameters of the template by name: values or expressions."""
+    when: bool | str | None = None
+    """A condition. When it is false nothing is undone."""
+    retry: Retry | None = None
+    """Whether and when a failed attempt is followed by another one."""
+    timeout: Duration | None = None
+    """Time that each attempt may take."""
+    deadline: Duration | None = None
+    """Time that all attempts may take together."""
+    pool: Name | None = None
+    """The pool of runners that execute it; the workflow's unless stated."""
+    steps: "Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)] | None" = None
+    """A body instead of a kind."""
+
+
 class Step(Model):
     """One step: a name, when it runs, and exactly one kind (`http`, `script`, ...) with the kind's fields, or a body.
 
@@ -161,6 +188,9 @@ class Step(Model):
     """Fail attempts at once while what they need is down."""
     cache: Cache | None = None
     """Take an earlier result instead of executing the step."""
+    compensate: Compensation | None = None
+    """Undoes what the step did, if it succeeded and the run fails, is cancelled, or is over its time after that. What
+    was done last is undone first. With `forEach` or `repeat`, each time that succeeded is undone by itself."""
 
     @property
     def others(self) -> dict[str, Any]:
@@ -192,6 +222,10 @@ class WorkflowSpec(Model):
     """The steps, in any order: each starts as soon as what it needs is done."""
     output: Any = None
     """The run's output, evaluated when every step is done."""
+    finally_: Annotated[list[Step], Field(max_length=limits.STEPS)] = Field(default_factory=list, alias="finally")
+    """Steps at the end of every run, however it ends: after the other steps, and after what is compensated. They read
+    `run.phase`, which is how the run ends, `error`, which is null if it ends well, and every step: one that never ran
+    is Cancelled, and its output is null."""
 
 
 class History(Model):

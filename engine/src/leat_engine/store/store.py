@@ -40,6 +40,8 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.children import Children
+from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.durations import Durations
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
@@ -61,6 +63,7 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
+from leat_engine.store.scopes import Scopes
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
@@ -110,6 +113,9 @@ class Store:
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
         self.durations = Durations(self._connection, SQL)
+        self.cleanups = Cleanups(self._connection, SQL)
+        self.scopes = Scopes(self._connection, SQL)
+        self.children = Children(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -559,8 +565,12 @@ class Store:
             for run in runs:
                 if run.lineage is not None and run.run_id in created:
                     self.statements += 1
-                    (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
-                    if row["kept"] != len(run.lineage.kept):
+                    if run.lineage.cleanup:
+                        whole = await connection.fetch(SQL["take_over"], run.run_id, run.lineage.of, run.lineage.name)
+                    else:
+                        (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
+                        whole = row["kept"] == len(run.lineage.kept)
+                    if not whole:
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
         return created
 

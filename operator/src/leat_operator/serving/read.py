@@ -8,9 +8,12 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from leat_engine.inside import SCOPES, NotThere, Within
+from leat_engine.job import ROOT_SCOPE
+from leat_engine.limits import ITEMS
 from leat_engine.opener import Fan, Loop
 from leat_engine.plan import Plan
-from leat_engine.records import RunRecord
+from leat_engine.records import RunRecord, ShownStep
 from leat_engine.spelling import unknown
 from leat_engine.store import Store
 from leat_engine.store.durations import WorkflowKey
@@ -30,11 +33,15 @@ from leat_operator.serving.views import (
     run_log,
     run_steps,
     step_durations,
+    steps_within,
 )
 
 RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
 WORKFLOWS_READ = Resource(GROUP, VERSION, "workflows")
 LINES = 500
+SCOPES_MOST = 500
+"""Scopes of one step that are told at once."""
+
 MOST = 2**53
 """As far as JSON counts."""
 
@@ -79,13 +86,29 @@ class ReadApi:
     async def _steps(self, request: web.Request) -> web.Response:
         run = await self._run(request, "steps")
         plan = await self._compiler.plan(run.revision, self._store)
+        if path := request.query.get("scope", ""):
+            return await self._within(request, run, plan, path)
         after = _number(request, "continue", 0, plan.total)
         count = _number(request, "limit", PAGE_STEPS, PAGE_STEPS) or PAGE_STEPS
         nodes = range(after + 1, min(after + 1 + count, plan.total + 1))
         steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
+        inside = await self._store.scopes.look(run.run_id, plan)
+        children = await self._store.children.show(run.run_id) if run.children else []
         estimate = None if after else await self._store.durations.estimate(run, plan, datetime.now(UTC))
-        return _json(run_steps(run, plan, Page(nodes, steps, attempts, estimate)))
+        return _json(run_steps(run, plan, Page(nodes, steps, attempts, inside, children, estimate)))
+
+    async def _within(self, request: web.Request, run: RunRecord, plan: Plan, path: str) -> web.Response:
+        limit = _number(request, "limit", SCOPES, SCOPES_MOST) or SCOPES
+        within = Within(path, _number(request, "continue", 0, ITEMS), limit)
+        try:
+            spot = await self._store.scopes.spot(run.run_id, plan, within)
+        except NotThere as error:
+            raise Answer(404, str(error)) from error
+        own: list[ShownStep] = []
+        if spot.scope == ROOT_SCOPE and spot.node is not None:
+            own = await self._store.show_steps(run.run_id, range(spot.node, spot.node + 1), OUTPUT_BYTES)
+        return _json(steps_within(run, plan, spot, own))
 
     async def _log(self, request: web.Request) -> web.Response:
         run = await self._run(request, "log")

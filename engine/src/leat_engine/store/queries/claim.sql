@@ -21,6 +21,6 @@ with me as materialized (
 ), held as (
   insert into leat.hold (run_id, runner) select distinct run_id, $1::int from won on conflict do nothing
 )
-select w.*, r.namespace, r.name, r.workflow, r.revision, r.inputs, r.priority, r.traceparent, r.live, r.stopping, r.error, r.uid,
+select w.*, r.namespace, r.name, r.workflow, r.revision, r.inputs, r.priority, r.traceparent, r.live, r.stopping, r.error, r.uid, r.outcome, r.awaited, r.hidden,
   r.succeeded + r.failed + r.skipped as done
 from won w join leat.run r on r.id = w.run_id;

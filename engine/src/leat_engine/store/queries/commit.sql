@@ -88,8 +88,8 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
     failed      = r.failed + s.failed,
     skipped     = r.skipped + s.skipped,
     phase       = case when s.over then coalesce(r.stopping, s.phase) else r.phase end,
-    output      = case when s.over and r.stopping is null then s.output end,
-    error       = case when s.over then coalesce(r.error, s.error) else r.error end,
+    output      = case when s.over and r.stopping is null then s.output when not s.over then r.output end,  -- settled before a cleanup
+    error       = case when not s.over then r.error when r.outcome is null then coalesce(r.error, s.error) else coalesce(s.error, r.error) end,
     finished_at = case when s.over then now() end
   from sums s where r.id = s.run_id
   returning r.id, r.live, r.ending, r.stopping, r.phase, r.uid
