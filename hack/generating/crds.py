@@ -96,7 +96,7 @@ RESOURCES = (
 )
 
 # "is immutable" are the words by which Flux knows that an object has to be made anew where that is wished for.
-UNCHANGEABLE = "the spec of a run is immutable, but for suspend, cancel, priority and ttlSecondsAfterFinished"
+UNCHANGEABLE = "the spec of a run is immutable, but for suspend, cancel, priority, revision and ttlSecondsAfterFinished"
 RULES: Mapping[str, list[Schema]] = {
     "WorkflowRunSpec": [
         {

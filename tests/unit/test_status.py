@@ -314,6 +314,6 @@ def test_a_run_says_what_it_goes_on_from():
 
 def test_a_status_tells_when_the_run_is_likely_to_end_until_it_has_ended():
     finish = CREATED + timedelta(seconds=90.4)
-    assert run_status(Report(1, record()), None, 1, finish)["estimatedFinishAt"] == "2026-03-01T12:01:30Z"
+    assert run_status(Report(1, record()), None, 1, finish=finish)["estimatedFinishAt"] == "2026-03-01T12:01:30Z"
     ended = record(phase=Phase.SUCCEEDED, live=0, finished_at=CREATED)
-    assert "estimatedFinishAt" not in run_status(Report(1, ended), None, 1, finish)
+    assert "estimatedFinishAt" not in run_status(Report(1, ended), None, 1, finish=finish)

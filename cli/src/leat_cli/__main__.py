@@ -14,9 +14,11 @@ from leat_cli.graph import graph
 from leat_cli.limits import limits
 from leat_cli.lint import lint
 from leat_cli.logs import logs
+from leat_cli.migrate import migrate
 from leat_cli.problems import CommandError, Exit
 from leat_cli.redrive import redrive
 from leat_cli.rerun import rerun
+from leat_cli.revisions import revisions
 from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.signal import approve, reject, signal
@@ -36,8 +38,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_LOOKING = (runs, tree, watch, logs, top, limits)
-_STEERING = (cancel, suspend, resume, signal, approve, reject)
+_LOOKING = (runs, tree, watch, logs, top, limits, revisions)
+_STEERING = (cancel, suspend, resume, signal, approve, reject, migrate)
 _STARTING = (rerun, redrive, backfill)
 _COMMANDS = (run, lint, graph, simulate, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
 for command in _COMMANDS:

@@ -13,6 +13,7 @@ from leat_cli.recorded import Recorded, edges_of, outlook_of, plan_of, snapshot_
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
+from leat_cli.versions import RevisionSnapshot
 from leat_engine.durations import Facts
 from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.inside import NOTHING, Inside, NotThere, Within
@@ -135,6 +136,16 @@ class Database:
         """Return what is known of how long the steps of a workflow take, by path."""
         key = WorkflowKey(namespace, workflow)
         return (await self._store.durations.of([key]))[key]
+
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first."""
+        found = await self._store.versions.history(namespace, workflow)
+        return [RevisionSnapshot(one.revision, one.since, one.returned_at, one.active, one.finished) for one in found]
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None."""
+        found = await self._store.versions.revision(namespace, workflow, revision)
+        return None if found is None else found.spec
 
     async def close(self) -> None:
         """Close the connections."""

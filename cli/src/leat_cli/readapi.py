@@ -26,7 +26,8 @@ ROOT = f"/apis/{GROUP}/{VERSION}"
 POOLS = f"{ROOT}/pools"
 _OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
 _CANCELLED = State.CANCELLED.label
-STEPS, LOG, DURATIONS = "workflowruns/steps", "workflowruns/log", "workflows/durations"
+STEPS, LOG = "workflowruns/steps", "workflowruns/log"
+REVISIONS, DURATIONS = "workflows/revisions", "workflows/durations"
 
 
 def steps_path(namespace: str, name: str) -> str:
@@ -42,6 +43,12 @@ def durations_path(namespace: str, workflow: str) -> str:
 def log_path(namespace: str, name: str) -> str:
     """Return where the log of a run is."""
     return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/log"
+
+
+def revisions_path(namespace: str, workflow: str, revision: str = "") -> str:
+    """Return where the revisions of a workflow are, or one of them."""
+    path = f"{ROOT}/namespaces/{namespace}/workflows/{workflow}/revisions"
+    return f"{path}/{revision}" if revision else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from leat_cli import readapi
 from leat_cli.board import Board, merged
@@ -17,6 +18,7 @@ from leat_cli.readapi import LogPage, LogQuery
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
 from leat_cli.snapshot import RunSnapshot, StepSnapshot
 from leat_cli.source import Place, RunQuery, no_run
+from leat_cli.versions import RevisionSnapshot
 from leat_engine.inside import Within
 from leat_engine.result import Phase
 
@@ -124,6 +126,33 @@ class Cluster:
         except Refused as error:
             kind = NotBegun if error.missing else Unavailable
             raise kind(_why_not(error, readapi.LOG), lasting=error.lasting) from error
+
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first.
+
+        Raises:
+            Unavailable: The read API has none; says why.
+        """
+        try:
+            answer = await self._server.get(readapi.revisions_path(namespace, workflow))
+        except Refused as error:
+            raise Unavailable(_why_not(error, readapi.REVISIONS), lasting=error.lasting) from error
+        return [RevisionSnapshot.of(item) for item in answer["items"]]
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None.
+
+        Raises:
+            Unavailable: The read API does not say.
+        """
+        try:
+            answer = await self._server.get(readapi.revisions_path(namespace, workflow, quote(revision, safe="")))
+        except Refused as error:
+            if error.missing:
+                return None
+            raise Unavailable(_why_not(error, readapi.REVISIONS), lasting=error.lasting) from error
+        spec: Mapping[str, Any] = answer["spec"]
+        return spec
 
     async def board(self, namespace: str | None) -> Board:
         """Return the pools, and the runs of a namespace, or of all, that have not ended.

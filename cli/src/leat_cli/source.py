@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from leat_cli.problems import Invalid
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_cli.versions import RevisionSnapshot
 from leat_engine.inside import Within
 
 if TYPE_CHECKING:
@@ -65,6 +66,14 @@ class Source(Protocol):
 
     async def durations(self, namespace: str, workflow: str) -> "Mapping[str, Facts]":
         """Return what is known of how long the steps of a workflow take, by path; nothing before a run has ended."""
+        ...
+
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first."""
+        ...
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None."""
         ...
 
     async def close(self) -> None:

@@ -320,6 +320,7 @@ class Committer:
                 item.seconds,
                 item.view.plan.steps[item.step].pool,
                 None if item.error is None else dumps(item.error),
+                item.view.epoch,
             )
             for item in late
         ]
@@ -360,7 +361,7 @@ def written_form(decisions: Iterable[Decision]) -> Writes:
         view = decision.view
         run_id, scope, steps = view.run_id, view.scope, view.plan.steps
         for done in decision.finished:
-            writes.end(StepKey(run_id, scope, done.step), done.attempt, done.result)
+            writes.end(StepKey(run_id, scope, done.step), done.attempt, done.result, view.epoch)
         for new in decision.next:
             node = steps[new.step]
             key = StepKey(run_id, scope, new.step)

@@ -32,7 +32,7 @@ def written_openings(openings: Sequence[Opening], take: Callable[[PlanStep], boo
     columns, taken = Openings(), list[PlanStep]()
     for opening in openings:
         view, block = opening.view, opening.open.block
-        columns.opener(opening.key, opening.attempt, block, opening.open.nodes)
+        columns.opener(opening.key, opening.attempt, block, opening.open.nodes, view.epoch)
         for index, root in _first_steps(opening):
             node = view.plan.steps[root]
             taking = take(node)

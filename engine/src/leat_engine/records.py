@@ -114,6 +114,7 @@ class RunRecord:
         parent: Name of the run that has a step which started it.
         children: How many runs its steps have started.
         hidden: Texts that are sensitive in other runs, which gave them to this one.
+        epoch: How often it was migrated to another revision.
     """
 
     run_id: UUID
@@ -143,6 +144,7 @@ class RunRecord:
     parent: str | None = None
     children: int = 0
     hidden: tuple[str, ...] = ()
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,6 +306,7 @@ class Claim:
         uid: Of the resource that stands for the run.
         outcome: How the run ends, once that is settled and it cleans up.
         awaited: A step of another run waits for the end of this one; hidden: as in `RunRecord`.
+        epoch: How often the run was migrated to another revision.
     """
 
     key: StepKey
@@ -329,6 +332,7 @@ class Claim:
     outcome: Phase | None = None
     awaited: bool = False
     hidden: tuple[str, ...] = ()
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

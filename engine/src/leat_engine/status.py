@@ -75,7 +75,22 @@ class Verdict:
         }
 
 
-def run_status(report: "Report", plan: Plan | None, generation: int = 0, finish: datetime | None = None) -> Status:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a run is not migrated. ``generation``: of the resource that asked for it."""
+
+    reason: str
+    message: str
+    generation: int
+
+
+def run_status(
+    report: "Report",
+    plan: Plan | None,
+    generation: int = 0,
+    refusal: Refusal | None = None,
+    finish: datetime | None = None,
+) -> Status:
     """The status of the resource that stands for a run.
 
     Args:
@@ -83,6 +98,7 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, finish:
         plan: The run's plan: names the failed steps and the sensitive inputs. None when its revision is not to be had;
             then nothing is shown that may hold a sensitive value.
         generation: The newest generation of the resource that was seen; the record's own if that is newer.
+        refusal: Why it does not go on by the revision that its resource asks for.
         finish: When the run is likely to have ended.
     """
     run = report.run
@@ -118,6 +134,11 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, finish:
         "progress": f"{done}/{run.total}",
         "message": message,
     }
+    if refusal is not None:
+        status["conditions"].append(_migrated("False", refusal.reason, refusal.message, begun, refusal.generation))
+    elif run.epoch:
+        message = f"It goes on by revision {run.revision}"
+        status["conditions"].append(_migrated("True", "Migrated", message, begun, generation))
     if phase is Phase.FAILED:
         status["reason"] = verdict.reason
     if run.rerun_of is not None:
@@ -133,6 +154,17 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, finish:
     if output is not None:
         status["output"] = output
     return status
+
+
+def _migrated(status: str, reason: str, message: str, since: datetime, generation: int) -> Status:
+    return {
+        "type": "Migrated",
+        "status": status,
+        "reason": reason,
+        "message": bounded(message, MESSAGE_CHARS),
+        "lastTransitionTime": _time(since),
+        "observedGeneration": generation,
+    }
 
 
 def rejected_status(reasons: Sequence[Reason], generation: int, at: datetime) -> Status:

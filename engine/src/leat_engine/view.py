@@ -42,6 +42,7 @@ class RunView:
         pins: Of the run itself: how many wait for the store to say where its scopes are; it is not forgotten meanwhile.
         cancelled: Steps of the run, in any scope, that were cancelled; read when a stopped run is to end.
         items: What steps with `forEach` are over, as it was written, and as a list, once it was evaluated.
+        epoch: How often the run was migrated. Of an older one than the store's nothing is written any more.
     """
 
     run_id: UUID
@@ -73,6 +74,7 @@ class RunView:
     pins: int = 0
     cancelled: Sequence[StepKey] = ()
     items: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
+    epoch: int = 0
     _vars: Any = None
 
     def __post_init__(self) -> None:
@@ -102,7 +104,7 @@ class RunView:
                 self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
                 self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
                 error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names,
-                scopes=self.scopes,
+                scopes=self.scopes, epoch=self.epoch,
             )  # fmt: skip
         return found
 

@@ -20,7 +20,7 @@ from leat_engine.errors import Rejected, StoreUnavailable
 from leat_engine.plan import Plan
 from leat_engine.records import NewRun, Report, RunRecord
 from leat_engine.result import Phase, State
-from leat_engine.status import FAILURES, Status, begun_at, run_status, shown_phase
+from leat_engine.status import FAILURES, Refusal, Status, begun_at, run_status, shown_phase
 from leat_engine.store import Store
 from leat_operator import metrics
 from leat_operator.catalog import Catalog
@@ -68,6 +68,7 @@ class Tracked:
     due: float = float("inf")
     busy: bool = False
     looked: Looked | None = None
+    refusal: Refusal | None = None
 
 
 class Reporter:
@@ -100,6 +101,11 @@ class Reporter:
     def observe(self, run_id: UUID, ref: Ref, generation: int) -> None:
         """The resource's spec has changed, and what it asks for was done."""
         self._track(run_id, ref, generation)
+
+    def refuse(self, run_id: UUID, refusal: Refusal | None) -> None:
+        """Why the run is not migrated as its resource asks, or None when it was; told with its status from now on."""
+        if (tracked := self._runs.get(run_id)) is not None:
+            tracked.refusal = refusal
 
     async def refresh(self, run_id: UUID, *, again: bool = False) -> None:
         """Tell the resource of a run what the store says now, as soon as its pace allows.
@@ -189,7 +195,7 @@ class Reporter:
             sent, tracked.latest = tracked.latest or sent, None
             assert sent is not None  # noqa: S101 (it was due because there is one)
             finish = self._forecasts.finish(sent.run, plan, tracked.looked)
-            return run_status(sent, plan, tracked.generation, finish)
+            return run_status(sent, plan, tracked.generation, tracked.refusal, finish)
 
         try:
             crash_point("before report")

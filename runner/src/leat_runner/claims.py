@@ -197,6 +197,7 @@ class Claims:
         for claim in claims:
             if not claim.resumed:
                 QUEUED.observe((claim.started_at - claim.queued_at).total_seconds())
+            self._desk.outgrow(claim.key.run_id, claim.epoch)
             if not self._desk.knows(claim.key):
                 runs.setdefault(claim.key.run_id, []).append(claim)
         surplus: list[Claim] = []
@@ -231,6 +232,7 @@ class Claims:
         view = RunView(first.key.run_id, plan, first.namespace, first.name, first.inputs)
         view.workflow, view.priority, view.traceparent = first.workflow, first.priority, first.traceparent
         view.uid, view.awaited, view.hidden = first.uid or "", first.awaited, first.hidden
+        view.epoch = first.epoch
         view.complete = first.live == len(claims) and first.done == 0
         self._desk.views[first.key.run_id] = view
         return True

@@ -263,9 +263,10 @@ class Runner:
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
-        self._desk.views.pop(view.run_id, None)
-        self._gates.left(view)
-        self._family.left(view)
+        if self._desk.views.get(view.run_id, view) is view:  # else it was migrated meanwhile, and is known anew
+            self._desk.views.pop(view.run_id, None)
+            self._gates.left(view)
+            self._family.left(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""

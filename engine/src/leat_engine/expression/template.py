@@ -112,6 +112,11 @@ class Template:
         """
         return self.node.evaluate(bindings)
 
+    @property
+    def source(self) -> Any:
+        """The value as it was written, its expressions as texts."""
+        return _source(self.node)
+
     def expressions(self) -> Iterator[Spot]:
         """Every expression in it."""
         return _spots(self.node)
@@ -304,6 +309,20 @@ def _spots(node: _Node) -> Iterator[Spot]:
                 yield from _spots(item)
         case _Constant():
             pass
+
+
+def _source(node: _Node) -> Any:
+    match node:
+        case _Expression(program=program):
+            return f"${{ {program.text} }}"
+        case _Text(parts=parts):
+            return "".join(part if isinstance(part, str) else _source(part) for part in parts)
+        case _Object(members=members):
+            return {key: _source(member) for key, member in members}
+        case _Array(items=items):
+            return [_source(item) for item in items]
+        case _Constant(value=value):
+            return value
 
 
 def _is_single(text: str) -> bool:

@@ -56,6 +56,11 @@ class InputsSchema:
             for value in given.get(name) or ():
                 yield from one.problems(value, f"{path}.{name}")
 
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether a value is what an input has when nobody gives it."""
+        one = self._inputs.get(name)
+        return one is not None and one.default is not _ABSENT and bool(one.default == value)
+
     def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
         """The run's inputs: ``values`` with the defaults of those that are absent.
 

@@ -146,6 +146,7 @@ def claim_of(row: asyncpg.Record) -> Claim:
         outcome=None if row["outcome"] is None else Phase(row["outcome"]),
         awaited=row["awaited"],
         hidden=tuple(row["hidden"] or ()),
+        epoch=row["epoch"],
     )
 
 
@@ -180,6 +181,7 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         parent=row["parent_name"],
         children=row["children"],
         hidden=tuple(row["hidden"] or ()),
+        epoch=row["epoch"],
     )
 
 

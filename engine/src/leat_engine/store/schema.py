@@ -27,6 +27,7 @@ PARTITIONED = {
     "signal": 90,
     "listener": 70,
     "undo": 100,
+    "migrated": 100,
 }
 """Tables split by month on the UUIDv7, with their fillfactor: room for the updates that keep a row on its page."""
 

@@ -66,6 +66,7 @@ from leat_engine.store.rows import (
 from leat_engine.store.scopes import Scopes
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
+from leat_engine.store.versions import Versions
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
 
 SQL = {
@@ -116,6 +117,7 @@ class Store:
         self.cleanups = Cleanups(self._connection, SQL)
         self.scopes = Scopes(self._connection, SQL)
         self.children = Children(self._connection, SQL)
+        self.versions = Versions(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -421,6 +423,7 @@ class Store:
             [item.error for item in late],
             [item.seconds for item in late],
             [item.pool for item in late],
+            [item.epoch for item in late],
         )
         return [
             Delayed(StepKey(row["run_id"], row["scope"], row["step_id"]), row["attempt"], row["seconds"])

@@ -64,6 +64,7 @@ _RESOURCES = [
     _resource("workflowruns/steps", "RunSteps", ["get"], namespaced=True),
     _resource("workflowruns/log", "RunLog", ["get"], namespaced=True),
     _resource("workflows/durations", "StepDurations", ["get"], namespaced=True),
+    _resource("workflows/revisions", "WorkflowRevisions", ["get"], namespaced=True),
 ]
 _INFO = {"title": "Leat, for people who read", "version": VERSION}
 

@@ -1,4 +1,4 @@
-"""The read API: steps of runs and the load of pools, for those whose Kubernetes rights say so."""
+"""The read API: steps of runs, revisions of workflows, load of pools, for those whose Kubernetes rights say so."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -34,6 +34,8 @@ from leat_operator.serving.views import (
     run_steps,
     step_durations,
     steps_within,
+    workflow_revision,
+    workflow_revisions,
 )
 
 RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
@@ -63,12 +65,15 @@ class ReadApi:
         """What is answered, and where."""
         base = f"/apis/{API_VERSION}"
         run = base + "/namespaces/{namespace}/workflowruns/{name}"
+        revisions = base + "/namespaces/{namespace}/workflows/{name}/revisions"
         return [
             *(web.get(path, self._document(document)) for path, document in DOCUMENTS.items()),
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
             web.get(f"{run}/log", self._log),
             web.get(base + "/namespaces/{namespace}/workflows/{name}/durations", self._durations),
+            web.get(revisions, self._revisions),
+            web.get(revisions + "/{revision}", self._revision),
         ]
 
     def _document(self, document: Any) -> Handler:
@@ -125,11 +130,31 @@ class ReadApi:
         return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
 
     async def _durations(self, request: web.Request) -> web.Response:
-        key = WorkflowKey(request.match_info["namespace"], request.match_info["name"])
-        right = Right("get", WORKFLOWS_READ, key.namespace, "durations", key.workflow)
-        await self._access.require(self._caller(request), right)
-        self._serves(key.namespace)
+        key = WorkflowKey(*await self._workflow(request, "durations"))
         return _json(step_durations(key, (await self._store.durations.of([key]))[key]))
+
+    async def _revisions(self, request: web.Request) -> web.Response:
+        namespace, name = await self._workflow(request, "revisions")
+        return _json(workflow_revisions(namespace, name, await self._store.versions.history(namespace, name)))
+
+    async def _revision(self, request: web.Request) -> web.Response:
+        namespace, name = await self._workflow(request, "revisions")
+        found = await self._store.versions.revision(namespace, name, request.match_info["revision"])
+        if found is None:
+            raise Answer(404, f"Workflow {name} has had no revision {request.match_info['revision'][:40]!r}")
+        return _json(workflow_revision(found))
+
+    async def _workflow(self, request: web.Request, subresource: str) -> tuple[str, str]:
+        """The Workflow, there or not any more, that a request asks about, if the caller may read that of it."""
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        right = Right("get", WORKFLOWS_READ, namespace, subresource, name)
+        await self._access.require(self._caller(request), right)
+        self._served(namespace)
+        return namespace, name
+
+    def _served(self, namespace: str) -> None:
+        if self._namespaces and namespace not in self._namespaces:
+            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
 
     async def _is_over(self, run: RunRecord, step: int) -> bool:
         found = await self._store.show_steps(run.run_id, range(step, step + 1), 0)
@@ -140,7 +165,7 @@ class ReadApi:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         right = Right("get", RUNS_READ, namespace, subresource, name)
         await self._access.require(self._caller(request), right)
-        self._serves(namespace)
+        self._served(namespace)
         body = await self._cluster.get(RUNS, namespace, name)
         if body is None:  # it was deleted; the store may still know its run
             run = await self._store.find_run(namespace, name)
@@ -150,10 +175,6 @@ class ReadApi:
             there = "has not begun, or can never begin: see its status" if body else "is not there, and was not kept"
             raise Answer(404, f"WorkflowRun {name} {there}")
         return run
-
-    def _serves(self, namespace: str) -> None:
-        if self._namespaces and namespace not in self._namespaces:
-            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
 
     def _caller(self, request: web.Request) -> Caller:
         certificate = request.transport.get_extra_info("peercert") if request.transport else None

@@ -21,6 +21,7 @@ from leat_engine.records import (
     LogLine,
     Member,
     Report,
+    Revision,
     RunRecord,
     ShownAttempt,
     ShownStep,
@@ -28,6 +29,7 @@ from leat_engine.records import (
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
 from leat_engine.store.durations import WorkflowKey
+from leat_engine.store.versions import ShownVersion
 from leat_operator.serving.answers import API_VERSION
 
 OUTPUT_BYTES = 4 * KIB
@@ -153,6 +155,29 @@ def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog], announ
     pools = sorted({*of_pool, *backlog, *announced})
     items = [_load(pool, of_pool[pool], backlog.get(pool), announced.get(pool)) for pool in pools]
     return {"kind": "PoolLoadList", "apiVersion": API_VERSION, "metadata": {}, "items": items}
+
+
+def workflow_revisions(namespace: str, name: str, versions: Iterable[ShownVersion]) -> Json:
+    """`WorkflowRevisions`: those that a Workflow has had, the newest first."""
+    items = [
+        {
+            "revision": version.revision,
+            "since": moment(version.since),
+            "returnedAt": moment(version.returned_at),
+            "active": version.active,
+            "finished": version.finished,
+        }
+        for version in versions
+    ]
+    metadata = {"name": name, "namespace": namespace}
+    return {"kind": "WorkflowRevisions", "apiVersion": API_VERSION, "metadata": metadata, "items": items}
+
+
+def workflow_revision(revision: Revision) -> Json:
+    """`WorkflowRevision`: one of them, with its spec."""
+    metadata = {"name": revision.workflow, "namespace": revision.namespace}
+    whole = {"revision": revision.id, "spec": revision.spec}
+    return {"kind": "WorkflowRevision", "apiVersion": API_VERSION, "metadata": metadata, **whole}
 
 
 def _run(run: RunRecord, plan: Plan) -> Json:
