@@ -19,6 +19,7 @@ from leat_engine.result import Phase, State
 from leat_engine.status import (
     FAILURES,
     MESSAGE_CHARS,
+    Refusal,
     begun_at,
     reasons_message,
     rejected_status,
@@ -317,3 +318,13 @@ def test_a_status_tells_when_the_run_is_likely_to_end_until_it_has_ended():
     assert run_status(Report(1, record()), None, 1, finish=finish)["estimatedFinishAt"] == "2026-03-01T12:01:30Z"
     ended = record(phase=Phase.SUCCEEDED, live=0, finished_at=CREATED)
     assert "estimatedFinishAt" not in run_status(Report(1, ended), None, 1, finish=finish)
+
+
+def test_a_run_that_was_migrated_says_so_and_one_that_cannot_be_says_why():
+    assert "Migrated" not in statuses(shown(record()))
+    told = condition(shown(record(revision="b" * 16, epoch=2)), "Migrated")
+    assert (told["status"], told["message"]) == ("True", f"It goes on by revision {'b' * 16}")
+    refusal = Refusal("Incompatible", "spec.steps[0]: step 'one' has ended", 7)
+    told = condition(run_status(Report(0, record(epoch=2)), None, 9, refusal), "Migrated")
+    assert (told["status"], told["reason"], told["observedGeneration"]) == ("False", "Incompatible", 7)
+    assert told["message"] == refusal.message

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import typer
 
-from leat_cli import catalogue, db
+from leat_cli import artifacts, catalogue, db
 from leat_cli.backfill import backfill
 from leat_cli.completion import complete_if_asked, completion
 from leat_cli.describe import describe
@@ -46,6 +46,7 @@ for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(artifacts.app, name="artifacts")
 
 
 def main() -> None:

@@ -95,6 +95,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         rerun_of=run.rerun_of or "",
         outlook=None if recorded is None else recorded.outlook,
         parent=run.parent or "",
+        children=() if recorded is None else tuple(map(_child, recorded.kin.get(0, ()))),
     )
 
 

@@ -172,6 +172,7 @@ class RunSnapshot:
         outlook: What is to be expected of it, if anything is.
         after: Of a page of scopes, where the next one begins; None when there is none.
         parent: The run of which a step started it, or "".
+        children: Runs that steps of `finally` started, which have no line of their own.
     """
 
     namespace: str
@@ -195,6 +196,7 @@ class RunSnapshot:
     outlook: Outlook | None = None
     after: int | None = None
     parent: str = ""
+    children: tuple[ChildSnapshot, ...] = ()
 
     @property
     def done(self) -> bool:

@@ -3,9 +3,9 @@
 import asyncio
 import random
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.expression import SECRETS, Held
 from leat_engine.job import StepKey, effect_key
-from leat_engine.kind import END_WORK, Kind, StepContext, outlives_runner
+from leat_engine.kind import END_WORK, ArtifactProblem, Kind, StepContext, outlives_runner
 from leat_engine.plan import END, PlanStep
 from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
@@ -29,6 +29,7 @@ from leat_runner.family import Family, Member
 from leat_runner.forsake import forsake
 from leat_runner.gates import Gates
 from leat_runner.secrets import SecretError, SecretReader, holding, masked
+from leat_runner.shelf import AttemptArtifacts, Shelf
 from leat_runner.voice import Mask, Voice, Words
 
 MAX_LOST = 3
@@ -74,6 +75,7 @@ class Means:
     voice: Voice
     gates: Gates
     family: Family
+    shelf: Shelf
 
 
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
@@ -103,8 +105,9 @@ def concluded(attempt: Attempt, outcome: Outcome) -> Ended | Late:
     """What to write of an attempt's outcome."""
     view, node = attempt.view, attempt.node
     match outcome:
-        case Succeeded(output):
-            return _ended(attempt, _bounded(output))
+        case Succeeded(output, artifacts):
+            result = _bounded(output)
+            return _ended(attempt, result if artifacts is None else replace(result, artifacts=artifacts))
         case Parked(until):
             seconds = max(0.0, (until - datetime.now(UTC)).total_seconds())
             return Late(view, node.id, attempt.number, seconds)
@@ -172,27 +175,31 @@ class _Trial:
             return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
         redactor = Redactor([*held.values.values(), *held.results])
         with holding(redactor):
-            return masked(await self._execute(fields, redactor.text), redactor)
+            return masked(await self._execute(fields, redactor.text, redactor.forms), redactor)
 
     def _evaluated(self, held: Held | None) -> Any:
         view, node = self.attempt.view, self.attempt.node
         bound = {} if node.fields.constant else view.bindings(node.reads, {}, self.now)
         return node.fields.evaluate(bound if held is None else {**bound, SECRETS: held})
 
-    async def _execute(self, fields: Any, mask: Mask | None) -> Outcome:
+    async def _execute(self, fields: Any, mask: Mask | None, secrets: Collection[str] = ()) -> Outcome:
         attempt = self.attempt
         words = self.means.voice.of(attempt.key, attempt.node.name, attempt.number, mask)
+        artifacts = self.means.shelf.of(attempt, secrets)
         try:
             model = self._checked(fields)
             if isinstance(model, Failed):
                 return model
             self.begun = True
-            return await self.kind.execute(self._context(words), model)
+            return await artifacts.kept(await self.kind.execute(self._context(words, artifacts), model))
+        except ArtifactProblem as problem:
+            return Failed(problem.error)
         except Exception as error:
             log.exception("step_defect")
             tail = traceback.format_exception_only(error)[-1].strip()
             return Failed(StepError(ErrorType.INTERNAL, tail))
         finally:
+            await artifacts.close()
             if words.log_kept is not None:
                 await words.log_kept.close()
 
@@ -203,7 +210,7 @@ class _Trial:
         except ValidationError as error:
             return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
 
-    def _context(self, words: Words) -> StepContext:
+    def _context(self, words: Words, artifacts: AttemptArtifacts) -> StepContext:
         attempt, view = self.attempt, self.attempt.view
         return StepContext(
             key=attempt.key,
@@ -223,6 +230,7 @@ class _Trial:
             logged_until=attempt.logged_until,
             note=words.note,
             mail=words.mail,
+            artifacts=artifacts,
             family=Member(self.means.family, attempt, self.seconds),
         )
 

@@ -82,6 +82,7 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
         metadata["continue"] = str(last)
     answer = _run_steps(run, plan, steps, metadata)
     answer["run"]["estimate"] = _estimate(page.estimate)
+    answer["run"]["children"] = list(map(_child, kin.get(0, ())))
     return answer
 
 
