@@ -8,6 +8,7 @@ from typing import Any
 from leat_cli.snapshot import (
     AttemptSnapshot,
     ChildSnapshot,
+    Outlook,
     RunSnapshot,
     ScopeSnapshot,
     ScopesSnapshot,
@@ -15,6 +16,7 @@ from leat_cli.snapshot import (
     sensitive_inputs,
 )
 from leat_engine.errors import Rejected
+from leat_engine.estimate import Estimate
 from leat_engine.inside import (
     AT_THE_END,
     NOTHING,
@@ -51,6 +53,7 @@ class Recorded:
     plan: Plan | None = None
     inside: Inside = NOTHING
     kin: Mapping[int, tuple[Kin, ...]] = field(default_factory=dict)
+    outlook: Outlook | None = None
 
 
 def plan_of(spec: Mapping[str, Any]) -> Plan | None:
@@ -59,6 +62,14 @@ def plan_of(spec: Mapping[str, Any]) -> Plan | None:
         return compile_plan(parse_spec(spec), load_models(), "")
     except Rejected:
         return None
+
+
+def outlook_of(estimate: Estimate | None) -> Outlook | None:
+    """Return what is shown of an estimate."""
+    if estimate is None:
+        return None
+    path = tuple((part.step, part.share) for part in estimate.path)
+    return Outlook(estimate.finish, estimate.late, path, estimate.unknown, estimate.people)
 
 
 def edges_of(plan: Plan | None) -> Edges:
@@ -93,6 +104,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
         reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
         rerun_of=run.rerun_of or "",
+        outlook=None if recorded is None else recorded.outlook,
         parent=run.parent or "",
         children=() if recorded is None else tuple(map(_child, recorded.kin.get(0, ()))),
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 import orjson
 
+from leat_engine.durations import Facts
+from leat_engine.estimate import Estimate
 from leat_engine.inside import (
     AT_THE_END,
     NOTHING,
@@ -37,6 +39,7 @@ from leat_engine.records import (
 )
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
+from leat_engine.store.durations import WorkflowKey
 from leat_engine.store.versions import ShownVersion
 from leat_operator.serving.answers import API_VERSION
 
@@ -58,7 +61,9 @@ Json = dict[str, Any]
 class Page:
     """Steps of a run: those of the nodes in ``nodes``, as far as they have begun to exist, and their bodies.
 
-    ``children``: runs below the run, of any depth.
+    Attributes:
+        children: Runs below the run, of any depth.
+        estimate: What is to be expected of the run; on the first page, if anything is.
     """
 
     nodes: range
@@ -66,6 +71,7 @@ class Page:
     attempts: Sequence[ShownAttempt]
     inside: Inside = NOTHING
     children: Sequence[ChildRecord] = ()
+    estimate: Estimate | None = None
 
 
 def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
@@ -88,6 +94,7 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     else:
         steps += told.cleanups()
     answer = _run_steps(run, plan, steps, metadata)
+    answer["run"]["estimate"] = _estimate(page.estimate)
     answer["run"]["children"] = list(map(_child, kin.get(0, ())))
     return answer
 
@@ -147,6 +154,16 @@ def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *,
     }
 
 
+def step_durations(key: WorkflowKey, facts: Mapping[str, Facts]) -> Json:
+    """`StepDurations`: what is known of how long the steps of a workflow take, by path."""
+    return {
+        "kind": "StepDurations",
+        "apiVersion": API_VERSION,
+        "metadata": {"name": key.workflow, "namespace": key.namespace},
+        "steps": {path: {"kind": known.kind, **known.as_json()} for path, known in sorted(facts.items())},
+    }
+
+
 def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog], announced: Mapping[str, Announced]) -> Json:
     """`PoolLoadList`: every pool that has a runner or work, or had a runner once."""
     of_pool: dict[str, list[Member]] = defaultdict(list)
@@ -193,6 +210,19 @@ def _run(run: RunRecord, plan: Plan) -> Json:
         "finishedAt": moment(run.finished_at),
         "message": status["message"],
         "parent": run.parent,
+    }
+
+
+def _estimate(estimate: Estimate | None) -> Json | None:
+    """`{finishAt, lateAt, criticalPath: [{step, share}], unknown, people}`, as `Estimate` has them."""
+    if estimate is None:
+        return None
+    return {
+        "finishAt": moment(estimate.finish),
+        "lateAt": moment(estimate.late),
+        "criticalPath": [{"step": part.step, "share": round(part.share, 3)} for part in estimate.path],
+        "unknown": list(estimate.unknown),
+        "people": list(estimate.people),
     }
 
 
