@@ -39,7 +39,11 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "up":
             command.add_argument(
-                "parts", nargs="*", type=Part, metavar="PART", help=f"any of {', '.join(Part)}; default: {', '.join(STANDARD)}"
+                "parts",
+                nargs="*",
+                type=Part,
+                metavar="PART",
+                help=f"any of {', '.join(Part)}; default: {', '.join(STANDARD)}",
             )
     return parser
 

@@ -1,4 +1,4 @@
-"""Kafka of one stack: one node in KRaft mode, its own ports, its own data. Clients log in by SASL, with or without TLS."""
+"""Kafka of one stack: one node in KRaft mode, its own ports, its own data. Clients log in, in clear text or by TLS."""
 
 import json
 import logging
@@ -75,9 +75,7 @@ def _made(root: Path, server: Server) -> Broker:
     (root / "server.properties").write_text(_properties(root, broker, key, certificate))
     (root / "log4j2.yaml").write_text(_LOGGING)
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-    scram = [
-        f"--add-scram=SCRAM-SHA-{bits}=[name=leat,password={broker.password}]" for bits in (256, 512)
-    ]
+    scram = [f"--add-scram=SCRAM-SHA-{bits}=[name=leat,password={broker.password}]" for bits in (256, 512)]
     settings = str(root / "server.properties")
     command = server.command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", settings, *scram)
     env = {**os.environ, **_quiet(root)}

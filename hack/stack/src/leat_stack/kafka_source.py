@@ -101,7 +101,9 @@ def _fetch(jars: Path) -> None:
         )  # fmt: skip
         if done.returncode != 0:
             said = (done.stdout + done.stderr).strip()[-1000:]
-            raise StackError(f"Maven could not fetch Kafka's jars; is Maven Central, or a mirror of it, reachable? {said}")
+            raise StackError(
+                f"Maven could not fetch Kafka's jars; is Maven Central, or a mirror of it, reachable? {said}"
+            )
         try:
             (Path(draft) / "jars").rename(jars)
         except OSError:

@@ -1,6 +1,8 @@
 """publish: one message to a broker, confirmed by it. Its id is the step's idempotency key."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, ClassVar
 
 import orjson
@@ -8,9 +10,13 @@ import orjson
 from leat_engine.kind import StepContext, Weight
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
-from leat_engine.spec.publish import Amqp, Publish
+from leat_engine.spec.brokers import CAFILE, MECHANISM, brokers_of, check_topic
+from leat_engine.spec.brokers import Brokers as KafkaBrokers
+from leat_engine.spec.kinds import Text
+from leat_engine.spec.publish import Amqp, Kafka, Publish
 from leat_runner.kinds.address import Address, BadAddress, Rule, address_of
 from leat_runner.kinds.amqp import Brokers, Message, NotPublished
+from leat_runner.kinds.kafka import Clusters, Record
 from leat_runner.kinds.output import succeeded, too_large
 from leat_runner.kinds.setup import KindSetup
 
@@ -20,7 +26,12 @@ CONFIRM_TIMEOUT = 30.0
 SHORT = 255
 """Bytes of a name on the wire."""
 
+IDEMPOTENCY_KEY = "idempotency-key"
+"""The header of a record that has the id of the message."""
+
 RULE = Rule("publish.amqp.url", {"amqp": 5672, "amqps": 5671}, "amqps://HOST/VHOST", frozenset({"cafile", "heartbeat"}))
+
+Addressed = tuple[str, int, Callable[[], Awaitable[dict[str, Any]]]]
 
 
 class PublishKind:
@@ -29,34 +40,57 @@ class PublishKind:
     weight: ClassVar[Weight] = Weight.IO
 
     def __init__(self, setup: KindSetup) -> None:
-        self._brokers = Brokers(public_only=not setup.settings.http_private_networks)
+        public_only = not setup.settings.http_private_networks
+        self._brokers = Brokers(public_only=public_only)
+        self._clusters = Clusters(public_only=public_only)
 
     async def execute(self, step: StepContext, fields: Publish) -> Outcome:
         """Publish the message once, and succeed when the broker has confirmed it."""
         try:
-            address = address_of(RULE, fields.amqp.url, fields.amqp.username, fields.amqp.password)
-            message = message_of(step, fields.amqp)
+            to, size, publish = self._addressed(step, fields)
         except (BadAddress, BadMessage) as error:
             return Failed(StepError(ErrorType.INVALID, str(error), retriable=False))
-        if len(message.body) > OUTPUT_BYTES:
-            return too_large("the message", len(message.body), OUTPUT_BYTES)
+        if size > OUTPUT_BYTES:
+            return too_large("the message", size, OUTPUT_BYTES)
         try:
-            await self._published(step, address, message)
+            # A step with a timeout is cut by the runner.
+            async with asyncio.timeout(CONFIRM_TIMEOUT if step.timeout is None else None):
+                return succeeded(await publish())
         except NotPublished as error:
             return Failed(error.error)
         except TimeoutError:
-            text = f"{address} did not confirm within {CONFIRM_TIMEOUT:g} s; the message may have arrived"
+            text = f"{to} did not confirm within {CONFIRM_TIMEOUT:g} s; the message may have arrived"
             return Failed(StepError(ErrorType.TIMEOUT, text))
-        return succeeded({"messageId": message.id})
 
     async def close(self) -> None:
         """Close the connections."""
         await self._brokers.close()
+        await self._clusters.close()
 
-    async def _published(self, step: StepContext, address: Address, message: Message) -> None:
-        # A step with a timeout is cut by the runner.
-        async with asyncio.timeout(CONFIRM_TIMEOUT if step.timeout is None else None):
-            await self._brokers.publish(address, message)
+    def _addressed(self, step: StepContext, fields: Publish) -> Addressed:
+        """Where the message goes, its bytes, and how it gets there.
+
+        Raises:
+            BadAddress, BadMessage: The fields say nothing that can be sent.
+        """
+        if fields.kafka is not None:
+            brokers, record = _brokers(fields.kafka), record_of(step, fields.kafka)
+            size = len(record.key or b"") + len(record.value or b"")
+            return str(brokers), size, partial(self._to_kafka, brokers, record)
+        if fields.amqp is None:
+            raise AssertionError("the model has exactly one broker")
+        amqp = fields.amqp
+        address = address_of(RULE, amqp.url, amqp.username, amqp.password)
+        message = message_of(step, amqp)
+        return str(address), len(message.body), partial(self._to_amqp, address, message)
+
+    async def _to_amqp(self, address: Address, message: Message) -> dict[str, Any]:
+        await self._brokers.publish(address, message)
+        return {"messageId": message.id}
+
+    async def _to_kafka(self, brokers: KafkaBrokers, record: Record) -> dict[str, Any]:
+        place = await self._clusters.publish(brokers, record)
+        return {"messageId": record.id, "topic": record.topic, "partition": place.partition, "offset": place.offset}
 
 
 class BadMessage(Exception):
@@ -85,6 +119,51 @@ def message_of(step: StepContext, fields: Amqp) -> Message:
         persistent=fields.persistent,
         mandatory=fields.mandatory,
     )
+
+
+def record_of(step: StepContext, fields: Kafka) -> Record:
+    """The record of a step.
+
+    Raises:
+        BadMessage: A field has no form on the wire.
+    """
+    try:
+        topic = check_topic(fields.topic)
+    except ValueError as error:
+        raise BadMessage(f"publish.kafka.topic: {error}") from error
+    if fields.key is None and fields.value is None:
+        raise BadMessage("publish.kafka.value: is null, which is a tombstone, and needs `key`")
+    headers = {"traceparent": step.traceparent} if step.traceparent else {}
+    texts = headers | {name: _text(value) for name, value in fields.headers.items()}
+    return Record(
+        id=step.idempotency_key,
+        topic=topic,
+        key=None if fields.key is None else _body(fields.key)[0],
+        value=None if fields.value is None else _body(fields.value)[0],
+        headers={
+            _checked(f"publish.kafka.headers[{name!r}]", name): value.encode(errors="replace")
+            for name, value in (texts | {IDEMPOTENCY_KEY: step.idempotency_key}).items()
+        },
+    )
+
+
+def _brokers(fields: Kafka) -> KafkaBrokers:
+    try:
+        return brokers_of(fields.url, fields.username, fields.password, parameters=(MECHANISM, CAFILE))
+    except ValueError as error:
+        raise BadAddress(f"publish.kafka.url: {error}") from error
+
+
+def _text(value: Text) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def _checked(path: str, text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadMessage(f"{path}: is no valid text") from error
+    return text
 
 
 def _check(path: str, text: str) -> None:
