@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from leat_engine.errors import Rejected
-from leat_engine.kafka import Record
+from leat_engine.kafka.record import Record
 from leat_engine.queue.rabbit import Message
 from leat_engine.trigger import Fate, Trigger, run_for, written
 from leat_operator import metrics

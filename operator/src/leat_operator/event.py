@@ -7,7 +7,7 @@ import orjson
 
 from leat_engine import limits
 from leat_engine.errors import Reason, Rejected
-from leat_engine.kafka import Record
+from leat_engine.kafka.record import Record
 from leat_engine.queue.rabbit import Message
 from leat_engine.trigger import written
 

@@ -5,9 +5,8 @@ from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
-from leat_engine import kafka
 from leat_engine.errors import Reason
-from leat_engine.kafka import Record
+from leat_engine.kafka.record import Record, Subscription
 from leat_engine.queue import rabbit
 from leat_engine.queue.rabbit import Message
 from leat_engine.spec.brokers import brokers_of
@@ -53,7 +52,9 @@ class Sources:
         spec = trigger.spec
         if spec.kafka is not None:
             brokers = brokers_of(await self._url(key, spec.kafka))
-            return kafka.Events(brokers, subscription_of(key, spec.kafka), handle=handle)
+            from leat_engine.kafka import events  # noqa: PLC0415  12 MB that few installations need
+
+            return events.Events(brokers, subscription_of(key, spec.kafka), handle=handle)
         if spec.amqp is None:
             raise AssertionError("a schedule has no messages")
         url = await self._url(key, spec.amqp)
@@ -95,10 +96,10 @@ class Sources:
             return Reason(path, f"key {ref.key!r} of {secret}: {error}")
 
 
-def subscription_of(key: Key, spec: Kafka) -> kafka.Subscription:
+def subscription_of(key: Key, spec: Kafka) -> Subscription:
     """What a trigger consumes of its topic."""
     namespace, workflow, trigger = key
-    return kafka.Subscription(
+    return Subscription(
         topic=spec.topic,
         group=spec.consumer_group or f"leat.{namespace}.{workflow}.{trigger}",
         from_now=spec.initial_offset == "latest",

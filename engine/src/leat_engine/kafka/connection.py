@@ -7,13 +7,14 @@ it could not. So the one function by which all its connections are made is ours.
 import asyncio
 import logging
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
 import aiokafka.client
+import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.conn import AIOKafkaConnection
 from aiokafka.errors import (
@@ -32,6 +33,12 @@ LOGIN_ERRORS = (AuthenticationFailedError, SaslAuthenticationFailed, Unsupported
 
 # The client logs each failed attempt. Whoever uses it says the same once, in one line.
 logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+CLOSE_TIMEOUT = 2.0
+
+_ends: set[asyncio.Task[None]] = set()
+
+log = structlog.get_logger(__name__)
 
 Wrap = Callable[[asyncio.AbstractEventLoop], Any]
 
@@ -82,6 +89,14 @@ def client_settings(brokers: Brokers, *, timeout: float) -> dict[str, Any]:
     }
 
 
+async def end(closing: Coroutine[Any, Any, None]) -> None:
+    """Close a client, and wait for it for a while: with brokers that are silent a goodbye takes its time."""
+    task = asyncio.ensure_future(_ended(closing))
+    _ends.add(task)
+    task.add_done_callback(_ends.discard)
+    await asyncio.wait({task}, timeout=CLOSE_TIMEOUT)
+
+
 async def leave(consumer: AIOKafkaConsumer) -> None:
     """Take a consumer out of its group, and close it whatever comes of that."""
     try:
@@ -96,10 +111,16 @@ async def cut(producer: AIOKafkaProducer) -> None:
     The client's own way delivers first, for which an idempotent producer tries for ever while the brokers are away.
     """
     producer._closed = True  # noqa: SLF001  as all the rest here: there is no other way to it
-    await producer.client.close()  # ends the requests that are under way
-    await producer._sender.close()  # noqa: SLF001
+    client = producer.client
+    closing = asyncio.ensure_future(producer._sender.close())  # noqa: SLF001
+    await client.close()  # ends the requests that are under way
+    while not closing.done():
+        update = client._md_update_fut  # noqa: SLF001
+        if update is not None and not update.done():
+            update.set_result(False)  # whoever waits for it would wait for ever: who makes updates has ended
+        await asyncio.wait({closing}, timeout=0.05)
     producer._message_accumulator.fail_all(KafkaConnectionError("closed by us"))  # noqa: SLF001
-    await producer.client.close()  # of what was connected anew meanwhile
+    await client.close()  # of what was connected anew meanwhile
 
 
 def cause(error: BaseException) -> str:
@@ -113,6 +134,10 @@ def cause(error: BaseException) -> str:
             return f"TLS: {error.reason}"
         case TimeoutError():
             return "it says nothing"
+        case ConnectionRefusedError():
+            return "it refuses connections"
+        case KafkaConnectionError():
+            return "the connection was closed; a broker that expects TLS, or somebody who logs in, does so at once"
         case OSError():
             return error.strerror or repr(error)
         case _:
@@ -121,6 +146,13 @@ def cause(error: BaseException) -> str:
 
 def _text(error: BaseException) -> str:
     return str(error.args[-1]) if error.args else type(error).__name__
+
+
+async def _ended(closing: Coroutine[Any, Any, None]) -> None:
+    try:
+        await closing
+    except Exception as error:  # noqa: BLE001  it is gone either way
+        log.debug("Kafka client did not close cleanly", error=repr(error))
 
 
 async def _connect(host: str, port: int, **settings: Any) -> AIOKafkaConnection:

@@ -9,16 +9,15 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaConnectionError
 
-from leat_engine.kafka.connection import Way, cause, client_settings, connecting, cut, leave
+from leat_engine.kafka.connection import Way, cause, client_settings, connecting, cut, end, leave
+from leat_engine.kafka.record import Record, Subscription
 from leat_engine.spec.brokers import Brokers
 from leat_engine.trigger import Fate
 
@@ -32,46 +31,12 @@ SILENCE = 8.0
 """Seconds for their answer, and for that to a commit."""
 METADATA_AGE = 30.0
 """Seconds until a new partition is noticed, at most."""
-CLOSE_TIMEOUT = 2.0
 LONGEST_PAUSE = 4.0
 """Seconds between two attempts to reach the brokers, at most."""
 NEVER = 2**31 - 1
 """Milliseconds: a record may wait as long as it has to, and its consumer stays in the group."""
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record. ``id`` is the same for each delivery of it, and no other record's."""
-
-    id: str
-    topic: str
-    partition: int
-    offset: int
-    key: bytes | None
-    value: bytes | None
-    headers: Mapping[str, bytes | None]
-    timestamp: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Subscription:
-    """What is consumed.
-
-    Attributes:
-        from_now: Where a group begins that has committed nothing: with what comes, or with what there is.
-        prefetch: Records that are dealt with at the same time, at most.
-        dead_letters: The topic that takes what is rejected; None to go on without it.
-        origin: Headers that such a record gets.
-    """
-
-    topic: str
-    group: str
-    from_now: bool
-    prefetch: int
-    dead_letters: str | None = None
-    origin: Mapping[str, str] | None = None
 
 
 class NotThere(Exception):
@@ -94,7 +59,6 @@ class Events:
         self._reason: str | None = "not connected yet"
         self._pause = 0.0
         self._task: asyncio.Task[None] | None = None
-        self._ends: set[asyncio.Task[None]] = set()
 
     @property
     def away(self) -> str | None:
@@ -110,9 +74,6 @@ class Events:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        for late in self._ends:
-            late.cancel()
-        await asyncio.gather(*self._ends, return_exceptions=True)
 
     async def _keep(self) -> None:
         with connecting(self._way):
@@ -124,13 +85,6 @@ class Events:
                 self._pause = min(LONGEST_PAUSE, 2 * self._pause or 0.2)
                 # A fleet that lost its broker in one moment should not come back in one moment.
                 await asyncio.sleep(self._pause * random.uniform(0.5, 1))  # noqa: S311 - jitter, not a secret
-
-    async def _end(self, closing: Callable[[], Awaitable[None]]) -> None:
-        """Close a client, and wait for it for a while: with brokers that are silent a goodbye takes its time."""
-        task = asyncio.ensure_future(_closed(closing))
-        self._ends.add(task)
-        task.add_done_callback(self._ends.discard)
-        await asyncio.wait({task}, timeout=CLOSE_TIMEOUT)
 
     def _lost(self, error: BaseException) -> None:
         while isinstance(error, BaseExceptionGroup):
@@ -156,7 +110,7 @@ class Events:
             metadata_max_age_ms=int(METADATA_AGE * 1000),
         )
         async with AsyncExitStack() as session:
-            session.push_async_callback(self._end, partial(leave, consumer))
+            session.push_async_callback(lambda: end(leave(consumer)))
             await consumer.start()
             await self._begin(consumer)
             letters = await self._letters(session)
@@ -170,7 +124,7 @@ class Events:
             return None
         settings = client_settings(self._brokers, timeout=REQUEST_TIMEOUT)
         letters = AIOKafkaProducer(**settings, enable_idempotence=True)
-        session.push_async_callback(self._end, partial(cut, letters))
+        session.push_async_callback(lambda: end(cut(letters)))
         await within(letters.start())
         return letters
 
@@ -204,13 +158,12 @@ class Events:
         batch = await consumer.getmany(timeout_ms=int(ASK * 1000), max_records=self._subscription.prefetch)
         if not batch:
             await within(consumer.end_offsets(consumer.assignment()))
-        elif consumer.assignment():
-            async with asyncio.TaskGroup() as group:
-                for record in (record for records in batch.values() for record in records):
-                    group.create_task(self._settle(record, letters))
-            await _commit(consumer, {partition: records[-1].offset + 1 for partition, records in batch.items()})
         if consumer.assignment():
             self._reason, self._pause = None, 0.0
+        async with asyncio.TaskGroup() as group:
+            for record in (record for records in batch.values() for record in records):
+                group.create_task(self._settle(record, letters))
+        await _commit(consumer, {partition: records[-1].offset + 1 for partition, records in batch.items()})
 
     async def _settle(self, record: ConsumerRecord, letters: AIOKafkaProducer | None) -> None:
         fate = await self._handle(record_of(record))
@@ -221,13 +174,6 @@ class Events:
             # A record without a key and a value cannot be sent by this client; it is a letter without words.
             value = b"" if record.key is None and record.value is None else record.value
             await within(letters.send_and_wait(topic, value, key=record.key, headers=headers))
-
-
-async def _closed(closing: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await closing()
-    except Exception as error:  # noqa: BLE001  it is gone either way
-        log.debug("Kafka client did not close cleanly", error=repr(error))
 
 
 async def within(call: Awaitable[Any]) -> Any:
@@ -243,6 +189,8 @@ async def within(call: Awaitable[Any]) -> Any:
 async def _commit(consumer: AIOKafkaConsumer, offsets: Mapping[TopicPartition, int]) -> None:
     """Commit what is still ours. The rest comes again to whom it was given."""
     ours = {partition: offset for partition, offset in offsets.items() if partition in consumer.assignment()}
+    if not ours:
+        return
     try:
         await within(consumer.commit(ours))
     except (CommitFailedError, IllegalStateError) as error:

@@ -57,6 +57,8 @@ def brokers_of(
     if "#" in url:
         raise ValueError("holds '#', which is written %23 in a user or a password")
     place, _, query = rest.partition("?")
+    if "@" in query:
+        raise ValueError("holds '?' before '@'; it is written %3F in a user or a password")
     given = _parameters(query, parameters)
     credentials, _, hosts = place.rpartition("@")
     user, _, word = credentials.partition(":")
@@ -93,8 +95,7 @@ def _servers(hosts: str) -> tuple[str, ...]:
     servers = tuple(f"{each['host']}:{each['port'] or PORT}" for each in found if each is not None)
     if len(servers) < len(found) or any(not 0 < int(server.rpartition(":")[2]) < _PORTS for server in servers):
         raise ValueError(
-            f"names a host that is none; write it as {EXAMPLE}; a password with / ? @ , or : in it is escaped, or "
-            "stands in `password`"
+            f"names a host that is none; write it as {EXAMPLE}, with %2F for / and the like in a user or a password"
         )
     return servers
 

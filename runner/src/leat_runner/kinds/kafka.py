@@ -2,12 +2,11 @@
 
 A producer is shared by the steps that name the same brokers, user and password. It is idempotent and waits for all
 replicas in sync. A record is a batch of its own: a broker refuses a batch as a whole, and nobody else's record may be
-lost with a wrong one. At the first doubt a producer is dropped and made anew.
+lost with a wrong one. After the first failure a producer is dropped, and the next record has a new one.
 """
 
 import asyncio
 import ssl
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,18 +17,20 @@ from aiokafka.errors import (
     KafkaConnectionError,
     KafkaTimeoutError,
     MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
     RecordListTooLargeError,
     RecordTooLargeError,
     TopicAuthorizationFailedError,
 )
 
-from leat_engine.kafka.connection import KAFKA_ERRORS, LOGIN_ERRORS, Way, cause, client_settings, connecting, cut
+from leat_engine.kafka.connection import KAFKA_ERRORS, LOGIN_ERRORS, Way, cause, client_settings, connecting, cut, end
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.result import ErrorType, StepError
 from leat_engine.spec.brokers import Brokers
 from leat_runner.kinds.amqp import NotPublished
 from leat_runner.kinds.kept import Kept
 from leat_runner.kinds.network import PrivateAddress, PublicLoop
+from leat_runner.kinds.record import Place, Record
 
 CONNECT_TIMEOUT = 10.0
 REQUEST_TIMEOUT = 30.0
@@ -39,25 +40,6 @@ PAUSE = 0.2
 """How often, and after how many seconds each, a topic is looked for that is not there: it may just have been made."""
 ROOM = 64 * 1024
 """Bytes that a record may have beyond its value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A record, ready to send."""
-
-    id: str
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Mapping[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a record is now."""
-
-    partition: int
-    offset: int
 
 
 @dataclass(slots=True, eq=False)
@@ -86,19 +68,16 @@ class Clusters:
         Raises:
             NotPublished: They have not.
         """
-        async with self._kept.lent(brokers) as cluster:
-            try:
-                with connecting(cluster.way):
-                    return await _publish(cluster.producer, record)
-            except _Absent as error:
-                raise NotPublished(_absent(brokers, record)) from error
-            except KAFKA_ERRORS as error:
-                # Nobody knows what became of it, and the producer would try for ever: the next step has a new one.
-                cluster.doubtful |= not _settled(error)
-                raise NotPublished(_error_of(brokers, record, cluster.way, error)) from error
-            except BaseException:
-                cluster.doubtful = True
-                raise
+        while True:
+            async with self._kept.lent(brokers) as cluster:
+                try:
+                    return await _publish(cluster, record)
+                except OutOfOrderSequenceNumber:
+                    continue  # the wrong record of somebody else came before: this one is surely not there yet
+                except _Absent as error:
+                    raise NotPublished(_absent(brokers, record)) from error
+                except KAFKA_ERRORS as error:
+                    raise NotPublished(_error_of(brokers, record, cluster.way, error)) from error
 
     async def close(self) -> None:
         """Close the connections."""
@@ -118,10 +97,10 @@ class Clusters:
                 async with asyncio.timeout(CONNECT_TIMEOUT):
                     await producer.start()
             except KAFKA_ERRORS as error:
-                await cut(producer)
+                await end(cut(producer))
                 raise NotPublished(_away(brokers, way.trouble or error)) from error
             except BaseException:
-                await cut(producer)
+                await end(cut(producer))
                 raise
         return _Cluster(producer, way)
 
@@ -130,10 +109,16 @@ class _Absent(Exception):
     """The brokers know no such topic."""
 
 
-async def _publish(producer: AIOKafkaProducer, record: Record) -> Place:
-    await _find(producer, record.topic)
-    headers = list(record.headers.items())
-    done = await producer.send_and_wait(record.topic, record.value, key=record.key, headers=headers)
+async def _publish(cluster: _Cluster, record: Record) -> Place:
+    producer, headers = cluster.producer, list(record.headers.items())
+    with connecting(cluster.way):
+        await _find(producer, record.topic)
+        try:
+            done = await producer.send_and_wait(record.topic, record.value, key=record.key, headers=headers)
+        except BaseException:
+            # The client does not number anew after a refusal, and goes on trying after everything else.
+            cluster.doubtful = True
+            raise
     return Place(done.partition, done.offset)
 
 
@@ -154,12 +139,7 @@ async def _find(producer: AIOKafkaProducer, topic: str) -> None:
 
 async def _close(cluster: _Cluster) -> None:
     with connecting(cluster.way):
-        await cut(cluster.producer)
-
-
-def _settled(error: BaseException) -> bool:
-    """Whether a broker has said no, which leaves nothing under way."""
-    return isinstance(error, BrokerResponseError | MessageSizeTooLargeError) and not isinstance(error, TimeoutError)
+        await end(cut(cluster.producer))
 
 
 def _absent(brokers: Brokers, record: Record) -> StepError:

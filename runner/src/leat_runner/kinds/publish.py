@@ -3,31 +3,27 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, ClassVar
-
-import orjson
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from leat_engine.kind import StepContext, Weight
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
-from leat_engine.spec.brokers import CAFILE, MECHANISM, brokers_of, check_topic
 from leat_engine.spec.brokers import Brokers as KafkaBrokers
-from leat_engine.spec.kinds import Text
-from leat_engine.spec.publish import Amqp, Kafka, Publish
+from leat_engine.spec.publish import Amqp, Publish
 from leat_runner.kinds.address import Address, BadAddress, Rule, address_of
 from leat_runner.kinds.amqp import Brokers, Message, NotPublished
-from leat_runner.kinds.kafka import Clusters, Record
 from leat_runner.kinds.output import succeeded, too_large
+from leat_runner.kinds.record import BadMessage, Record, brokers_at, encoded, record_of
 from leat_runner.kinds.setup import KindSetup
+
+if TYPE_CHECKING:
+    from leat_runner.kinds.kafka import Clusters
 
 CONFIRM_TIMEOUT = 30.0
 """Seconds for steps without a ``timeout``, to connect and be confirmed."""
 
 SHORT = 255
 """Bytes of a name on the wire."""
-
-IDEMPOTENCY_KEY = "idempotency-key"
-"""The header of a record that has the id of the message."""
 
 RULE = Rule("publish.amqp.url", {"amqp": 5672, "amqps": 5671}, "amqps://HOST/VHOST", frozenset({"cafile", "heartbeat"}))
 
@@ -40,9 +36,9 @@ class PublishKind:
     weight: ClassVar[Weight] = Weight.IO
 
     def __init__(self, setup: KindSetup) -> None:
-        public_only = not setup.settings.http_private_networks
-        self._brokers = Brokers(public_only=public_only)
-        self._clusters = Clusters(public_only=public_only)
+        self._public_only = not setup.settings.http_private_networks
+        self._brokers = Brokers(public_only=self._public_only)
+        self._clusters: Clusters | None = None
 
     async def execute(self, step: StepContext, fields: Publish) -> Outcome:
         """Publish the message once, and succeed when the broker has confirmed it."""
@@ -65,7 +61,8 @@ class PublishKind:
     async def close(self) -> None:
         """Close the connections."""
         await self._brokers.close()
-        await self._clusters.close()
+        if self._clusters is not None:
+            await self._clusters.close()
 
     def _addressed(self, step: StepContext, fields: Publish) -> Addressed:
         """Where the message goes, its bytes, and how it gets there.
@@ -74,7 +71,7 @@ class PublishKind:
             BadAddress, BadMessage: The fields say nothing that can be sent.
         """
         if fields.kafka is not None:
-            brokers, record = _brokers(fields.kafka), record_of(step, fields.kafka)
+            brokers, record = brokers_at(fields.kafka), record_of(step, fields.kafka)
             size = len(record.key or b"") + len(record.value or b"")
             return str(brokers), size, partial(self._to_kafka, brokers, record)
         if fields.amqp is None:
@@ -89,12 +86,12 @@ class PublishKind:
         return {"messageId": message.id}
 
     async def _to_kafka(self, brokers: KafkaBrokers, record: Record) -> dict[str, Any]:
+        if self._clusters is None:
+            from leat_runner.kinds.kafka import Clusters  # noqa: PLC0415  12 MB that few runners need
+
+            self._clusters = Clusters(public_only=self._public_only)
         place = await self._clusters.publish(brokers, record)
         return {"messageId": record.id, "topic": record.topic, "partition": place.partition, "offset": place.offset}
-
-
-class BadMessage(Exception):
-    """The fields cannot be sent. The message names the field, never its value."""
 
 
 def message_of(step: StepContext, fields: Amqp) -> Message:
@@ -107,7 +104,7 @@ def message_of(step: StepContext, fields: Amqp) -> Message:
         _check(f"publish.amqp.{name}", text)
     for name in fields.headers:
         _check(f"publish.amqp.headers[{name!r}]", name)
-    body, content_type = _body(fields.body)
+    body, content_type = encoded(fields.body)
     headers: dict[str, Any] = {"traceparent": step.traceparent} if step.traceparent else {}
     return Message(
         id=step.idempotency_key,
@@ -121,51 +118,6 @@ def message_of(step: StepContext, fields: Amqp) -> Message:
     )
 
 
-def record_of(step: StepContext, fields: Kafka) -> Record:
-    """The record of a step.
-
-    Raises:
-        BadMessage: A field has no form on the wire.
-    """
-    try:
-        topic = check_topic(fields.topic)
-    except ValueError as error:
-        raise BadMessage(f"publish.kafka.topic: {error}") from error
-    if fields.key is None and fields.value is None:
-        raise BadMessage("publish.kafka.value: is null, which is a tombstone, and needs `key`")
-    headers = {"traceparent": step.traceparent} if step.traceparent else {}
-    texts = headers | {name: _text(value) for name, value in fields.headers.items()}
-    return Record(
-        id=step.idempotency_key,
-        topic=topic,
-        key=None if fields.key is None else _body(fields.key)[0],
-        value=None if fields.value is None else _body(fields.value)[0],
-        headers={
-            _checked(f"publish.kafka.headers[{name!r}]", name): value.encode(errors="replace")
-            for name, value in (texts | {IDEMPOTENCY_KEY: step.idempotency_key}).items()
-        },
-    )
-
-
-def _brokers(fields: Kafka) -> KafkaBrokers:
-    try:
-        return brokers_of(fields.url, fields.username, fields.password, parameters=(MECHANISM, CAFILE))
-    except ValueError as error:
-        raise BadAddress(f"publish.kafka.url: {error}") from error
-
-
-def _text(value: Text) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _checked(path: str, text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise BadMessage(f"{path}: is no valid text") from error
-    return text
-
-
 def _check(path: str, text: str) -> None:
     try:
         size = len(text.encode())
@@ -173,9 +125,3 @@ def _check(path: str, text: str) -> None:
         raise BadMessage(f"{path}: is no valid text") from error
     if size > SHORT:
         raise BadMessage(f"{path}: is {size} bytes, and AMQP takes {SHORT}")
-
-
-def _body(value: Any) -> tuple[bytes, str]:
-    if isinstance(value, str):
-        return value.encode(errors="replace"), "text/plain; charset=utf-8"
-    return orjson.dumps(value), "application/json"
