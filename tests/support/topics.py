@@ -47,7 +47,7 @@ class Topics:
 
     async def make(self, name: str = "orders", partitions: int = 2, **config: str) -> str:
         """A new topic; its whole name."""
-        topic = f"{self.prefix}-{name}"
+        topic = f"{self.prefix}-{name}" if self.prefix else name
         wanted = NewTopic(topic, partitions, 1, topic_configs=config)
         answer = await self.admin.create_topics([wanted])
         assert all(error[1] == 0 for error in answer.topic_errors), answer
