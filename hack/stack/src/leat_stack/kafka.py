@@ -77,7 +77,7 @@ def _made(root: Path, server: Server) -> Broker:
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
     scram = [f"--add-scram=SCRAM-SHA-{bits}=[name=leat,password={broker.password}]" for bits in (256, 512)]
     settings = str(root / "server.properties")
-    command = server.command("kafka.tools.StorageTool", "format", "-t", cluster, "-c", settings, *scram)
+    command = server.command("kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", settings, *scram)
     env = {**os.environ, **_quiet(root)}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     if done.returncode != 0:

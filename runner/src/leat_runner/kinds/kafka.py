@@ -21,6 +21,7 @@ from aiokafka.errors import (
     RecordListTooLargeError,
     RecordTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownProducerId,
 )
 
 from leat_engine.kafka.connection import KAFKA_ERRORS, LOGIN_ERRORS, Way, cause, client_settings, connecting, cut, end
@@ -72,7 +73,7 @@ class Clusters:
             async with self._kept.lent(brokers) as cluster:
                 try:
                     return await _publish(cluster, record)
-                except OutOfOrderSequenceNumber:
+                except (OutOfOrderSequenceNumber, UnknownProducerId):
                     continue  # the wrong record of somebody else came before: this one is surely not there yet
                 except _Absent as error:
                     raise NotPublished(_absent(brokers, record)) from error
