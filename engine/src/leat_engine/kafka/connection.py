@@ -136,7 +136,7 @@ def cause(error: BaseException) -> str:
             return "it says nothing"
         case ConnectionRefusedError():
             return "it refuses connections"
-        case KafkaConnectionError():
+        case KafkaConnectionError() | ConnectionError():
             return "the connection was closed; a broker that expects TLS, or somebody who logs in, does so at once"
         case OSError():
             return error.strerror or repr(error)
