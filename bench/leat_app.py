@@ -1,4 +1,4 @@
-"""The function that Leat's runners call in every step."""
+"""The functions that Leat's runners call."""
 
 import leat
 
@@ -6,3 +6,9 @@ import leat
 @leat.step
 async def noop() -> None:
     """Nothing: what is measured is everything around it."""
+
+
+@leat.step
+async def numbers(count: int) -> list[int]:
+    """A list for a `forEach`."""
+    return list(range(count))

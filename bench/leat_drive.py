@@ -7,7 +7,7 @@ the clock that the driver starts runs by. Looking for it must not cost what is m
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -80,6 +80,16 @@ class Driver:
             await asyncio.gather(*(start_at(begins + offset) for offset in schedule(load.rate, load.paced)))
         return [sample for sample in self.done if sample.started >= begins + load.warm_up]
 
+    async def once(self, seconds: float) -> Sample:
+        """Start one run and wait for its end.
+
+        Raises:
+            TimeoutError: It did not end within so many seconds.
+        """
+        async with self._watching(seconds):
+            await self._start(1)
+        return self.done[-1]
+
     async def transactions(self) -> int:
         """Transactions that all clients of the database have ended, this reader's own left out."""
         await self._reader.execute("select pg_stat_force_next_flush()")
@@ -126,12 +136,12 @@ class Driver:
         )
 
     @asynccontextmanager
-    async def _watching(self) -> AsyncIterator[None]:
-        """Look for finished runs during the block, and after it until none is outstanding."""
+    async def _watching(self, seconds: float = DRAIN_DEADLINE) -> AsyncIterator[None]:
+        """Look for finished runs during the block, and after it until none is outstanding, for so many seconds."""
         watch = asyncio.create_task(self._watch())
         try:
             yield
-            async with asyncio.timeout(DRAIN_DEADLINE):
+            async with asyncio.timeout(seconds):
                 await self._idle.wait()
         finally:
             watch.cancel()
@@ -150,9 +160,11 @@ class Driver:
 
 
 @asynccontextmanager
-async def connected(endpoints: Endpoints, namespace: str) -> AsyncIterator[Driver]:
-    """A driver of an installation in which the workflow is known."""
-    spec = parse_spec(workflow())
+async def connected(
+    endpoints: Endpoints, namespace: str, what: Mapping[str, Any] | None = None
+) -> AsyncIterator[Driver]:
+    """A driver of an installation in which the workflow is known: the five steps, or another one."""
+    spec = parse_spec(workflow() if what is None else what)
     plan = compile_plan(spec, load_models(), revision_id(spec.as_json()))
     async with AsyncExitStack() as stack:
         store = await Store.connect(endpoints.postgres_dsn)

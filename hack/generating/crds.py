@@ -97,7 +97,7 @@ RESOURCES = (
 )
 
 # "is immutable" are the words by which Flux knows that an object has to be made anew where that is wished for.
-UNCHANGEABLE = "the spec of a run is immutable, but for suspend, cancel, priority and ttlSecondsAfterFinished"
+UNCHANGEABLE = "the spec of a run is immutable, but for suspend, cancel, priority, revision and ttlSecondsAfterFinished"
 ONE_URL = {
     "rule": "has(self.url) != has(self.secretRef)",
     "message": "expected exactly one of `url` and `secretRef`",

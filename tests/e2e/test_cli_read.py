@@ -320,3 +320,70 @@ async def say(dsn, run_id, step, *texts):
     runner = await store.register("narrator", "nobodys", 1)
     await store.write_logs([NewLine(runner, key, 1, datetime.now(UTC), "stdout", text) for text in texts])
     await store.close()
+
+
+@pytest.mark.usefixtures("hello")
+def test_revisions_are_listed_with_what_differs_also_those_without_runs(user, ask):
+    user.patch("hello", {"spec": {"inputs": {"greeting": {"default": "hello"}}}}, "workflows")
+    newest, first = revisions(ask, "hello", 2)
+    assert (newest["active"], newest["finished"], first["finished"]) == (0, 0, 1)
+    done = ask("revisions", "hello", "--diff", first["revision"], newest["revision"])
+    assert "+  greeting:" in done.out.splitlines(), done.err
+    assert first["revision"] in ask("revisions", "hello").out
+    nobody = ask("revisions", "hello", "--diff", first["revision"], "0000")
+    assert (nobody.code, "found no revision 0000 of workflow 'hello'" in nobody.err) == (2, True)
+
+
+def test_revisions_are_for_those_who_may_read_them(server, namespace):
+    path = f"/apis/read.leat.dev/v1alpha1/namespaces/{namespace}/workflows/hello/revisions"
+    assert 'cannot get resource "workflows/revisions"' in server("get", "--raw", path, "--as", "nobody").stderr
+
+
+def test_a_run_is_migrated_by_its_resource_or_told_every_reason(user, ask, slow):
+    user.until(slow, "Running", 30)
+    eventually(lambda: user.status(slow)["steps"]["succeeded"] == 1, "greet is over", 30)
+    late = {"name": "late", "needs": ["long"], "transform": 1}
+    user.patch("slow", {"spec": {"steps": [GREET, {**LONG, "needs": ["greet"]}, late]}}, "workflows")
+    longer, first = revisions(ask, "slow", 2)
+    user.patch("slow", {"spec": {"steps": [LONG]}}, "workflows")
+    shorter, *_ = revisions(ask, "slow", 3)
+
+    refused = ask("migrate", slow, "--to", shorter["revision"])
+    assert refused.code == 2
+    assert f"{slow}: {shorter['revision']}: spec.steps[0]: step 'greet' has ended Succeeded, and is not" in refused.err
+    status = user.status(slow)
+    assert (status["revision"], migrated(status)["reason"]) == (first["revision"], "Incompatible")
+    unknown = ask("migrate", slow, "--to", "0123456789abcdef")
+    assert "Workflow slow has had no revision 0123456789abcdef: `kubectl leat revisions slow`" in unknown.err
+
+    done = ask("migrate", "--workflow", "slow", "--from", first["revision"], "--to", longer["revision"])
+    assert (done.code, done.out) == (0, f"workflowrun.leat.dev/{slow} goes on by {longer['revision']}\n"), done.err
+    status = user.until(slow, "Running", 30)
+    assert (migrated(status)["status"], status["progress"]) == ("True", "1/3")
+    assert {each["revision"]: each["active"] for each in revisions(ask, "slow", 3)} == {
+        shorter["revision"]: 0,
+        longer["revision"]: 1,
+        first["revision"]: 0,
+    }
+    user.patch(slow, {"spec": {"cancel": True}})
+    user.until(slow, "Cancelled", 30)
+
+
+def test_a_new_run_takes_the_revision_that_is_there(user):
+    user.run("other-1", "hello", inputs={"who": "Ada"}, revision="0123456789abcdef")
+    status = user.until("other-1", "Failed", 30)
+    assert "spec.revision: a run begins by the revision that is there" in status["message"]
+
+
+def revisions(ask, workflow, count):
+    """What the read API says of a workflow, once there are so many."""
+
+    def look():
+        found = ask("revisions", workflow, "-o", "json").json
+        return found if len(found) == count else None
+
+    return eventually(look, f"{count} revisions of {workflow}", 90)
+
+
+def migrated(status):
+    return next(condition for condition in status["conditions"] if condition["type"] == "Migrated")

@@ -225,6 +225,40 @@ def test_a_long_run_is_read_page_by_page(kubectl, namespace, user):
     assert "limit: found 'ten', expected a whole number from 0" in wrong.stderr
 
 
+EACH = workflow(
+    "each",
+    {
+        "name": "charge",
+        "forEach": "${ inputs.cards }",
+        "tolerate": "all",
+        "steps": [
+            {"name": "show", "transform": "${ item }"},
+            {"name": "refuse", "when": "${ index == 26 }", "fail": {"message": "card ${ item } refused"}},
+        ],
+    },
+    inputs={"cards": {"type": "array", "sensitive": True, "default": [f"{CARD}-{number}" for number in range(30)]}},
+)
+
+
+def test_what_is_inside_of_steps_is_read_and_shows_nothing_sensitive(kubectl, namespace, user):
+    assert kubectl.apply(namespace, EACH, run("each", "each")).returncode == 0
+    user.until("each", "Succeeded", 30)
+    path = f"namespaces/{namespace}/workflowruns/each/steps"
+    whole = kubectl.read(path)
+    (step,) = whole["steps"]
+    assert step["scopes"]["states"] == {"Succeeded": 29, "Failed": 1}
+    shown = {scope["index"]: scope for scope in step["scopes"]["shown"]}
+    assert (len(shown), shown[26]["state"], shown[26]["label"]) == (20, "Failed", "item 26")
+    (one,) = [each for each in kubectl.read(f"{path}?scope=charge%5B26%5D")["steps"] if each["name"] == "refuse"]
+    assert one["error"]["message"] == "card [redacted] refused"
+    page = kubectl.read(f"{path}?scope=charge&continue=25&limit=3")
+    assert [scope["index"] for scope in page["steps"][0]["scopes"]["shown"]] == [25, 26, 27]
+    assert page["metadata"]["continue"] == "28"
+    assert CARD not in str([whole, one, page])
+    wrong = kubectl("get", "--raw", f"{READ}/{path}?scope=charge%5B30%5D")
+    assert "found charge[30], but step 'charge' has opened 30 so far" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     ("path", "message"),
     [

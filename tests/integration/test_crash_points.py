@@ -8,7 +8,9 @@ from tests.support.graphs import a_graph
 from tests.support.load import Load, witnessed
 from tests.support.queue import until
 
-POINTS = [f"{when} {what}" for what in ("claim", "ack", "commit", "open", "publish") for when in ("before", "after")]
+POINTS = [
+    f"{when} {what}" for what in ("claim", "ack", "commit", "open", "publish", "settle") for when in ("before", "after")
+]
 WAVE = 6
 WAVES = 20
 

@@ -111,3 +111,15 @@ async def test_more_scripts_than_cpu_slots_wait_their_turn_and_all_run(perform):
     steps = [{"name": f"s{i}", "script": {"run": "true"}} for i in range(20)]
     run, _ = await perform({"steps": steps})
     assert (run.phase, run.succeeded) == (Phase.SUCCEEDED, 20)
+
+
+def asking(answer: str) -> dict[str, Any]:
+    """A step that is spared where somebody has asked the same before."""
+    return {**writing("ask", repr(answer)), "cache": {"key": "same", "ttl": "1h"}}
+
+
+async def test_steps_of_one_name_in_two_bodies_have_a_cache_each(perform):
+    north = {"name": "north", "steps": [asking("cold")], "output": "${ steps.ask.output }"}
+    south = {"name": "south", "needs": ["north"], "steps": [asking("warm")], "output": "${ steps.ask.output }"}
+    run, _ = await perform({"steps": [north, south], "output": "${ [steps.north.output, steps.south.output] }"})
+    assert (run.phase, run.output) == (Phase.SUCCEEDED, ["cold", "warm"])

@@ -1,58 +1,18 @@
 """Bodies: forEach, repeat, switch, nested steps, by a real runner on a real Postgres."""
 
-import os
-from datetime import UTC, datetime
-
 import pytest
+from tests.support.begin import beginning
 from tests.support.queue import eventually
 
-from leat_engine.caretakers import Caretakers
-from leat_engine.job import uuid7
-from leat_engine.plan import compile_plan
-from leat_engine.queue.local import LocalQueue
-from leat_engine.records import NewRun, Revision, Root, Stop
+from leat_engine.records import Stop
 from leat_engine.result import Phase, State
-from leat_engine.spec import parse_spec
-from leat_engine.spec.kinds import load_models
-from leat_engine.store import Store, migrate
-from leat_runner.kinds import KindSettings, KindSetup, load_kinds
-from leat_runner.work import Runner, RunnerOptions
-
-
-class Beginning:
-    """Lets runs enter the store, and publishes jobs."""
-
-    def __init__(self, store, queue, runner):
-        self.store = store
-        self.publish = queue.publish
-        self.runner = runner
-
-    async def __call__(self, spec, inputs=None):
-        run_id = uuid7(datetime.now(UTC), os.urandom(10))
-        plan = compile_plan(parse_spec(spec), load_models(), run_id.hex)
-        await self.store.save_revision(Revision(run_id.hex, "default", "w", spec))
-        roots = tuple(Root(root, "default") for root in plan.roots)
-        new = NewRun(run_id, "default", "x", "w", run_id.hex, inputs or {}, roots, plan.total)
-        (accepted,) = await self.store.accept([new])
-        await self.publish(accepted.jobs)
-        return run_id, self.store, plan
 
 
 @pytest.fixture
 async def begin(postgres_dsn):
     """Lets a run begin, on a runner that takes it."""
-    await migrate(postgres_dsn)
-    store = await Store.connect(postgres_dsn, size=6)
-    queue = LocalQueue()
-    runner = Runner(store, queue, load_kinds(KindSetup(KindSettings())), RunnerOptions("scopes", slots=20))
-    caretakers = Caretakers(store, queue)
-    await runner.start()
-    caretakers.start()
-
-    yield Beginning(store, queue, runner)
-    await caretakers.stop()
-    await runner.stop()
-    await store.close()
+    async with beginning(postgres_dsn) as begin:
+        yield begin
 
 
 @pytest.fixture

@@ -433,3 +433,20 @@ async def test_the_months_ahead_can_be_made_although_runs_of_them_came_early(sto
     run, _ = await accepted(store, CHAIN, run_id=uuid7(later, uuid4().bytes))
     await store.prune(later, timedelta(days=90), timedelta(days=1))
     assert await phase(store, run.run_id) is Phase.RUNNING
+
+
+async def test_who_is_cancelled_in_a_transaction_whose_connection_is_gone_is_cancelled(store):
+    entered = asyncio.Event()
+
+    async def leads():
+        async with store.leading(4711):
+            entered.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(leads())
+    await entered.wait()
+    await store.close()
+    await asyncio.sleep(0)  # the connection hears of it
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -10,6 +10,7 @@ from typing import Any
 
 Spec = dict[str, Any]
 
+ADD: Spec = {"name": "add", "with": {"values": []}}
 INNER = "_inner"
 """Behind the name of a step: the step of its body."""
 
@@ -22,16 +23,21 @@ class Graph:
         phase: Of the run.
         outputs: Of the steps that succeed, by name; of the others in a run that succeeds, None.
         effects: Names of the steps that leave effects.
+        undoes: What is compensated when it fails, by a function too; `finally` calls one as well.
     """
 
     spec: Spec
     phase: str
     outputs: Mapping[str, int | None]
     effects: frozenset[str]
+    undoes: bool = False
 
 
 def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
-    """Fans, joins, conditions, retries, waits, bodies, handled failures and, in one of eight, an unhandled one."""
+    """Fans, joins, conditions, retries, waits, bodies, handled failures and, in one of eight, an unhandled one.
+
+    In one of three, everything is compensated if the run fails, and something is done at its end.
+    """
     draw = random.Random(seed)
     steps: list[Spec] = []
     names = [f"s{number}" for number in range(draw.randint(4, 9))]
@@ -47,11 +53,22 @@ def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
     states, outputs = _ends(steps)
     failed = [step["name"] for step in steps if states[step["name"]] == "Failed"]
     handled = states.get("mend") == "Succeeded"
+    spec: Spec = {}
+    undoes = fate == 0 or draw.randrange(3) == 0
+    if undoes:
+        spec["finally"] = [{"name": "last", "function": ADD}]
+        for step in steps:
+            step["compensate"] = {"function": ADD}
     return Graph(
-        spec={"steps": steps, "output": {step["name"]: f"${{ steps.{step['name']}.output }}" for step in steps}},
+        spec={
+            **spec,
+            "steps": steps,
+            "output": {step["name"]: f"${{ steps.{step['name']}.output }}" for step in steps},
+        },
         phase="Failed" if failed and not handled else "Succeeded",
         outputs=outputs,
         effects=frozenset(s["name"] for s in steps if _calls(s) and states[s["name"]] == "Succeeded"),
+        undoes=undoes,
     )
 
 

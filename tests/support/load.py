@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID
@@ -156,6 +157,8 @@ class Load:
             account.wrong.append(f"run {run_id} is {run.phase.label}, expected {graph.phase}: {run.error}")
         if run.live:
             account.wrong.append(f"run {run_id} is over with {run.live} live steps")
+        if graph.undoes:
+            await self._compare_cleanup(run_id, graph, account)
         if graph.phase != "Succeeded":
             return
         if run.output != graph.outputs:
@@ -165,6 +168,33 @@ class Load:
         ended = {names[step.key.step - 1] for step in records if step.state is State.SUCCEEDED}
         account.lost += [f"{run_id} {name}: no result" for name in graph.effects - ended]
         account.lost += [f"{run_id} {name}: no effect" for name in graph.effects if (str(run_id), name) not in effects]
+
+    async def _compare_cleanup(self, run_id: UUID, graph: Graph, account: Account) -> None:
+        """Of a run that failed, everything that succeeded is undone, what ended last first, one after the other."""
+        plan = plan_of(graph.spec)
+        by = {undo.node: undo.by for undo in plan.undoing}
+        rows = await self._ask(
+            "select scope, id, state, started_at, finished_at from leat.step where run_id = $1", run_id
+        )
+        done = [row for row in rows if row["state"] == State.SUCCEEDED and row["id"] in by]
+        undone = {(row["scope"], row["id"]): row for row in rows if row["id"] in by.values()}
+        if not any(plan.steps[row["id"]].name == "last" and row["state"] == State.SUCCEEDED for row in rows):
+            account.lost.append(f"{run_id}: `finally` was not done")
+        if graph.phase == "Succeeded":
+            account.wrong += [f"{run_id} {key} was undone, and the run succeeded" for key in undone]
+            return
+        pairs = [(row, undone.get((row["scope"], by[row["id"]]))) for row in done]
+        account.lost += [
+            f"{run_id} {(row['scope'], row['id'])} was not undone"
+            for row, undo in pairs
+            if undo is None or undo["state"] != State.SUCCEEDED
+        ]
+        order = sorted((undo["started_at"], undo["finished_at"], row["finished_at"]) for row, undo in pairs if undo)
+        account.wrong += [
+            f"{run_id}: undone in another order: {before}, {after}"
+            for before, after in pairwise(order)
+            if before[2] < after[2] or before[1] > after[0]
+        ]
 
     @property
     def _ids(self) -> list[UUID]:

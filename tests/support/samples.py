@@ -64,7 +64,12 @@ def samples(needs: str | None = None) -> list[Sample]:
 
 
 def all_samples() -> list[Sample]:
-    return [Sample(file, list(yaml.safe_load_all(file.read_text()))) for file in sorted(FOLDER.glob("*.yaml"))]
+    return samples_of(FOLDER)
+
+
+def samples_of(folder: Path) -> list[Sample]:
+    """The files of a folder in the order of their names."""
+    return [Sample(file, list(yaml.safe_load_all(file.read_text()))) for file in sorted(folder.glob("*.yaml"))]
 
 
 @contextmanager

@@ -140,9 +140,13 @@ def trusting(kubectl: Kubectl) -> bool:
 
 
 def until_ready(server: Server, kubectl: Kubectl) -> None:
-    """Wait until the API server can ask."""
-    eventually(lambda: server.process.ready, "the operator is ready", 40)
-    eventually(lambda: trusting(kubectl) and available(kubectl), "the API server reaches it", 40)
+    """Wait until the API server can ask. It looks again and again, in the end every 30 s; a kubectl costs it a core."""
+    eventually(lambda: server.process.ready, "the operator is ready", 60)
+    try:
+        eventually(lambda: trusting(kubectl) and available(kubectl), "the API server reaches it", 100, 0.3)
+    except AssertionError as error:
+        found = kubectl.done("get", "apiservice,validatingwebhookconfiguration", "-o", "yaml")
+        raise AssertionError(f"{error}\n{found}\n{server.process.log.read_text()[-3000:]}") from error
 
 
 @contextmanager

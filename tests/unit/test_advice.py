@@ -250,3 +250,45 @@ def test_the_page_has_every_rule():
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "authoring.md").read_text()
     listed = set(re.findall(r"^\| `([a-z][a-z-]+)` \| ", page, re.MULTILINE))
     assert listed - {form.value for form in Form} == set(RULES)
+
+
+LINES = {"lines": {"type": "array"}}
+
+
+def each(over, *, kind="http", **fields):
+    doing = {"http": GET, "transform": 1, "function": {"name": "f"}}[kind]
+    return {"name": "each", "forEach": over, kind: doing, "retry": {"max": 1}, **fields}
+
+
+def test_requests_for_as_many_items_as_somebody_gives_are_doubtful():
+    said = (
+        "inputs.lines may have any number of items, and http of step 'each' is done for 500 of them at once; write "
+        "`maxParallel`, a limit of that step (concurrency, rateLimit), or `maxItems` of the input"
+    )
+    assert found("unbounded-fan-out", each("${ inputs.lines }"), inputs=LINES) == [("steps[0].forEach", said)]
+    (path, message), *_ = found("unbounded-fan-out", step("list", http=GET), each("${ steps.list.output.body }"))
+    assert (path, message.startswith("the output of step 'list' may")) == ("steps[1].forEach", True)
+    assert "maxItems" not in message
+
+
+def test_requests_deeper_within_the_body_are_found():
+    inner = {"name": "twice", "repeat": {"max": 2}, "http": GET}
+    steps = {"name": "each", "forEach": "${ inputs.lines }", "steps": [{"name": "group", "steps": [inner]}]}
+    assert paths("unbounded-fan-out", steps, inputs=LINES) == ["steps[0].forEach"]
+
+
+@pytest.mark.parametrize(
+    "bounded",
+    [
+        each("${ inputs.lines }", maxParallel=500),
+        each("${ inputs.lines }", concurrency={"limit": 10}),
+        each("${ inputs.lines }", rateLimit={"rate": 10}),
+        each("${ inputs.few }"),
+        each([1, 2, "${ inputs.lines }"]),
+        each("${ inputs.lines }", kind="function"),
+        each("${ steps.made.output }"),
+    ],
+)
+def test_a_fan_out_that_is_bounded_or_stays_among_our_own_runners_is_not_doubtful(bounded):
+    inputs = {**LINES, "few": {"type": "array", "maxItems": 20}}
+    assert paths("unbounded-fan-out", step("made"), bounded, inputs=inputs) == []

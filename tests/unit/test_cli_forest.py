@@ -8,7 +8,7 @@ from rich.console import Console
 
 from leat_cli.branches import branches
 from leat_cli.forest import placed
-from leat_cli.snapshot import AttemptSnapshot, RunSnapshot, StepSnapshot
+from leat_cli.snapshot import AttemptSnapshot, ChildSnapshot, RunSnapshot, StepSnapshot
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -63,6 +63,26 @@ def test_a_tree_says_who_has_a_step_and_why_it_waits_or_failed():
         "├─ build       ● Running   0ms    1       pool-b-7   ImagePullBackOff: no such image",
         "│  └─ ship     · Pending                             needs charge, too",
         "└─ [red]mail   ✗ Failed           1                  Fail: [bold] no [/]",
+    ]
+
+
+def test_child_runs_are_drawn_below_the_steps_that_started_them():
+    deeper = ChildSnapshot("order-1-pack-x-weigh-y", "weigh", "Succeeded", progress="1/1")
+    child = ChildSnapshot("order-1-pack-x", "pack", "Failed", progress="1/2", children=(deeper,))
+    steps = (
+        step("pack", "Failed", attempts=1, children=(child,)),
+        step("ship", "Skipped", "pack"),
+        step("bill", "Ready"),
+    )
+    run = RunSnapshot("shop", "order-1", "order", "Running", progress="2/3", steps=steps, parent="day-7")
+    assert lines(run) == [
+        "order-1  ● Running  2/3    child of day-7",
+        "STEP                            STATE         TOOK   TRIES   RUNNER",
+        "├─ pack                         ✗ Failed             1",
+        "│  » order-1-pack-x             ✗ Failed             1/2              Workflow pack",
+        "│    » order-1-pack-x-weigh-y   ✓ Succeeded          1/1              Workflow weigh",
+        "│  └─ ship                      - Skipped",
+        "└─ bill                         ○ Ready",
     ]
 
 

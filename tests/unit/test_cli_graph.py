@@ -124,6 +124,33 @@ def test_a_step_stands_inside_of_the_one_whose_path_its_own_begins_with():
     assert (case.label, [node.name for node in case.nodes]) == ("case 2", ["d"])
 
 
+def test_bodies_say_how_often_they_are_done_and_cases_when_they_are_taken():
+    inner = [{"name": "x", "transform": 1}]
+    steps = [
+        {"name": "a", "forEach": "${ inputs.lines }", "maxParallel": 5, "tolerate": "10%", "steps": inner},
+        {"name": "b", "forEach": [1, 2], "tolerate": 1, "transform": "${ item }"},
+        {"name": "c", "forEach": ["${ inputs.lines }"], "transform": "${ item }"},
+        {"name": "d", "repeat": {"until": "${ last > 3 }", "delay": "2s"}, "steps": inner},
+        {"name": "e", "repeat": {"max": 3}, "transform": 1},
+        {"name": "f", "switch": [{"when": "${ 1 < inputs.n }", "steps": inner}, {"default": True, "steps": inner}]},
+    ]
+    spec = {"inputs": {"lines": {"type": "array"}, "n": {"type": "integer"}}, "steps": steps}
+    nodes = picture_of(compile_plan(parse_spec(spec), load_models(), ""), "x").nodes
+    assert [node.remarks for node in nodes] == [
+        ("each of inputs.lines, 5 at once, 10% may fail",),
+        ("each of 2 items, 500 at once, 1 may fail",),
+        ("each of a list, 500 at once",),
+        ("until last > 3, 100 times at most, 2s apart",),
+        ("3 times",),
+        (),
+    ]
+    assert [body.label for body in nodes[5].bodies] == ["case 1: 1 < inputs.n", "case 2: default"]
+    picture = Picture("x", nodes, ())
+    assert 'subgraph n6b0["case 1: 1 #lt; inputs.n"]' in mermaid(picture)
+    assert 'label="case 1: 1 < inputs.n"' in dot(picture)
+    assert "case 1: 1 < inputs.n" in [each.text for each in parsed(svg(picture)).iter()]
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[dict[int, Size], list[tuple[int, int]]]:
     count = draw(st.integers(1, 25))

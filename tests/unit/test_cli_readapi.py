@@ -43,6 +43,22 @@ def test_what_had_not_ended_when_its_run_did_was_stopped():
     assert [step.state for step in readapi.steps_of(STEPS, ended=True)] == ["Cancelled", "Cancelled"]
 
 
+def test_what_is_inside_of_a_step_is_read_and_given_again():
+    inner = {**STEPS["steps"][0], "attempts": []}
+    shown = [{"index": 4, "label": "item 4", "state": "Running", "steps": [inner]}]
+    each = {**STEPS["steps"][1], "name": "each", "scopes": {"states": {"Running": 1, "Succeeded": 7}, "shown": shown}}
+    (step,) = readapi.steps_of({"steps": [each]}, ended=False)
+    assert step.scopes is not None
+    assert step.scopes.rest == {"Succeeded": 7}
+    again = readapi.step_as_json(step)["scopes"]
+    assert (again["states"], again["shown"][0]["label"]) == ({"Running": 1, "Succeeded": 7}, "item 4")
+    assert again["shown"][0]["steps"][0]["runner"] == "pool-a-1"
+    (stopped,) = readapi.steps_of({"steps": [each]}, ended=True)
+    assert stopped.scopes is not None
+    assert stopped.scopes.states == {"Cancelled": 1, "Succeeded": 7}
+    assert stopped.scopes.shown[0].steps[0].state == "Cancelled"
+
+
 @pytest.mark.parametrize(
     ("status", "served", "advice"),
     [

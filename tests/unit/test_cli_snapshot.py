@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from leat_cli.recorded import Recorded, edges_of, snapshot_of
+from leat_cli.recorded import Recorded, edges_of, plan_of, snapshot_of
 from leat_cli.resources import run_of_resource, workflow_of_resource
 from leat_engine.job import StepKey
 from leat_engine.records import AttemptRecord, RunRecord, ShownAttempt, ShownStep, StepRecord
@@ -50,16 +50,21 @@ def test_every_step_of_the_workflow_is_there_whether_it_began_or_not():
 
 def test_a_step_is_shown_with_what_it_needs_and_who_has_it():
     spec = {"steps": [SPEC["steps"][0], {"name": "ship", "transform": "${ steps.charge.output }"}]}
-    shown = snapshot_of(run(), spec, Recorded([step(1, State.CLAIMED)], edges=edges_of(spec)))
+    shown = snapshot_of(run(), spec, Recorded([step(1, State.CLAIMED)], edges=edges_of(plan_of(spec))))
     assert [(s.needs, s.pool, s.runner) for s in shown.steps or ()] == [
         ((), "default", "runner-1"),
         (("charge",), "default", ""),
     ]
 
 
+def test_what_is_sensitive_in_other_runs_is_hidden_also_in_inputs():
+    shown = snapshot_of(run(hidden=("A-17-secret",), inputs={"order": "of A-17-secret"}, parent="day-7"), SPEC)
+    assert (shown.inputs, shown.parent) == ({"order": f"of {REDACTED}"}, "day-7")
+
+
 def test_a_workflow_that_is_not_taken_any_more_shows_the_needs_that_were_written():
     spec = {"steps": [{"name": "a", "gone": {}}, {"name": "b", "needs": ["a"], "transform": 1}]}
-    shown = snapshot_of(run(), spec, Recorded([], edges=edges_of(spec)))
+    shown = snapshot_of(run(), spec, Recorded([], edges=edges_of(plan_of(spec))))
     assert [s.needs for s in shown.steps or ()] == [(), ("a",)]
 
 

@@ -13,6 +13,7 @@ from leat_engine.records import (
     Announced,
     AttemptRecord,
     Backlog,
+    ChildRecord,
     LogLine,
     Member,
     RunRecord,
@@ -234,3 +235,26 @@ def test_a_pool_is_the_sum_of_its_runners_and_of_what_waits():
     assert (empty["name"], empty["runners"], empty["backlog"], empty["oldestReadySeconds"]) == ("empty", 0, 2, 9.0)
     assert (empty["kinds"], empty["functions"]) == ([], [])
     assert (resting["name"], resting["runners"], resting["kinds"]) == ("resting", 0, ["http"])
+
+
+# -- child runs ---------------------------------------------------------------------------------------------------
+
+
+def a_child(number, parent, step=1, phase=Phase.SUCCEEDED):
+    return ChildRecord(UUID(int=number), parent, step, f"child-{number}", "pack", phase, 1, 2, AT, None)
+
+
+def test_children_are_below_the_steps_that_started_them_and_a_child_names_its_parent():
+    children = [a_child(1, RUN, step=2, phase=Phase.FAILED), a_child(2, UUID(int=1)), a_child(3, RUN, step=0)]
+    answer = run_steps(run(parent="above"), PLAN, Page(range(1, 3), [], [], children=children))
+    assert answer["run"]["parent"] == "above"
+    assert [each["name"] for each in answer["run"]["children"]] == ["child-3"]
+    assert answer["steps"][0]["children"] == []
+    (child,) = answer["steps"][1]["children"]
+    assert (child["name"], child["phase"], child["workflow"], child["progress"]) == ("child-1", "Failed", "pack", "1/2")
+    assert [each["name"] for each in child["children"]] == ["child-2"]
+
+
+def test_what_is_sensitive_in_other_runs_is_not_shown_either():
+    answer = run_steps(run(hidden=("t0ken-of-a-child",)), PLAN, page(PLAN, shown(1, output="by t0ken-of-a-child")))
+    assert answer["steps"][0]["output"] == "by [redacted]"

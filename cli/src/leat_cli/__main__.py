@@ -5,22 +5,26 @@ from pathlib import Path
 
 import typer
 
-from leat_cli import catalogue, db
+from leat_cli import artifacts, catalogue, db
 from leat_cli.backfill import backfill
 from leat_cli.completion import complete_if_asked, completion
+from leat_cli.debug import debug
 from leat_cli.describe import describe
 from leat_cli.get import get
 from leat_cli.graph import graph
 from leat_cli.limits import limits
 from leat_cli.lint import lint
 from leat_cli.logs import logs
+from leat_cli.migrate import migrate
 from leat_cli.problems import CommandError, Exit
 from leat_cli.redrive import redrive
 from leat_cli.rerun import rerun
+from leat_cli.revisions import revisions
 from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.signal import approve, reject, signal
 from leat_cli.steer import cancel, resume, suspend
+from leat_cli.test import test
 from leat_cli.top import top
 from leat_cli.tree import tree
 from leat_cli.version import version
@@ -35,14 +39,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,  # a traceback here is a defect of Leat: it is shown as it is
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_LOOKING = (runs, tree, watch, logs, top, limits)
-_STEERING = (cancel, suspend, resume, signal, approve, reject)
+_LOOKING = (runs, tree, watch, logs, top, limits, revisions)
+_STEERING = (cancel, suspend, resume, signal, approve, reject, migrate)
 _STARTING = (rerun, redrive, backfill)
-_COMMANDS = (run, lint, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
+_COMMANDS = (run, lint, test, debug, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(artifacts.app, name="artifacts")
 
 
 def main() -> None:

@@ -23,10 +23,14 @@ _SOURCES = ("workflow", "inline")
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What is asked of runs that go on. ``start``: steps to begin with; ``inputs``: those that differ."""
+    """What is asked of runs that go on. ``start``: steps to begin with; ``inputs``: those that differ.
+
+    ``compensate``: they only undo what is left to be undone.
+    """
 
     start: tuple[str, ...] = ()
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    compensate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,8 @@ def successor(resource: Resource, again: Again, name: str | None = None) -> dict
     rerun: dict[str, Any] = {"of": old}
     if again.start:
         rerun["from"] = list(again.start)
+    if again.compensate:
+        rerun["compensate"] = True
     new = {key: spec[key] for key in (*_SOURCES, *_TAKEN_OVER) if key in spec} | {"rerun": rerun}
     if again.inputs:
         new["inputs"] = dict(again.inputs)

@@ -3,16 +3,22 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from leat_cli.problems import Invalid, Unavailable
-from leat_cli.recorded import Edges, Recorded, edges_of, snapshot_of
+from leat_cli.recorded import Recorded, edges_of, plan_of, snapshot_of, steps_within
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
+from leat_cli.versions import RevisionSnapshot
 from leat_engine.errors import StoreRefused, StoreUnavailable
-from leat_engine.records import RunRecord
+from leat_engine.inside import NOTHING, Inside, NotThere, Within
+from leat_engine.job import ROOT_SCOPE
+from leat_engine.kin import kin_of, owners_of
+from leat_engine.plan import Plan
+from leat_engine.records import RunRecord, ShownStep
 from leat_engine.store import Store
 
 _MOST = 1000  # runs that are looked at for those in a phase
@@ -29,7 +35,7 @@ class Database:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._specs: dict[str, Mapping[str, Any]] = {}  # revisions never change
-        self._planned: dict[str, Edges] = {}
+        self._planned: dict[str, Plan | None] = {}
 
     @classmethod
     async def connect(cls, url: str) -> "Database":
@@ -66,18 +72,43 @@ class Database:
                     yield run
             await asyncio.sleep(_EVERY)
 
-    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
-        """Return the newest run of this name, or None."""
-        run = await self._store.find_run(namespace, name)
-        return None if run is None else await self.whole(run)
+    async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
+        """Return the newest run of this name, or None; with what is in its bodies, or only that of a part of them.
 
-    async def whole(self, run: RunRecord) -> RunSnapshot:
+        Raises:
+            Invalid: There is no such part.
+        """
+        run = await self._store.find_run(namespace, name)
+        if run is None:
+            return None
+        spec = await self._spec(run)
+        plan = self._plan(run.revision, spec)
+        if within is not None:
+            return await self._part(run, spec, plan, within)
+        return await self.whole(run, NOTHING if plan is None else await self._store.scopes.look(run.run_id, plan))
+
+    async def whole(self, run: RunRecord, inside: Inside = NOTHING) -> RunSnapshot:
         """Return a run with its steps and attempts."""
         spec = await self._spec(run)
         nodes = range(1, len(spec.get("steps", ())) + 1)
         steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
         attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
-        return snapshot_of(run, spec, Recorded(steps, attempts, self._edges(run.revision, spec)))
+        plan = self._plan(run.revision, spec)
+        children = await self._store.children.show(run.run_id) if run.children else []
+        kin = kin_of(run.run_id, children, owners_of(plan) if plan else {})
+        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), plan, inside, kin))
+
+    async def _part(self, run: RunRecord, spec: Mapping[str, Any], plan: Plan | None, within: Within) -> RunSnapshot:
+        if plan is None:
+            raise Invalid.because(f"this program does not take the workflow of run {run.name!r} any more")
+        try:
+            spot = await self._store.scopes.spot(run.run_id, plan, within)
+        except NotThere as error:
+            raise Invalid.because(str(error)) from error
+        own: list[ShownStep] = []
+        if spot.scope == ROOT_SCOPE and spot.node is not None:
+            own = await self._store.show_steps(run.run_id, range(spot.node, spot.node + 1), _EVERYTHING)
+        return replace(snapshot_of(run, spec), steps=steps_within(plan, run, spot, own), after=spot.after)
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:  # noqa: ARG002 - the port's signature
         """Refuse: workflows are resources of a cluster, a database only knows their revisions.
@@ -96,13 +127,23 @@ class Database:
         await self.workflows(namespace)
         return None
 
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first."""
+        found = await self._store.versions.history(namespace, workflow)
+        return [RevisionSnapshot(one.revision, one.since, one.returned_at, one.active, one.finished) for one in found]
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None."""
+        found = await self._store.versions.revision(namespace, workflow, revision)
+        return None if found is None else found.spec
+
     async def close(self) -> None:
         """Close the connections."""
         await self._store.close()
 
-    def _edges(self, revision: str, spec: Mapping[str, Any]) -> Edges:
+    def _plan(self, revision: str, spec: Mapping[str, Any]) -> Plan | None:
         if revision not in self._planned:
-            self._planned[revision] = edges_of(spec)
+            self._planned[revision] = plan_of(spec)
         return self._planned[revision]
 
     async def _spec(self, run: RunRecord) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from leat_cli.output import print_value
 if TYPE_CHECKING:
     from leat_cli.snapshot import RunSnapshot, StepSnapshot
 
+_NUMBERED = ("item", "iteration")
 _WIDTH = 2000  # characters of one value; `-o json` has all of it
 
 
@@ -26,7 +27,8 @@ def describe(  # noqa: PLR0913 - the options of a command are its parameters
 ) -> None:
     """Show everything about one run.
 
-    Its inputs, output and error, and of each step the output and every attempt.
+    Its inputs, output and error, and of each step the output and every attempt; of a step with bodies some of what is
+    in them. `leat tree --scope` shows the others.
     """
     from leat_cli.source import Place, named_run
 
@@ -39,17 +41,18 @@ def describe(  # noqa: PLR0913 - the options of a command are its parameters
         print_value(run.as_json(), output)
         return
     from leat_cli import terminal
+    from leat_cli.branches import branches
 
     now = datetime.now(UTC)
     console = terminal.out()
     for line in facts(run, now):
         console.print(line, markup=False)
     console.print()
-    console.print(terminal.tree(run, now))
+    console.print(branches(run, now))
     if run.steps is None:
         terminal.err().print(f"no steps to show: {run.gap}", markup=False)
-    for step in run.steps or ():
-        for line in details(step, now):
+    for path, step in everything(run.steps or ()):
+        for line in details(path, step, now):
             console.print(line, markup=False)
 
 
@@ -67,6 +70,7 @@ def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
         "Message": run.message,
         "Reason": run.reason,
         "Rerun of": run.rerun_of,
+        "Parent": run.parent,
         "Started": _moment(run.started_at),
         "Finished": _moment(run.finished_at),
         "Took": terminal.took(run.started_at, run.finished_at, now),
@@ -79,7 +83,17 @@ def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
             yield f"{label + ':':<11} {value}"
 
 
-def details(step: "StepSnapshot", now: datetime) -> Iterator[str]:
+def everything(steps: "Iterable[StepSnapshot]", before: str = "") -> "Iterator[tuple[str, StepSnapshot]]":
+    """Yield every step, and below it those that are shown of its bodies, each with its path, as in `--scope`."""
+    for step in steps:
+        name = before + step.name
+        yield name, step
+        for scope in step.scopes.shown if step.scopes else ():
+            number = f"[{scope.index}]" if scope.label.startswith(_NUMBERED) else ""
+            yield from everything(scope.steps, f"{name}{number}/")
+
+
+def details(name: str, step: "StepSnapshot", now: datetime) -> Iterator[str]:
     """Yield what the tree leaves out of a step: its attempts and its output."""
     from leat_cli import terminal
 
@@ -92,7 +106,7 @@ def details(step: "StepSnapshot", now: datetime) -> Iterator[str]:
     if step.output is not None:
         lines.append(f"  output: {_value(step.output)}")
     if lines:
-        yield f"\n{step.name} ({step.kind})"
+        yield f"\n{name} ({step.kind})"
         yield from lines
 
 

@@ -1,6 +1,5 @@
 """`leat lint`: every mistake in files, without running anything."""
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,11 +58,12 @@ def check_file(file: str) -> list[Problem]:
     plans: dict[str, Plan] = {}
     # A run may stand before its workflow, so the workflows come first.
     ordered = sorted(documents, key=lambda document: kind_of(document) == "WorkflowRun")
-    checked = (_check(document, plans) if is_leat(document) else [_ignored(document)] for document in ordered)
-    return sorted((problem for problems in checked for problem in problems), key=lambda problem: problem.line)
+    checked = [_check(document, plans) if is_leat(document) else [_ignored(document)] for document in ordered]
+    called = [_check_calls(document, plans) for document in ordered if is_leat(document)]  # all workflows are known now
+    return sorted((problem for problems in checked + called for problem in problems), key=lambda problem: problem.line)
 
 
-def _check(document: "Document", plans: dict[str, "Plan"]) -> Iterable[Problem]:
+def _check(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
     """Return what is wrong with a document. A Workflow's plan is added to ``plans``, by the workflow's name."""
     from leat_cli.documents import KINDS, kind_of, problems_of
     from leat_engine.errors import Rejected
@@ -89,6 +89,23 @@ def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> list[Prob
     plan, _ = with_triggers(workflow.spec, lambda: plan_of(workflow.spec, "spec"))
     plans[workflow.metadata.name] = plan
     return _doubts(document, plan)
+
+
+def _check_calls(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
+    """Return what is wrong with the inputs that steps give to other workflows, as far as these are known."""
+    from leat_cli.documents import kind_of, name_of, problems_of
+    from leat_engine.calls import call_problems, calls
+
+    plan = plans.get(name_of(document)) if kind_of(document) == "Workflow" else None
+    if plan is None:
+        return []
+    message = "no sound Workflow {!r} is in this file, so the inputs were not checked"
+    notes = [
+        Problem(document.filename, document.line_of(path), path, message.format(name), note=True)
+        for node, name in calls(plan)
+        if name not in plans and (path := f"{node.path}.workflow.name")
+    ]
+    return problems_of(document, call_problems(plan, plans)) + notes
 
 
 def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:

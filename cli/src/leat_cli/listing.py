@@ -18,8 +18,32 @@ if TYPE_CHECKING:
 
 Cells = Sequence["str | Text"]
 
-_RUN_HEADERS = ("NAMESPACE", "NAME", "WORKFLOW", "PHASE", "PROGRESS", "TOOK", "AGE", "REVISION", "RUN ID", "MESSAGE")
-_WATCHED_WIDTHS: Sequence[int] = (24, 32, 24, 14, 8, 8, 6, 16, 36, 0)  # what comes later cannot move what was printed
+_RUN_HEADERS = (
+    "NAMESPACE",
+    "NAME",
+    "WORKFLOW",
+    "PHASE",
+    "PROGRESS",
+    "TOOK",
+    "AGE",
+    "REVISION",
+    "RUN ID",
+    "PARENT",
+    "MESSAGE",
+)
+_WATCHED_WIDTHS: Sequence[int] = (
+    24,
+    32,
+    24,
+    14,
+    8,
+    8,
+    6,
+    16,
+    36,
+    32,
+    0,
+)  # what comes later cannot move what was printed
 _WORKFLOW_HEADERS = ("NAMESPACE", "NAME", "READY", "STEPS", "AGE", "MESSAGE", "REVISION", "DESCRIPTION")
 
 
@@ -42,7 +66,7 @@ def print_runs(found: Sequence["RunSnapshot"], look: Look, value: Any = None) ->
     elif look.form in {View.JSON, View.YAML}:
         print_value([run.summary() for run in found] if value is None else value, Format(look.form))
     else:
-        columns = look.columns(wide=3)
+        columns = look.columns(wide=4)
         _print_table(look, _RUN_HEADERS[columns], [run_cells(run)[columns] for run in found])
 
 
@@ -59,7 +83,7 @@ def print_workflows(found: Sequence["WorkflowSnapshot"], look: Look, value: Any 
 
 async def print_changes(source: "Source", query: "RunQuery", look: Look) -> None:
     """Print the runs that are there, then a line, or a document, whenever one changes. It never ends."""
-    columns = look.columns(wide=3)
+    columns = look.columns(wide=4)
     widths = _WATCHED_WIDTHS[columns]
     if look.form is None or look.form is View.WIDE:
         _print_line(_RUN_HEADERS[columns], widths)
@@ -81,7 +105,7 @@ def run_cells(run: "RunSnapshot") -> Cells:
     took = terminal.took(run.started_at, run.finished_at, now)
     age = terminal.age(run.started_at, now)
     facts = (run.namespace, run.name, run.workflow, terminal.state(run.phase), run.progress, took, age)
-    return (*facts, run.revision, run.run_id, run.message)
+    return (*facts, run.revision, run.run_id, run.parent, run.message)
 
 
 def _workflow_cells(workflow: "WorkflowSnapshot") -> Cells:

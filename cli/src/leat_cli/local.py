@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from secrets import token_bytes
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 from leat_cli.database import Database
@@ -18,6 +20,7 @@ from leat_cli.problems import Invalid, Unavailable
 from leat_cli.progress import Progress
 from leat_cli.questions import Questions
 from leat_cli.snapshot import RunSnapshot
+from leat_engine.artifacts import Objects
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError
 from leat_engine.job import uuid7
@@ -25,6 +28,7 @@ from leat_engine.queue.local import LocalQueue
 from leat_engine.records import NewRun, Revision, Root, Stop
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.store import Store, migrate
+from leat_engine.store.children import Shelved
 from leat_runner.kinds import KindSettings, KindSetup, load_kinds
 from leat_runner.secrets import SecretReader
 from leat_runner.work import Runner, RunnerOptions
@@ -39,10 +43,11 @@ _CANCEL = Stop(Phase.CANCELLED, interrupt=True, error=_CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What the steps have here: modules with functions, and secrets."""
+    """What the steps have here: modules with functions, secrets, and where artifacts go; "" is a passing directory."""
 
     functions: tuple[str, ...]
     secrets: SecretReader
+    artifacts_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,7 @@ async def _run(order: Order, means: Means, url: str, progress: Progress) -> End:
         run_id = uuid7(datetime.now(UTC), token_bytes(10))
         stop = partial(_stop, store, queue, run_id, progress)
         with interrupts(stop) as interrupted:
+            await _shelve(store, order)
             await _accept(store, queue, run_id, order)
             read = partial(_read, store, run_id)
             if order.suspend and not order.cancel:
@@ -86,6 +92,18 @@ async def _run(order: Order, means: Means, url: str, progress: Progress) -> End:
             run = await follow(Questions(store, read, url, progress.note).read, progress, _EVERY)
         code = exit_code(run) if interrupted.received is None else 128 + interrupted.received
         return End(run, code)
+
+
+async def _shelve(store: Store, order: Order) -> None:
+    """Let steps find the Workflows of the file."""
+    for number, callee in enumerate(order.callees, start=1):
+        revision = None
+        if callee.plan is not None:
+            revision = callee.plan.revision
+            await store.save_revision(Revision(revision, callee.namespace, callee.name, callee.spec))
+        now = datetime.now(UTC)
+        shelved = Shelved(callee.namespace, callee.name, f"document {number}", now, 1, revision, callee.problem)
+        await store.children.put(shelved)
 
 
 async def _accept(store: Store, queue: LocalQueue, run_id: UUID, order: Order) -> None:
@@ -124,19 +142,25 @@ async def _read(store: Store, run_id: UUID) -> RunSnapshot:
 
 @asynccontextmanager
 async def _runners(store: Store, queue: LocalQueue, order: Order, means: Means) -> AsyncIterator[None]:
-    """The caretakers, and one runner for each pool that the plan names, all in this process."""
+    """The caretakers, and one runner for each pool that the plans name, all in this process."""
     setup = KindSetup(KindSettings(functions=means.functions))
-    pools = sorted({step.pool for step in order.plan.steps})
+    plans = [order.plan, *(callee.plan for callee in order.callees if callee.plan is not None)]
+    pools = sorted({step.pool for plan in plans for step in plan.steps})
     try:
         kinds = {pool: load_kinds(setup) for pool in pools}
     except LeatError as error:
         raise Invalid.because(str(error)) from error
     async with AsyncExitStack() as stack:
-        caretakers = Caretakers(store, queue, CaretakerOptions(interval=_ROUND))
+        url = means.artifacts_url or Path(stack.enter_context(TemporaryDirectory(prefix="leat-artifacts-"))).as_uri()
+        objects = Objects.connect(url)
+        caretakers = Caretakers(store, queue, CaretakerOptions(interval=_ROUND), objects=objects)
         caretakers.start()
         stack.push_async_callback(caretakers.stop)
         for pool in pools:
-            options = RunnerOptions(name=f"leat-run-{pool}", pool=pool, heartbeat=_HEARTBEAT, grace=_GRACE)
+            # No Workflow comes later than the file's.
+            options = RunnerOptions(
+                f"leat-run-{pool}", pool, heartbeat=_HEARTBEAT, grace=_GRACE, objects=objects, workflow_grace=0.0
+            )
             runner = Runner(store, queue, kinds[pool], options, means.secrets)
             await runner.start()
             stack.push_async_callback(runner.stop)

@@ -15,11 +15,23 @@ from leat_engine.spec.source import Document
 
 
 @dataclass(frozen=True, slots=True)
+class Callee:
+    """A Workflow of the file, for steps to start runs of. Without a plan it is wrong, and ``problem`` says how."""
+
+    namespace: str
+    name: str
+    spec: Mapping[str, Any]
+    plan: Plan | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """A run to be made here.
 
     Attributes:
         spec: Of the workflow, as canonical JSON.
+        callees: The Workflows of the file.
         inputs: Checked, defaults applied.
         asked: The WorkflowRun's spec, with its `cancel`, `suspend` and `priority`; None without a WorkflowRun.
     """
@@ -31,6 +43,7 @@ class Order:
     plan: Plan
     inputs: Mapping[str, Any]
     asked: WorkflowRunSpec | None = None
+    callees: tuple[Callee, ...] = ()
 
     @property
     def cancel(self) -> bool:
@@ -100,10 +113,11 @@ def draft_of(file: str) -> tuple[Order, Document | None]:
     if len(runs) > 1:
         lines = ", ".join(str(document.line_of("")) for document in runs)
         raise Invalid.because(f"found {len(runs)} WorkflowRuns (lines {lines}), expected one at most", file=file)
+    callees = tuple(map(_callee, workflows))
     if runs:
-        return _of_run(runs[0], workflows), runs[0]
+        return replace(_of_run(runs[0], workflows), callees=callees), runs[0]
     if workflows:
-        return of_workflow(workflows[-1]), None
+        return replace(of_workflow(workflows[-1]), callees=callees), None
     message = "found no Workflow or WorkflowRun, expected one with `apiVersion: leat.dev/v1alpha1`"
     raise Invalid.because(message, file=file)
 
@@ -120,6 +134,20 @@ def of_workflow(document: Document) -> Order:
         plan = plan_of(workflow.spec, "spec")
     name = workflow.metadata.name
     return Order(workflow.metadata.namespace, name, name, spec, plan, {})
+
+
+def _callee(document: Document) -> Callee:
+    """What steps find under a Workflow's name; one that is wrong is told to whoever calls it."""
+    try:
+        order = of_workflow(document)
+    except Invalid as error:
+        return Callee(_namespace_of(document), name_of(document), {}, None, "; ".join(map(str, error.problems)))
+    return Callee(order.namespace, order.workflow, order.spec, order.plan)
+
+
+def _namespace_of(document: Document) -> str:
+    metadata = document.data.get("metadata")
+    return str(metadata.get("namespace") or "default") if isinstance(metadata, dict) else "default"
 
 
 def _of_run(document: Document, workflows: list[Document]) -> Order:

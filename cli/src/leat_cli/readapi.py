@@ -1,12 +1,20 @@
 """The read API (`read.leat.dev`), which the operator serves behind the API server: its paths and answers. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, StepSnapshot, rfc3339
+from leat_cli.snapshot import (
+    AttemptSnapshot,
+    ChildSnapshot,
+    RunSnapshot,
+    ScopeSnapshot,
+    ScopesSnapshot,
+    StepSnapshot,
+    rfc3339,
+)
 from leat_engine.result import State
 
 GROUP, VERSION = "read.leat.dev", "v1alpha1"
@@ -14,7 +22,7 @@ ROOT = f"/apis/{GROUP}/{VERSION}"
 POOLS = f"{ROOT}/pools"
 _OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
 _CANCELLED = State.CANCELLED.label
-STEPS, LOG = "workflowruns/steps", "workflowruns/log"
+STEPS, LOG, REVISIONS = "workflowruns/steps", "workflowruns/log", "workflows/revisions"
 
 
 def steps_path(namespace: str, name: str) -> str:
@@ -25,6 +33,12 @@ def steps_path(namespace: str, name: str) -> str:
 def log_path(namespace: str, name: str) -> str:
     """Return where the log of a run is."""
     return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/log"
+
+
+def revisions_path(namespace: str, workflow: str, revision: str = "") -> str:
+    """Return where the revisions of a workflow are, or one of them."""
+    path = f"{ROOT}/namespaces/{namespace}/workflows/{workflow}/revisions"
+    return f"{path}/{revision}" if revision else path
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +121,16 @@ def steps_of(answer: Mapping[str, Any], *, ended: bool) -> Iterator[StepSnapshot
     What had not ended when its run did was stopped: it waits for nothing any more.
     """
     for found in answer["steps"]:
-        step = _step(found)
-        yield replace(step, state=_CANCELLED) if ended and step.state in _OPEN else step
+        yield _step(found, ended=ended)
 
 
-def _step(found: Mapping[str, Any]) -> StepSnapshot:
+def _step(found: Mapping[str, Any], *, ended: bool) -> StepSnapshot:
     number = found.get("attempt") or 0
     tried = [attempt for attempt in found.get("attempts") or () if attempt["attempt"] < number]
     return StepSnapshot(
         name=found["name"],
         kind=found.get("kind") or "",
-        state=found["state"],
+        state=_CANCELLED if ended and found["state"] in _OPEN else found["state"],
         attempts=number,
         output=found.get("output"),
         error=found.get("error"),
@@ -129,7 +142,62 @@ def _step(found: Mapping[str, Any]) -> StepSnapshot:
         pool=found.get("pool") or "",
         runner=str(found.get("runner") or ""),
         note=found.get("note") or "",
+        scopes=_scopes(found.get("scopes"), ended=ended),
+        children=tuple(map(_child, found.get("children") or ())),
     )
+
+
+def _child(found: Mapping[str, Any]) -> ChildSnapshot:
+    return ChildSnapshot(
+        name=found["name"],
+        workflow=found.get("workflow") or "",
+        phase=found["phase"],
+        run_id=found.get("id") or "",
+        progress=found.get("progress") or "",
+        started_at=moment(found.get("startedAt")),
+        finished_at=moment(found.get("finishedAt")),
+        children=tuple(map(_child, found.get("children") or ())),
+    )
+
+
+def run_of(namespace: str, name: str, answer: Mapping[str, Any]) -> RunSnapshot:
+    """Return the run of a `RunSteps`, without its steps: all that is known of one that has no resource."""
+    run = answer["run"]
+    return RunSnapshot(
+        namespace=namespace,
+        name=name,
+        workflow=run.get("workflow") or "",
+        phase=run["phase"],
+        run_id=run.get("id") or "",
+        revision=run.get("revision") or "",
+        progress=run.get("progress") or "",
+        message=run.get("message") or "",
+        started_at=moment(run.get("startedAt")),
+        finished_at=moment(run.get("finishedAt")),
+        parent=run.get("parent") or "",
+        children=children_of(answer),
+    )
+
+
+def children_of(answer: Mapping[str, Any]) -> tuple[ChildSnapshot, ...]:
+    """Return the runs that no line of a `RunSteps` has: those of `finally`."""
+    return tuple(map(_child, answer["run"].get("children") or ()))
+
+
+def _scopes(found: Mapping[str, Any] | None, *, ended: bool) -> ScopesSnapshot | None:
+    if not found:
+        return None
+    shown = (
+        ScopeSnapshot(
+            each["index"],
+            each.get("label") or "",
+            each["state"],
+            tuple(_step(step, ended=ended) for step in each.get("steps") or ()),
+        )
+        for each in found.get("shown") or ()
+    )
+    scopes = ScopesSnapshot(found.get("states") or {}, tuple(shown))
+    return scopes.ended() if ended else scopes
 
 
 def _attempt(found: Mapping[str, Any]) -> AttemptSnapshot:
@@ -225,4 +293,20 @@ def step_as_json(step: StepSnapshot) -> dict[str, Any]:
     known = step.as_json()
     attempt = known.pop("attempts")
     facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
-    return {**facts, "runner": step.runner, "note": step.note, **known, "attempts": earlier}
+    children = [child.as_json() for child in step.children]
+    inside = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    facts |= {"runner": step.runner, "note": step.note}
+    return {**facts, **known, "attempts": earlier, "children": children, **inside}
+
+
+def _scopes_as_json(scopes: ScopesSnapshot) -> dict[str, Any]:
+    shown = [
+        {
+            "index": scope.index,
+            "label": scope.label,
+            "state": scope.state,
+            "steps": [step_as_json(step) for step in scope.steps],
+        }
+        for scope in scopes.shown
+    ]
+    return {"states": dict(scopes.states), "shown": shown}

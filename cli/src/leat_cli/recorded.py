@@ -1,13 +1,23 @@
 """Records of the store, to what is shown of them. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from leat_cli.snapshot import AttemptSnapshot, RunSnapshot, StepSnapshot, sensitive_inputs
+from leat_cli.snapshot import (
+    AttemptSnapshot,
+    ChildSnapshot,
+    RunSnapshot,
+    ScopeSnapshot,
+    ScopesSnapshot,
+    StepSnapshot,
+    sensitive_inputs,
+)
 from leat_engine.errors import Rejected
-from leat_engine.plan import compile_plan
+from leat_engine.inside import NOTHING, Inside, ShownBlock, ShownScope, Spot, label, nodes_of
+from leat_engine.kin import Kin
+from leat_engine.plan import Plan, PlanStep, compile_plan
 from leat_engine.records import RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
 from leat_engine.result import Phase, State
@@ -27,13 +37,22 @@ class Recorded:
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt] = ()
     edges: Edges = field(default_factory=dict)
+    plan: Plan | None = None
+    inside: Inside = NOTHING
+    kin: Mapping[int, tuple[Kin, ...]] = field(default_factory=dict)
 
 
-def edges_of(spec: Mapping[str, Any]) -> Edges:
-    """Return pools and needs by step; nothing for a workflow that this program does not take any more."""
+def plan_of(spec: Mapping[str, Any]) -> Plan | None:
+    """Return the plan of a workflow; None for one that this program does not take any more."""
     try:
-        plan = compile_plan(parse_spec(spec), load_models(), "")
+        return compile_plan(parse_spec(spec), load_models(), "")
     except Rejected:
+        return None
+
+
+def edges_of(plan: Plan | None) -> Edges:
+    """Return pools and needs by step; nothing without a plan."""
+    if plan is None:
         return {}
     return {
         step.name: (step.pool, tuple(plan.steps[edge.step].name for edge in step.needs))
@@ -44,7 +63,7 @@ def edges_of(spec: Mapping[str, Any]) -> Edges:
 def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | None = None) -> RunSnapshot:
     """Return what is shown of a run in the store. ``spec`` is its revision's; without records only the summary."""
     sensitive = sensitive_inputs(spec)
-    hide = Redaction.of(sensitive, run.inputs)
+    hide = Redaction.of(sensitive, run.inputs, run.hidden)
     done = run.succeeded + run.failed + run.skipped
     return RunSnapshot(
         namespace=run.namespace,
@@ -55,7 +74,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         revision=run.revision,
         progress=f"{done}/{run.total}",
         message=hide.text((run.error or {}).get("message", "")),
-        inputs={name: REDACTED if name in sensitive else value for name, value in run.inputs.items()},
+        inputs={name: REDACTED if name in sensitive else hide.value(value) for name, value in run.inputs.items()},
         output=hide.value(run.output),
         error=hide.value(run.error),
         started_at=run.started_at,
@@ -63,42 +82,118 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
         reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
         rerun_of=run.rerun_of or "",
+        parent=run.parent or "",
+        children=() if recorded is None else tuple(map(_child, recorded.kin.get(0, ()))),
     )
 
 
 def _steps_of(spec: Mapping[str, Any], run: RunRecord, recorded: Recorded) -> Iterator[StepSnapshot]:
     """Yield each step of the spec, in its order, whether anything is recorded of it or not."""
-    hide = Redaction.of(sensitive_inputs(spec), run.inputs)
+    hide = Redaction.of(sensitive_inputs(spec), run.inputs, run.hidden)
     found = {shown.record.key.step: shown for shown in recorded.steps}
-    earlier: dict[int, list[AttemptSnapshot]] = defaultdict(list)
-    for shown in sorted(recorded.attempts, key=lambda shown: shown.record.attempt):
-        tried, error = shown.record, hide.value(shown.record.error)
-        times = (tried.queued_at, tried.started_at, tried.finished_at)
-        earlier[tried.key.step].append(AttemptSnapshot(tried.attempt, error, *times, shown.runner or ""))
+    tell = _Teller(recorded.plan, recorded.inside, hide, run.phase.done)
+    earlier = tell.earlier(recorded.attempts)
     for number, step in enumerate(spec.get("steps", ()), start=1):
-        begun = found.get(number)
-        record = begun.record if begun else None
         pool, needs = recorded.edges.get(step["name"], ("", _written_needs(step)))
-        label = _state_of(record, run_ended=run.phase.done).label
+        planned = StepSnapshot(step["name"], kind_of(step), "", pool=pool, needs=needs)
+        told = tell.step(planned, found.get(number), earlier[number], tell.scopes(0, number))
+        yield replace(told, children=tuple(map(_child, recorded.kin.get(number, ()))))
+
+
+def steps_within(plan: Plan, run: RunRecord, spot: Spot, own: Sequence[ShownStep]) -> tuple[StepSnapshot, ...]:
+    """Return what is at a path: the steps of a scope, or a step with some of its scopes.
+
+    Args:
+        plan: The run's.
+        run: Whose they are.
+        spot: What is there.
+        own: If the scope is the run itself, its steps that have begun.
+    """
+    tell = _Teller(plan, spot.inside, Redaction.of(plan.sensitive, run.inputs, run.hidden), run.phase.done)
+    nodes = nodes_of(plan, spot.body) if spot.node is None else [plan.steps[spot.node]]
+    return tuple(tell.steps(spot.scope, nodes, own))
+
+
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Makes snapshots of steps, and of what is inside of them."""
+
+    plan: Plan | None
+    inside: Inside
+    hide: Redaction
+    ended: bool
+
+    def step(
+        self,
+        planned: StepSnapshot,
+        begun: ShownStep | None,
+        earlier: Sequence[AttemptSnapshot],
+        scopes: ScopesSnapshot | None,
+    ) -> StepSnapshot:
+        """What is known of a step whose name, kind, pool and needs are."""
+        record = begun.record if begun else None
+        label = _state_of(record, run_ended=self.ended).label
         if begun is None or record is None:
-            yield StepSnapshot(step["name"], kind_of(step), label, pool=pool, needs=needs)
-            continue
-        yield StepSnapshot(
-            name=step["name"],
-            kind=kind_of(step),
+            return replace(planned, state=label)
+        return replace(
+            planned,
             state=label,
             attempts=record.attempt,
-            output=hide.value(record.output),
-            error=hide.value(record.error),
+            output=self.hide.value(record.output),
+            error=self.hide.value(record.error),
             queued_at=record.queued_at,
             started_at=record.started_at,
             finished_at=record.finished_at,
-            earlier=tuple(earlier[number]),
-            needs=needs,
-            pool=pool,
+            earlier=tuple(earlier),
             runner=begun.runner or "",
-            note=hide.text(record.note or ""),
+            note=self.hide.text(record.note or ""),
+            scopes=scopes,
         )
+
+    def earlier(self, attempts: Iterable[ShownAttempt]) -> Mapping[int, list[AttemptSnapshot]]:
+        """Attempts of one scope that were followed by others, by their steps."""
+        found: dict[int, list[AttemptSnapshot]] = defaultdict(list)
+        for shown in sorted(attempts, key=lambda shown: shown.record.attempt):
+            tried, error = shown.record, self.hide.value(shown.record.error)
+            times = (tried.queued_at, tried.started_at, tried.finished_at)
+            found[tried.key.step].append(AttemptSnapshot(tried.attempt, error, *times, shown.runner or ""))
+        return found
+
+    def steps(self, scope: int, nodes: Iterable[PlanStep], own: Sequence[ShownStep] = ()) -> Iterator[StepSnapshot]:
+        """Steps of a scope."""
+        found = {shown.record.key.step: shown for shown in self.inside.steps.get(scope, own)}
+        earlier = self.earlier(self.inside.attempts.get(scope, ()))
+        for node in nodes:
+            needs = tuple(self.plan.steps[edge.step].name for edge in node.needs) if self.plan else ()
+            planned = StepSnapshot(node.name, node.kind, "", pool=node.pool, needs=needs)
+            yield self.step(planned, found.get(node.id), earlier[node.id], self.scopes(scope, node.id))
+
+    def scopes(self, scope: int, node: int) -> ScopesSnapshot | None:
+        """What a step has opened."""
+        block = self.inside.blocks.get((scope, node))
+        if block is None or self.plan is None:
+            return None
+        found = ScopesSnapshot(block.states, tuple(self._scope(self.plan, node, block, each) for each in block.scopes))
+        return found.ended() if self.ended else found
+
+    def _scope(self, plan: Plan, node: int, block: ShownBlock, scope: ShownScope) -> ScopeSnapshot:
+        steps = self.steps(scope.number, nodes_of(plan, block.block.body))
+        state = State.CLAIMED if scope.state is None else scope.state
+        return ScopeSnapshot(scope.index, label(plan.steps[node], block.block, scope.index), state.label, tuple(steps))
+
+
+def _child(kin: Kin) -> ChildSnapshot:
+    record = kin.record
+    return ChildSnapshot(
+        name=record.name,
+        workflow=record.workflow,
+        phase=record.phase.label,
+        run_id=str(record.run_id),
+        progress=f"{record.done}/{record.total}",
+        started_at=record.started_at,
+        finished_at=record.finished_at,
+        children=tuple(map(_child, kin.children)),
+    )
 
 
 def _written_needs(step: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,16 +7,19 @@ from dataclasses import replace
 from http import HTTPStatus
 from itertools import islice
 from typing import Any
+from urllib.parse import quote
 
 from leat_cli import readapi
 from leat_cli.board import Board, merged
 from leat_cli.cluster import ApiServer, Query, Refused
 from leat_cli.inputs import parse_pairs
-from leat_cli.problems import Unavailable
+from leat_cli.problems import Invalid, Unavailable
 from leat_cli.readapi import LogPage, LogQuery
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
 from leat_cli.snapshot import RunSnapshot, StepSnapshot
 from leat_cli.source import Place, RunQuery, no_run
+from leat_cli.versions import RevisionSnapshot
+from leat_engine.inside import Within
 from leat_engine.result import Phase
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
@@ -92,15 +95,21 @@ class Cluster:
             raise no_run(self, namespace, name)
         return run_of_resource(resource, None)
 
-    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
-        """Return a run, or None when there is no such resource; with its steps where the read API has them."""
+    async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
+        """Return a run, or None when there is none; with its steps where the read API has them.
+
+        A run without a resource, such as a child run, is known to the read API alone.
+
+        Raises:
+            Invalid: There is nothing ``within``.
+        """
         resource = await self._get("workflowruns", namespace, name)
         if resource is None:
-            return None
+            return await self._without_resource(namespace, name)
         reference = (resource["spec"].get("workflow") or {}).get("name")
         workflow = await self._get("workflows", namespace, reference) if reference else None
         run = run_of_resource(resource, workflow["spec"] if workflow else None)
-        return await self._with_steps(run)
+        return await (self._with_steps(run) if within is None else self._with_part(run, within))
 
     async def log(self, namespace: str, name: str, query: LogQuery) -> LogPage:
         """Return a page of a run's log.
@@ -114,6 +123,33 @@ class Cluster:
         except Refused as error:
             kind = NotBegun if error.missing else Unavailable
             raise kind(_why_not(error, readapi.LOG), lasting=error.lasting) from error
+
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first.
+
+        Raises:
+            Unavailable: The read API has none; says why.
+        """
+        try:
+            answer = await self._server.get(readapi.revisions_path(namespace, workflow))
+        except Refused as error:
+            raise Unavailable(_why_not(error, readapi.REVISIONS), lasting=error.lasting) from error
+        return [RevisionSnapshot.of(item) for item in answer["items"]]
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None.
+
+        Raises:
+            Unavailable: The read API does not say.
+        """
+        try:
+            answer = await self._server.get(readapi.revisions_path(namespace, workflow, quote(revision, safe="")))
+        except Refused as error:
+            if error.missing:
+                return None
+            raise Unavailable(_why_not(error, readapi.REVISIONS), lasting=error.lasting) from error
+        spec: Mapping[str, Any] = answer["spec"]
+        return spec
 
     async def board(self, namespace: str | None) -> Board:
         """Return the pools, and the runs of a namespace, or of all, that have not ended.
@@ -235,6 +271,13 @@ class Cluster:
         """Close the connections."""
         await self._server.close()
 
+    async def _without_resource(self, namespace: str, name: str) -> RunSnapshot | None:
+        try:
+            answer = await self._server.get(readapi.steps_path(namespace, name), {"limit": 1})
+        except Refused:
+            return None
+        return await self._with_steps(readapi.run_of(namespace, name, answer))
+
     async def _with_steps(self, run: RunSnapshot) -> RunSnapshot:
         if self._gap:
             return replace(run, gap=self._gap)
@@ -246,12 +289,24 @@ class Cluster:
                 found += readapi.steps_of(answer, ended=run.done)
                 page["continue"] = answer["metadata"].get("continue") or ""
                 if not page["continue"]:
-                    return replace(run, steps=tuple(found))
+                    return replace(run, steps=tuple(found), children=readapi.children_of(answer))
         except Refused as error:
             gap = _why_not(error, readapi.STEPS)
             if error.lasting and not error.missing:
                 self._gap = gap
             return replace(run, gap=gap)
+
+    async def _with_part(self, run: RunSnapshot, within: Within) -> RunSnapshot:
+        page: dict[str, str | int] = {"scope": within.path, "continue": within.after, "limit": within.limit}
+        try:
+            answer = await self._server.get(readapi.steps_path(run.namespace, run.name), page)
+        except Refused as error:
+            if error.missing:
+                raise Invalid.because(error.reason) from error
+            return replace(run, gap=_why_not(error, readapi.STEPS))
+        after = answer["metadata"].get("continue")
+        steps = tuple(readapi.steps_of(answer, ended=run.done))
+        return replace(run, steps=steps, after=int(after) if after else None)
 
     async def _list(self, plural: str, namespace: str | None, where: Query) -> tuple[list[dict[str, Any]], str]:
         items: list[dict[str, Any]] = []

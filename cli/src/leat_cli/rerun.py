@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from leat_cli.output import print_value
 from leat_cli.problems import Exit, Invalid
 
 if TYPE_CHECKING:
+    from leat_cli.again import Again
     from leat_cli.remote import Cluster
     from leat_cli.snapshot import RunSnapshot
 
@@ -29,6 +31,9 @@ def rerun(  # noqa: PLR0913 - the options of a command are its parameters
             autocompletion=complete.steps,
         ),
     ] = None,
+    compensate: Annotated[
+        bool, typer.Option("--compensate", help="Run no step again: undo what is left, where a compensation failed.")
+    ] = False,
     changes: options.Changes = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended.")] = False,
     namespace: options.Namespace = None,
@@ -40,6 +45,7 @@ def rerun(  # noqa: PLR0913 - the options of a command are its parameters
 
     With --wait it exits as `leat run` does: 0 succeeded, 1 failed or cancelled.
     """
+    from leat_cli.again import Again
     from leat_cli.remote import Cluster
     from leat_cli.source import Place
 
@@ -47,7 +53,9 @@ def rerun(  # noqa: PLR0913 - the options of a command are its parameters
         cluster = Cluster.connect(Place(context=context, kubeconfig=kubeconfig))
         try:
             where = namespace or cluster.namespace
-            new = await _create(cluster, where, name, tuple(start or ()), tuple(changes or ()))
+            new = await _create(
+                cluster, where, name, Again(tuple(start or ()), compensate=compensate), tuple(changes or ())
+            )
             if output is None:
                 _say(f"workflowrun.leat.dev/{new.name} created: goes on from {name}")
             return await _ended(cluster, new) if wait else new
@@ -64,9 +72,9 @@ def rerun(  # noqa: PLR0913 - the options of a command are its parameters
 
 
 async def _create(
-    cluster: "Cluster", namespace: str, name: str, start: tuple[str, ...], changes: tuple[str, ...]
+    cluster: "Cluster", namespace: str, name: str, again: "Again", changes: tuple[str, ...]
 ) -> "RunSnapshot":
-    from leat_cli.again import Again, successor
+    from leat_cli.again import successor
     from leat_cli.resources import run_of_resource
     from leat_cli.source import no_run
 
@@ -78,7 +86,7 @@ async def _create(
         message = f"run {name} is {run.phase}, expected one that has ended: wait for its end, or `leat cancel {name}`"
         raise Invalid.because(message)
     inputs = await cluster.changed_inputs(namespace, old["spec"], changes)
-    created = await cluster.create_run(namespace, successor(old, Again(start, inputs)))
+    created = await cluster.create_run(namespace, successor(old, replace(again, inputs=inputs)))
     return run_of_resource(created, None)
 
 

@@ -1,11 +1,12 @@
 """What is shown of a run, wherever it was read. Pure: times, records and specs in, values out."""
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from leat_engine.result import Phase
+from leat_engine.result import Phase, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,71 @@ class AttemptSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopesSnapshot:
+    """What a step has opened: its items, iterations or cases.
+
+    Attributes:
+        states: How many of them are in which state.
+        shown: Some of them.
+    """
+
+    states: Mapping[str, int]
+    shown: "tuple[ScopeSnapshot, ...]"
+
+    @property
+    def rest(self) -> dict[str, int]:
+        """How many of those that are not shown are in which state."""
+        left = Counter(self.states)
+        left.subtract(Counter(scope.state for scope in self.shown))
+        return {state: count for state, count in left.items() if count > 0}
+
+    def ended(self) -> "ScopesSnapshot":
+        """Return how they are once the run has ended: what was not over was stopped."""
+        states: Counter[str] = Counter()
+        for state, count in self.states.items():
+            states[_CANCELLED if state in _OPEN else state] += count
+        shown = (replace(one, state=_CANCELLED) if one.state in _OPEN else one for one in self.shown)
+        return ScopesSnapshot(dict(states), tuple(shown))
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeSnapshot:
+    """An item, an iteration, a case, or a group with an empty ``label``."""
+
+    index: int
+    label: str
+    state: str
+    steps: "tuple[StepSnapshot, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSnapshot:
+    """A run that a step started, with the runs below it."""
+
+    name: str
+    workflow: str
+    phase: str
+    run_id: str = ""
+    progress: str = ""
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    children: "tuple[ChildSnapshot, ...]" = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the run as `RunSteps` has it."""
+        return {
+            "name": self.name,
+            "id": self.run_id,
+            "workflow": self.workflow,
+            "phase": self.phase,
+            "progress": self.progress,
+            "startedAt": rfc3339(self.started_at),
+            "finishedAt": rfc3339(self.finished_at),
+            "children": [child.as_json() for child in self.children],
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class StepSnapshot:
     """A step of a run.
 
@@ -29,6 +95,8 @@ class StepSnapshot:
         needs: Names of the steps that it waits for.
         runner: Name of the runner that has it, or had it last; "" when that is not known.
         note: Why it waits, or "".
+        scopes: What it has opened, if it has bodies.
+        children: Runs that it started, in that order; of very many not all.
     """
 
     name: str
@@ -45,6 +113,8 @@ class StepSnapshot:
     pool: str = ""
     runner: str = ""
     note: str = ""
+    scopes: ScopesSnapshot | None = None
+    children: tuple[ChildSnapshot, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """Return ``{state, attempts, output, error, queuedAt, startedAt, finishedAt}``."""
@@ -71,6 +141,9 @@ class RunSnapshot:
         gap: Why ``steps`` is None, and what to do about it.
         reason: Why it failed, as a word for programs: the type of its error, or "".
         rerun_of: The run that it goes on from, or "".
+        after: Of a page of scopes, where the next one begins; None when there is none.
+        parent: The run of which a step started it, or "".
+        children: Runs that steps of `finally` started, which have no line of their own.
     """
 
     namespace: str
@@ -91,6 +164,9 @@ class RunSnapshot:
     gap: str = ""
     reason: str = ""
     rerun_of: str = ""
+    after: int | None = None
+    parent: str = ""
+    children: tuple[ChildSnapshot, ...] = ()
 
     @property
     def done(self) -> bool:
@@ -124,6 +200,7 @@ class RunSnapshot:
             "reason": self.reason or None,
             "message": self.message,
             "rerunOf": self.rerun_of or None,
+            "parent": self.parent or None,
             "runId": self.run_id,
             "revision": self.revision,
             "startedAt": rfc3339(self.started_at),
@@ -136,6 +213,8 @@ class RunSnapshot:
         return {**self.summary(), "inputs": dict(self.inputs), **known}
 
 
+_CANCELLED = State.CANCELLED.label
+_OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
 _DONE = frozenset(phase.label for phase in Phase if phase.done)
 
 

@@ -1,13 +1,15 @@
 """Where runs are read from: one port, two places."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from leat_cli.problems import Invalid
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
+from leat_cli.versions import RevisionSnapshot
+from leat_engine.inside import Within
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +49,8 @@ class Source(Protocol):
         """Yield the runs that are there, and from then on each one that is new or has changed. It never ends."""
         ...
 
-    async def run(self, namespace: str, name: str) -> RunSnapshot | None:
-        """Return the run of this name, or None."""
+    async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
+        """Return the run of this name, or None; with ``within`` its steps are those of a part of its bodies."""
         ...
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:
@@ -57,6 +59,14 @@ class Source(Protocol):
 
     async def workflow(self, namespace: str, name: str) -> WorkflowSnapshot | None:
         """Return the workflow of this name, or None."""
+        ...
+
+    async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
+        """Return the revisions that a workflow has had, the newest first."""
+        ...
+
+    async def revision(self, namespace: str, workflow: str, revision: str) -> Mapping[str, Any] | None:
+        """Return the spec of one of them, or None."""
         ...
 
     async def close(self) -> None:
@@ -96,13 +106,13 @@ class Place:
         return Cluster.connect(self)
 
 
-async def named_run(source: Source, namespace: str, name: str) -> RunSnapshot:
-    """Return the run of this name.
+async def named_run(source: Source, namespace: str, name: str, within: Within | None = None) -> RunSnapshot:
+    """Return the run of this name, or a part of it.
 
     Raises:
-        Invalid: There is none.
+        Invalid: There is none, or no such part.
     """
-    found = await source.run(namespace, name)
+    found = await source.run(namespace, name, within)
     if found is None:
         raise no_run(source, namespace, name)
     return found

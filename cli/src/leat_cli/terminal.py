@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
-from leat_cli.snapshot import RunSnapshot, StepSnapshot
+from leat_cli.snapshot import ChildSnapshot, RunSnapshot, StepSnapshot
 
 _STYLES = {
     "Succeeded": ("✓", "green"),
@@ -91,17 +91,29 @@ def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> Renderable
     shown = worth_showing(steps, rows)
     widths = max((len(step.name) for step in shown), default=0), max((len(step.state) for step in shown), default=0) + 2
     for step in shown:
-        lines.add(_step_line(step, widths, now))
+        _add_children(lines.add(_step_line(step, widths, now)), step.children, now)
     if len(shown) < len(steps):
         lines.add(Text(f"… {len(steps) - len(shown)} more", style="dim"))
+    _add_children(lines, run.children, now)
     return Group(lines, *complaints(run))
+
+
+def _add_children(branch: Tree, children: Sequence[ChildSnapshot], now: datetime) -> None:
+    """Hang runs that a step started below it."""
+    for child in children:
+        facts = f"{child.progress}  {took(child.started_at, child.finished_at, now)}"
+        line = Text.assemble("» ", child.name, "  ", state(child.phase), "  ", (facts, "dim"))
+        _add_children(branch.add(line), child.children, now)
 
 
 def head(run: RunSnapshot, now: datetime) -> Text:
     """Return the line that stands above a run's steps."""
     moved = took(run.started_at, run.finished_at, now)
     line = Text.assemble((run.name, "bold"), "  ", state(run.phase), "  ", run.progress, "  ", (moved, "dim"))
-    return line.append(f"  rerun of {run.rerun_of}", style="dim") if run.rerun_of else line
+    for word, other in (("rerun of", run.rerun_of), ("child of", run.parent)):
+        if other:
+            line.append(f"  {word} {other}", style="dim")
+    return line
 
 
 def complaints(run: RunSnapshot) -> Iterator[Text]:

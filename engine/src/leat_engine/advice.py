@@ -10,6 +10,7 @@ from typing import Any
 
 from leat_engine.errors import Reason
 from leat_engine.expression import Spot, Template
+from leat_engine.opener import Fan
 from leat_engine.plan import END, Plan, PlanStep
 from leat_engine.reach import never_run
 from leat_engine.result import State
@@ -23,6 +24,9 @@ ALLOW = "leat.dev/lint-allow"
 
 _WORK = frozenset({"http", "script", "container", "function", "sql", "publish"})
 """Kinds that wait for somebody who may never answer."""
+
+_SERVED = frozenset({"http", "sql", "publish", "email", "container"})
+"""Kinds that ask somebody else, whom a runner's slots do not spare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,47 @@ def _no_retry(plan: Plan) -> Found:
                 "one failed request fails the step for good; add `retry` here or in `defaults`, such as {max: 3}, "
             )
             yield f"{step.path}.http", message + "or {max: 0} if that is meant", step.name
+
+
+def _unbounded_fan_out(plan: Plan) -> Found:
+    """Lists that somebody outside makes as long as they like, with hundreds of requests at once for them."""
+    asking = [step for step in _steps(plan) if step.kind in _SERVED and not _limited(step)]
+    for step in _steps(plan):
+        opens = step.opens
+        if not isinstance(opens, Fan) or opens.stated or opens.items.dynamic != {()}:
+            continue
+        read = {plan.steps[node].name: plan.steps[node].kind for node in step.reads}
+        source = next((name for spot in opens.items.expressions() if (name := _unbounded(spot, plan, read))), "")
+        inner = next((each for each in asking if opens.body in _around(plan, each)), None)
+        if source and inner is not None:
+            message = (
+                f"{source} may have any number of items, and {inner.kind} of step {inner.name!r} is done for "
+                f"{opens.parallel} of them at once; write `maxParallel`, a limit of that step (concurrency, rateLimit)"
+            )
+            more = ", or `maxItems` of the input" if source.startswith("inputs.") else ""
+            yield f"{step.path}.forEach", message + more, step.name
+
+
+def _limited(step: PlanStep) -> bool:
+    return step.restraint is not None and (step.restraint.slots is not None or step.restraint.rate is not None)
+
+
+def _unbounded(spot: Spot, plan: Plan, kinds: Mapping[str, str]) -> str:
+    """What an expression reads that may be a list of any length, or "". ``kinds``: of the steps that it reads."""
+    for path in spot.reads:
+        if path[0] == "inputs" and len(path) > 1 and path[1] not in plan.inputs.bounded:
+            return f"inputs.{path[1]}"
+        if path[0] == "steps" and len(path) > 1 and kinds.get(path[1]) in _WORK:
+            return f"the output of step {path[1]!r}"
+    return ""
+
+
+def _around(plan: Plan, step: PlanStep) -> Iterator[int]:
+    """The bodies that a step is within, the innermost first."""
+    number = step.body
+    while number:
+        yield number
+        number = plan.bodies[number].parent
 
 
 def _sensitive_stored(plan: Plan) -> Found:
@@ -187,6 +232,7 @@ RULES: Mapping[str, Callable[[Plan], Found]] = {
     "error-never-seen": _error_never_seen,
     "no-timeout": _no_timeout,
     "no-retry": _no_retry,
+    "unbounded-fan-out": _unbounded_fan_out,
     "sensitive-stored": _sensitive_stored,
     "unused": _unused,
 }

@@ -7,7 +7,7 @@ it refuses was somebody else's already.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -20,7 +20,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from leat_engine.crash import crash_point
 from leat_engine.decide import Decision, Finished, decide, failed
 from leat_engine.errors import StoreUnavailable
-from leat_engine.job import Job, StepKey, dumps
+from leat_engine.job import END, Job, StepKey, dumps
 from leat_engine.opening import Opening, enter, not_granted, written_openings
 from leat_engine.plan import PlanStep
 from leat_engine.records import Delayed, Stop
@@ -320,6 +320,7 @@ class Committer:
                 item.seconds,
                 item.view.plan.steps[item.step].pool,
                 None if item.error is None else dumps(item.error),
+                item.view.epoch,
             )
             for item in late
         ]
@@ -360,14 +361,13 @@ def written_form(decisions: Iterable[Decision]) -> Writes:
         view = decision.view
         run_id, scope, steps = view.run_id, view.scope, view.plan.steps
         for done in decision.finished:
-            writes.end(StepKey(run_id, scope, done.step), done.attempt, done.result)
+            writes.end(StepKey(run_id, scope, done.step), done.attempt, done.result, view.epoch)
         for new in decision.next:
             node = steps[new.step]
             key = StepKey(run_id, scope, new.step)
             needs = (len(node.needs), new.missing)
             writes.come(key, new.state, needs, (node.pool, view.priority), new.result)
-        if decision.closes and view.parent is not None:
-            opener = (view.parent, view.plan.bodies[view.body].opener)
+        for opener in _told(decision):
             arrivals[opener] = arrivals.get(opener, 0) + 1
         if decision.end is not None:
             writes.over(run_id, decision.end.phase, decision.end.output, decision.end.error)
@@ -377,6 +377,16 @@ def written_form(decisions: Iterable[Decision]) -> Writes:
         key = StepKey(around.run_id, around.scope, waiting)
         writes.come(key, State.CLAIMED, (count, 0), (around.plan.steps[waiting].pool, around.priority), None)
     return writes
+
+
+def _told(decision: Decision) -> Iterator[tuple[RunView, int]]:
+    """The openers that wait for what ends here: of a scope that is over, and of compensations, which is `END`."""
+    view = decision.view
+    if decision.closes and view.parent is not None:
+        yield view.parent, view.plan.bodies[view.body].opener
+    for done in decision.finished:
+        if view.plan.steps[done.step].undoes:
+            yield view.root, END
 
 
 def _place(view: RunView) -> tuple[UUID, int]:

@@ -10,12 +10,14 @@ from pydantic import BaseModel, ValidationError
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import NOWHERE, Names, Outlets, Template, compile_condition, compile_template
+from leat_engine.look import Look, looks_of, undeclared
 from leat_engine.opener import Opener
+from leat_engine.reference import OUTPUT
 from leat_engine.restraint import Restraint, compile_restraint, pure_problems
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
 from leat_engine.spec.kinds import outward_fields, verbatim_fields
-from leat_engine.spec.parse import LATER, not_supported, reasons
+from leat_engine.spec.parse import reasons
 from leat_engine.spec.workflow import Backoff, Retry
 from leat_engine.spelling import unknown
 
@@ -35,6 +37,7 @@ class Workshop:
     names: Names
     path: str
     outlets: Outlets = NOWHERE
+    artifacts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
 
     @contextmanager
@@ -63,6 +66,7 @@ class CompiledStep:
     reads: frozenset[str]
     opens: Opener | None = None
     restraint: Restraint | None = None
+    looks: tuple[Look, ...] = ()
 
 
 def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = None) -> CompiledStep | None:
@@ -70,7 +74,6 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
 
     ``when`` is its condition, if that was written on the step around this one.
     """
-    check_name("step", step.name, f"{path}.name", shop.reasons)
     defaults = shop.spec.defaults
     when = when or optional(step.when, f"{path}.when", shop)
     _only_with_bodies(step, path, shop)
@@ -82,6 +85,9 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
         return None
     if kind in PURE_KINDS:
         shop.reasons.extend(pure_problems(step, kind, path))
+    shop.reasons.extend(artifact_problems(step, kind, path))
+    templates = [fields, when, *(restraint.keys if restraint else ())]
+    shop.reasons.extend(undeclared(templates, shop.artifacts))
     timeout = step.timeout or (defaults.timeout if defaults else None)
     return CompiledStep(
         spec=step,
@@ -96,6 +102,7 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
         path=path,
         reads=fields.reads | (when.reads if when else frozenset()) | (restraint.reads if restraint else frozenset()),
         restraint=restraint,
+        looks=looks_of(templates),
     )
 
 
@@ -126,6 +133,40 @@ def _only_with_bodies(step: Step, path: str, shop: Workshop) -> None:
         )
 
 
+def artifact_problems(step: Step, kind: str, path: str) -> Iterator[Reason]:
+    """What is wrong with the artifacts that a step declares."""
+    if step.artifacts and step.cache is not None:
+        yield Reason(f"{path}.cache", "belongs to steps without `artifacts`: the cache keeps outputs, and no files")
+    for name, artifact in step.artifacts.items():
+        here = f"{path}.artifacts.{name}"
+        found: list[Reason] = []
+        check_name("artifact", name, here, found)
+        yield from found
+        if name == OUTPUT:
+            yield Reason(here, f"{OUTPUT!r} is the name of the step's own output; take another one")
+        match kind:
+            case "script" if artifact.path is None:
+                yield Reason(f"{here}.path", "is required and missing: the file that the script leaves")
+            case "script" if not _is_inside(artifact.path or ""):
+                yield Reason(
+                    f"{here}.path",
+                    f"found {artifact.path!r}, expected a file below the script's directory, as out/a.csv",
+                )
+            case "function" if artifact.path is not None:
+                yield Reason(f"{here}.path", "belongs to a script; the function hands the file over by `context.keep`")
+            case "script" | "function":
+                pass
+            case _:
+                yield Reason(here, f"a {kind} step leaves no artifacts in this version; script and function steps do")
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a relative path stays below where it begins."""
+    return (
+        not path.startswith("/") and "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+    )
+
+
 def optional(condition: bool | str | None, path: str, shop: Workshop) -> Template | None:
     """A compiled condition, or None: there is none, or it is wrong."""
     if condition is None:
@@ -141,8 +182,7 @@ def _kind(step: Step, path: str, shop: Workshop) -> str | None:
     fields = [name if info.alias is None else info.alias for name, info in Step.model_fields.items()]
     strange = [name for name in step.others if name not in shop.models]
     for name in strange:
-        message = not_supported(name) if name in LATER else unknown("kind or field", name, [*shop.models, *fields])
-        shop.reasons.append(Reason(f"{path}.{name}", message))
+        shop.reasons.append(Reason(f"{path}.{name}", unknown("kind or field", name, [*shop.models, *fields])))
     if len(kinds) > 1:
         shop.reasons.append(Reason(path, f"has {len(kinds)} kinds ({', '.join(kinds)}); a step has exactly one"))
     if not kinds and not strange:

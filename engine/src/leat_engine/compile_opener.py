@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from leat_engine import limits
-from leat_engine.compile import CompiledStep, Workshop, check_name, optional, seconds
+from leat_engine.compile import CompiledStep, Workshop, optional, seconds
 from leat_engine.errors import Reason
 from leat_engine.expression import Template, compile_template
+from leat_engine.look import looks_of, undeclared
 from leat_engine.opener import ITEM, TIME, WORDS, Choice, Fan, Group, Loop, Opener, Tolerance
 from leat_engine.retry import NO_RETRY
 from leat_engine.spec import Step
@@ -29,7 +30,6 @@ def compile_opener(
 
     ``alone``: the body is one step, what `forEach` or `repeat` is written on.
     """
-    check_name("step", step.name, f"{path}.name", shop.reasons)
     if not alone or step.for_each is None:
         when, each = optional(step.when, f"{path}.when", shop), None
     else:
@@ -39,10 +39,14 @@ def compile_opener(
     found = len(shop.reasons)
     opens = _opener(step, path, shop, bodies)
     _misplaced(step, path, shop, alone=alone)
+    if step.artifacts:
+        hint = "put the step into `steps` and hand them on by `output`" if alone else "they belong to steps of the body"
+        shop.reasons.append(Reason(f"{path}.artifacts", f"a step that opens a body leaves none: {hint}"))
     if opens is None or len(shop.reasons) > found:
         return None, each
     templates = [template for template in (when, *_templates(opens)) if template is not None]
     nothing = compile_template(None, "", {})
+    shop.reasons.extend(undeclared(templates, shop.artifacts))
     compiled = CompiledStep(
         spec=step,
         kind=WORDS[type(opens)],
@@ -56,6 +60,7 @@ def compile_opener(
         path=path,
         reads=frozenset[str]().union(*(template.reads for template in templates)),
         opens=opens,
+        looks=looks_of(templates, into=opens.items if isinstance(opens, Fan) else None),
     )
     return compiled, each
 
@@ -72,7 +77,8 @@ def _opener(step: Step, path: str, shop: Workshop, bodies: Sequence[int]) -> Ope
             message = "reads `now`; the list has to be the same whenever it is looked at: put it into a step before"
             shop.reasons.append(Reason(f"{path}.forEach", message))
         tolerance = _tolerance(step.tolerate, f"{path}.tolerate", shop)
-        return None if items is None else Fan(items, step.max_parallel or _PARALLEL, tolerance, bodies[0])
+        parallel, stated = step.max_parallel or _PARALLEL, step.max_parallel is not None
+        return None if items is None else Fan(items, parallel, tolerance, bodies[0], stated)
     if step.repeat is not None:
         until = optional(step.repeat.until, f"{path}.repeat.until", _with(shop, TIME))
         return Loop(until, step.repeat.max or _TIMES, seconds(step.repeat.delay) or 0.0, bodies[0])

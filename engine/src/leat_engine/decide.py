@@ -82,7 +82,7 @@ def decide(view: RunView, finished: Sequence[Finished], take: Take, now: datetim
     decision = Decision(view, finished)
     if view.stopping is not None:
         if END in fresh:
-            decision.end = _settle(view, fresh, now)
+            decision.end = settle(view, fresh, now)
         return decision
     reached = _spread(decision, fresh, now)
     failure = _fatal(view, fresh)
@@ -92,7 +92,7 @@ def decide(view: RunView, finished: Sequence[Finished], take: Take, now: datetim
     for node, missing in reached:  # only now: a slot that is taken for a step which never begins is gone for good
         decision.next.append(Next(node.id, State.CLAIMED if take(node) else State.READY, missing))
     if END in fresh:
-        decision.end = _settle(view, fresh, now)
+        decision.end = settle(view, fresh, now)
     decision.closes = view.parent is not None and view.plan.bodies[view.body].result in fresh
     return decision
 
@@ -134,6 +134,8 @@ def admit(view: RunView, node: PlanStep, fresh: Mapping[int, Result], now: datet
     The ends of all its needs are known.
     """
     if node.id == END:
+        if view.plan.cleans and view.outcome is None:
+            return None  # what is to be cleaned up is known to the store
         return Result(State.SUCCEEDED) if view.stopping is not None or not _unloaded(view, node, fresh) else None
     if node.id < END:
         return None if _unloaded(view, node, fresh) else _close(view, node, fresh, now)
@@ -162,7 +164,7 @@ def _unloaded(view: RunView, node: PlanStep, fresh: Mapping[int, Result]) -> boo
         result = view.result(read, fresh)
         if result is None or result.output is UNLOADED:
             return True
-    return False
+    return bool(node.looks) and bool(view.unfetched(node, fresh))
 
 
 def _close(view: RunView, node: PlanStep, fresh: Mapping[int, Result], now: datetime) -> Result:
@@ -211,7 +213,7 @@ def _fail(decision: Decision, node: int, fresh: dict[int, Result]) -> None:
     view = decision.view
     decision.next = [new for new in decision.next if new.step > END]
     error = run_error(view, [node], fresh)
-    alone = len(view.scopes) == 1 and view.complete
+    alone = len(view.scopes) == 1 and view.complete and not view.plan.cleans
     if alone and not view.live.difference(done.step for done in decision.finished):
         decision.next.append(Next(END, State.SUCCEEDED, 0, Result(State.SUCCEEDED)))
         decision.end = End(Phase.FAILED, error=error)
@@ -219,14 +221,18 @@ def _fail(decision: Decision, node: int, fresh: dict[int, Result]) -> None:
         decision.stop = error
 
 
-def _settle(view: RunView, fresh: Mapping[int, Result], now: datetime) -> End:
+def settle(view: RunView, fresh: Mapping[int, Result], now: datetime) -> End:
     """The phase and the output of the run; every result is known."""
+    if view.outcome is not None:
+        return End(view.outcome, view.output if view.outcome is Phase.SUCCEEDED else None, view.error)
     if view.stopping is not None:
         return End(view.stopping, error=view.error)
     results = {**view.results, **fresh}
     lost = unhandled(view.plan, results)
     if lost:
         return End(Phase.FAILED, error=run_error(view, lost, results))
+    if END in fresh and fresh[END].state is State.FAILED:  # a large output that it looks into could not be read
+        return End(Phase.FAILED, error=fresh[END].error)
     if view.plan.output is None:
         return End(Phase.SUCCEEDED)
     try:

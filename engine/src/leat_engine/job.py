@@ -65,7 +65,10 @@ def uuid7(at: datetime, entropy: bytes) -> UUID:
 
     The same arguments give the same id, so accepting a resource twice meets the same row.
     """
-    milliseconds = int(at.timestamp() * 1000)
+    return _uuid7(int(at.timestamp() * 1000), entropy)
+
+
+def _uuid7(milliseconds: int, entropy: bytes) -> UUID:
     bits = int.from_bytes(entropy[:10], "big")
     value = (
         (milliseconds & (2**48 - 1)) << 80 | 0x7 << 76 | (bits >> 62 & 0xFFF) << 64 | 0b10 << 62 | bits & (2**62 - 1)
@@ -76,6 +79,15 @@ def uuid7(at: datetime, entropy: bytes) -> UUID:
 def run_id_of(uid: str, created_at: datetime) -> UUID:
     """The id of the run that stands for a resource: a pure function of what never changes about the resource."""
     return uuid7(created_at, blake2b(uid.encode(), digest_size=10).digest())
+
+
+def child_id_of(key: StepKey, number: int) -> UUID:
+    """The id of the run that a try of a step starts: a pure function of that try, so that starting it twice is once.
+
+    It has the time of its parent's, so that both are in one partition and go together. ``number``: of the try, from 1.
+    """
+    entropy = blake2b(f"{effect_key(key)}/{number}".encode(), digest_size=10).digest()
+    return _uuid7(key.run_id.int >> 80, entropy)
 
 
 def traceparent_of(run_id: UUID) -> str:

@@ -9,9 +9,15 @@ from dataclasses import dataclass, field
 from leat_engine import limits
 from leat_engine.errors import Reason
 from leat_engine.opener import ITEM, TIME
-from leat_engine.spec import Step, WorkflowSpec
+from leat_engine.spec import Compensation, Step, WorkflowSpec
 
+COMPENSATE = "compensate"
 _OF_OPENERS = ("for_each", "max_parallel", "tolerate", "repeat", "when", "needs")
+
+FINALLY = 1
+"""The number of the body that is written as `finally`, if there is one."""
+
+OF_CLEANUP = frozenset({"error"})
 
 
 @dataclass(slots=True)
@@ -20,7 +26,10 @@ class Draft:
 
     Attributes:
         around: The body that its opener is a step of; None for the workflow.
+        opener: The node that opens it: 0 for the workflow itself, and for what its `END` begins.
         alone: Its one step is what `forEach` or `repeat` is written on, and its end is the end of the body.
+        undoes: What its one step compensates: a node, -k for what body k did; 0 for no such body.
+        cleanup: It is what a run does at its end, or within that: `compensate` or `finally`.
         output: What is written as its output, at the field path ``path`` + ``.output``.
         visible: Nodes by name: its own steps, and those around it.
     """
@@ -32,6 +41,8 @@ class Draft:
     around: "Draft | None" = None
     opener: int = 0
     alone: bool = False
+    undoes: int = 0
+    cleanup: bool = False
     output: object = None
     names: frozenset[str] = frozenset()
     first: int = 0
@@ -59,18 +70,24 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A step at its node. ``bodies``: what it opens; none for a step with a kind of its own."""
+    """A step at its node. ``bodies``: what it opens; none for a step with a kind of its own.
+
+    ``undo``: how it is compensated, seen as a body.
+    """
 
     node: int
     step: Step
     draft: Draft
     path: str
     bodies: tuple[Draft, ...] = ()
+    undo: Draft | None = None
 
 
 def lay_out(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> tuple[list[Draft], list[Placed]]:
     """Every body and every step; what is wrong with sizes and names is added to ``reasons``."""
     drafts = [Draft(0, spec.steps, path, "steps", output=spec.output)]
+    if spec.finally_:
+        drafts.append(Draft(FINALLY, spec.finally_, path, "finally", drafts[0], cleanup=True, names=OF_CLEANUP))
     placed: list[Placed] = []
     for draft in drafts:  # it grows
         if draft.depth > limits.NESTING:
@@ -78,21 +95,50 @@ def lay_out(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> tuple[list[
             continue
         draft.first = len(placed) + 1
         around = draft.around.visible if draft.around else {}
-        own = {step.name: node for node, step in reversed([*enumerate(draft.steps, draft.first)])}
+        steps = () if draft.undoes else draft.steps
+        own = {step.name: node for node, step in reversed([*enumerate(steps, draft.first)])}
         draft.visible = {**around, **own}
         reasons.extend(_taken(draft, around))
         for index, step in enumerate(draft.steps):
             node, here = len(placed) + 1, draft.path_of(index)
             bodies = tuple(_bodies(step, here, draft, node))
             for number, body in enumerate(bodies, len(drafts)):
-                body.number = number
+                body.number, body.cleanup = number, draft.cleanup
             drafts += bodies
-            placed.append(Placed(node, step, draft, here, bodies))
+            undo = _undo(step, here, draft, node, bodies)
+            if undo is not None and draft.cleanup:
+                reasons.append(Reason(undo.path, "is within a cleanup, which nothing undoes; remove it"))
+            elif undo is not None:
+                undo.number = len(drafts)
+                drafts.append(undo)
+            placed.append(Placed(node, step, draft, here, bodies, undo))
     if len(placed) > limits.STEPS:
         reasons.append(
             Reason(f"{path}.steps", f"has {len(placed)} steps, bodies included; the limit is {limits.STEPS}")
         )
     return drafts, placed
+
+
+def _undo(step: Step, path: str, draft: Draft, node: int, bodies: Sequence[Draft]) -> Draft | None:
+    """How a step is compensated: a step of the scope in which it ended, or, if it opened scopes, of each of these.
+
+    A `switch` has bodies of several kinds; it is compensated as the step that it is. What `forEach` and `repeat` are
+    written on is a step of the body, which has the compensation with the rest.
+    """
+    if step.compensate is None or (bodies and bodies[0].alone):
+        return None
+    inside = bool(bodies) and step.switch is None
+    around, undoes = (bodies[0], -bodies[0].number) if inside else (draft, node)
+    return Draft(
+        0, [_compensation(step.name, step.compensate)], f"{path}.{COMPENSATE}", "", around,
+        alone=True, undoes=undoes, cleanup=True, names=OF_CLEANUP,
+    )  # fmt: skip
+
+
+def _compensation(name: str, written: Compensation) -> Step:
+    """A compensation as the step that it is executed as; no user can write its name."""
+    fields = {field: getattr(written, field) for field in Compensation.model_fields}
+    return Step.model_construct(name=f"{name}.{COMPENSATE}", **fields, **(written.model_extra or {}))
 
 
 def _bodies(step: Step, path: str, draft: Draft, node: int) -> Iterator[Draft]:

@@ -43,12 +43,13 @@ class Tolerance:
 
 @dataclass(frozen=True, slots=True)
 class Fan:
-    """`forEach`: the body once for each item."""
+    """`forEach`: the body once for each item. ``stated``: whoever wrote it has said how many at once."""
 
     items: Template
     parallel: int
     tolerance: Tolerance
     body: int
+    stated: bool = True
 
 
 @dataclass(frozen=True, slots=True)

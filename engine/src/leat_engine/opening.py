@@ -32,16 +32,25 @@ def written_openings(openings: Sequence[Opening], take: Callable[[PlanStep], boo
     columns, taken = Openings(), list[PlanStep]()
     for opening in openings:
         view, block = opening.view, opening.open.block
-        columns.opener(opening.key, opening.attempt, block, opening.open.nodes)
-        for index in opening.open.scopes:
-            for root in view.plan.bodies[block.body].roots:
-                node = view.plan.steps[root]
-                taking = take(node)
-                if taking:
-                    taken.append(node)
-                state = State.CLAIMED if taking else State.READY
-                columns.root(opening.key, index, root, state, (node.pool, view.priority))
+        columns.opener(opening.key, opening.attempt, block, opening.open.nodes, view.epoch)
+        for index, root in _first_steps(opening):
+            node = view.plan.steps[root]
+            taking = take(node)
+            if taking:
+                taken.append(node)
+            state = State.CLAIMED if taking else State.READY
+            columns.root(opening.key, index, root, state, (node.pool, view.priority))
     return columns, taken
+
+
+def _first_steps(opening: Opening) -> Iterator[tuple[int, int]]:
+    """What is to begin: the index of its scope, counted from the base of the block, and its node."""
+    block, undo = opening.open.block, opening.open.undo
+    if undo is not None:
+        yield undo.scope - block.base, undo.step
+    for index in opening.open.scopes:
+        for root in opening.view.plan.bodies[block.body].roots:
+            yield index, root
 
 
 def not_granted(taken: Sequence[PlanStep], opened: Opened) -> Iterator[PlanStep]:
@@ -64,6 +73,12 @@ def enter(opening: Opening, opened: Opened) -> bool:
     if base is None:
         view.share()
         return False
+    if (undo := opening.open.undo) is not None:
+        if undo.step not in opened.claimed.get((view.run_id, undo.scope), ()):
+            around = view.scopes[undo.scope]
+            around.share()
+            around.close()
+        return True
     roots = view.plan.bodies[block.body].roots
     for index, names in opening.open.scopes.items():
         mine = len(opened.claimed.get((view.run_id, base + index), ()))

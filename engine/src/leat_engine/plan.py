@@ -1,7 +1,8 @@
 """Spec to Plan, or Rejected with every reason. What is decided here is never looked up in the spec again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from graphlib import TopologicalSorter
 from hashlib import blake2b
 from typing import Any
 
@@ -14,14 +15,16 @@ from leat_engine.compile_opener import NoFields, compile_opener
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
-from leat_engine.layout import Draft, Placed, lay_out
-from leat_engine.opener import Body, Fan, Opener
+from leat_engine.layout import FINALLY, Draft, Placed, lay_out
+from leat_engine.look import Look, looks_of, undeclared
+from leat_engine.opener import Body, Choice, Fan, Opener
 from leat_engine.restraint import Restraint, Slots, compile_slots
 from leat_engine.result import State
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import WorkflowSpec
 from leat_engine.spec.inputs import InputsSchema, compile_inputs
 from leat_engine.spec.kinds import outward_fields
+from leat_engine.spec.workflow import Artifact
 
 __all__ = ["END", "PURE_KINDS", "Edge", "InputsSchema", "Plan", "PlanStep", "compile_plan", "revision_id"]
 
@@ -45,6 +48,10 @@ class PlanStep:
         fatal: Its failure, if nothing handles it, is the failure of the run: nothing around it takes it.
         output: Of the end of a body: what the body gives.
         restraint: What holds its attempts back, or None.
+        looks: What its expressions read of outputs, by node: a large one is fetched for those that look into it.
+        artifacts: What it leaves, by name.
+        undoes: It is a compensation: of this node, in the same scope. It needs nothing, and `END` begins it.
+        cleanup: It is part of what a run does at its end: its failure does not stop the run.
     """
 
     id: int
@@ -66,6 +73,10 @@ class PlanStep:
     fatal: bool = True
     output: Template | None = None
     restraint: Restraint | None = None
+    looks: tuple[tuple[int, Look], ...] = ()
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
+    undoes: int = 0
+    cleanup: bool = False
 
     @property
     def light(self) -> bool:
@@ -81,6 +92,20 @@ class PlanStep:
     def secrets(self) -> tuple[SecretRef, ...]:
         """What has to be read before its fields can be evaluated."""
         return self.fields.secrets
+
+
+@dataclass(frozen=True, slots=True)
+class Undo:
+    """What ``node`` did is undone by ``by``.
+
+    Attributes:
+        rank: Grows from a step to what needs it, and from what is in a body to its opener: of two that ended in the
+            same moment, the higher one ended later.
+    """
+
+    node: int
+    by: int
+    rank: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +125,8 @@ class Plan:
         timeout: Seconds that a run may take.
         sensitive: Names of inputs whose values nobody may see.
         slots: How many runs may be under way at once; its key reads ``inputs``, ``vars`` and ``run``.
+        undoing: Compensations: of these nodes by those, what must be undone first having the highest rank.
+        final: The body that is executed at the end of every run, or None.
     """
 
     revision: str
@@ -114,6 +141,27 @@ class Plan:
     timeout: float | None
     sensitive: frozenset[str]
     slots: Slots | None = None
+    undoing: tuple[Undo, ...] = ()
+    final: Body | None = None
+
+    @property
+    def cleans(self) -> bool:
+        """Whether its runs may have more to do when all their steps are over."""
+        return bool(self.undoing) or self.final is not None
+
+    def full_name(self, step: PlanStep) -> str:
+        """The names of the steps around a step and its own, such as ``review/ask``, or ``choose[1]/ask`` in a case.
+
+        No two steps have the same. What `forEach` or `repeat` does with a kind has the name that these are written on.
+        """
+        name, body = step.name, self.bodies[step.body]
+        while body.opener:
+            around = self.steps[body.opener]
+            if body.result < 0:  # else both have one name
+                cases = [number for _, number in around.opens.cases] if isinstance(around.opens, Choice) else []
+                name = f"{around.name}{f'[{cases.index(body.number)}]' if cases else ''}/{name}"
+            body = self.bodies[around.body]
+        return name
 
 
 def revision_id(spec: Mapping[str, Any]) -> str:
@@ -135,7 +183,8 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     """
     reasons: list[Reason] = []
     drafts, placed = lay_out(spec, path, reasons)
-    shop = Workshop(spec, models, _names(spec, drafts[0]), path, _outlets(models), reasons)
+    declared = {each.step.name: frozenset(each.step.artifacts) for each in placed if each.step.artifacts}
+    shop = Workshop(spec, models, _names(spec, drafts[0]), path, _outlets(models), declared, reasons)
     _check_spec(spec, path, reasons)
     inputs, variables = InputsSchema({}), None
     with shop.collecting():
@@ -151,11 +200,12 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     edges = _edges(drafts, placed, compiled, outputs, reasons)
     if reasons:
         raise Rejected(reasons)
+    bodies = tuple(_body(draft, edges) for draft in drafts)
     return Plan(
         revision=revision,
         steps=_Assembly(spec, drafts, [step for step in compiled if step], edges, outputs).steps(),
         total=len(spec.steps),
-        bodies=tuple(_body(draft, edges) for draft in drafts),
+        bodies=bodies,
         roots=tuple(node for node in drafts[0].nodes if not edges[node]),
         by_name={each.step.name: each.node for each in reversed(placed)},
         inputs=inputs,
@@ -164,7 +214,27 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         timeout=seconds(spec.timeout),
         sensitive=inputs.sensitive,
         slots=slots,
+        undoing=_undoing(drafts, placed, edges),
+        final=bodies[FINALLY] if spec.finally_ else None,
     )
+
+
+def _undoing(
+    drafts: Sequence[Draft], placed: Sequence[Placed], edges: Mapping[int, tuple[Edge, ...]]
+) -> tuple[Undo, ...]:
+    """The compensations, with their order."""
+    order: dict[int, int] = {}
+
+    def walk(draft: Draft) -> None:
+        needs = {node: [edge.step for edge in edges[node]] for node in draft.nodes}
+        for node in TopologicalSorter(needs).static_order():
+            for body in placed[node - 1].bodies:
+                walk(body)
+                order[-body.number] = len(order)
+            order[node] = len(order)
+
+    walk(drafts[0])
+    return tuple(Undo(draft.undoes, draft.first, order[draft.undoes]) for draft in drafts if draft.undoes)
 
 
 def _names(spec: WorkflowSpec, draft: Draft) -> dict[str, frozenset[str] | None]:
@@ -190,15 +260,17 @@ def _check_spec(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> None:
     size = len(orjson.dumps(spec.as_json()))
     if size > limits.SPEC_BYTES:
         reasons.append(Reason(path, f"is {size} bytes of JSON; a workflow may have {limits.SPEC_BYTES}"))
-    for noun, field, names in (("input", "inputs", spec.inputs), ("variable", "vars", spec.vars)):
+    for noun, member, names in (("input", "inputs", spec.inputs), ("variable", "vars", spec.vars)):
         for name in names:
-            check_name(noun, name, f"{path}.{field}.{name}", reasons)
+            check_name(noun, name, f"{path}.{member}.{name}", reasons)
 
 
 def _output(draft: Draft, shop: Workshop) -> Template | None:
     with shop.collecting():
         if draft.output is not None:
-            return compile_template(draft.output, f"{draft.path}.output", shop.names, outlets=shop.outlets)
+            output = compile_template(draft.output, f"{draft.path}.output", shop.names, outlets=shop.outlets)
+            shop.reasons.extend(undeclared([output], shop.artifacts))
+            return output
     return None
 
 
@@ -208,6 +280,8 @@ def _compile_steps(placed: Sequence[Placed], shops: Sequence[Workshop]) -> list[
     each: dict[int, Template | None] = {}
     for one in placed:
         shop = shops[one.draft.number]
+        if not one.draft.alone:
+            check_name("step", one.step.name, f"{one.path}.name", shop.reasons)
         if one.bodies:
             numbers = [body.number for body in one.bodies]
             step, each[one.node] = compile_opener(one.step, one.path, shop, numbers, alone=one.bodies[0].alone)
@@ -253,11 +327,16 @@ def _body(draft: Draft, edges: Mapping[int, tuple[Edge, ...]]) -> Body:
     return Body(
         number=draft.number,
         opener=draft.opener,
-        parent=draft.around.number if draft.around else 0,
+        parent=_home(draft.around) if draft.around else 0,
         result=draft.first if draft.alone else -draft.number,
         roots=tuple(node for node in draft.nodes if not edges[node]),
         nodes=len(draft.steps),
     )
+
+
+def _home(draft: Draft) -> int:
+    """The body in whose scopes its steps are: a compensation is one more step of the scope that it cleans up."""
+    return draft.around.number if draft.undoes and draft.around else draft.number
 
 
 @dataclass(slots=True)
@@ -278,7 +357,7 @@ class _Assembly:
                 following[edge.step].append(node)
         found: dict[int, PlanStep] = {}
         for draft in self.drafts:  # outer ones first
-            fatal = draft.around is None or self._falls_with(found[draft.opener])
+            fatal = self._fatal(draft, found)
             for node in draft.nodes:
                 found[node] = self._step(node, draft, sorted(following[node]), fatal=fatal)
         ends = [self._end(draft, found) for draft in reversed(self.drafts) if draft.number]
@@ -301,11 +380,19 @@ class _Assembly:
             deadline=step.deadline,
             pool=step.pool,
             path=step.path,
-            body=draft.number,
+            body=_home(draft),
             opens=step.opens,
             fatal=fatal,
             restraint=step.restraint,
+            looks=tuple((draft.visible[look.step], look) for look in step.looks),
+            artifacts=step.spec.artifacts,
+            undoes=draft.undoes,
+            cleanup=draft.cleanup,
         )
+
+    def _fatal(self, draft: Draft, found: Mapping[int, PlanStep]) -> bool:
+        """Whether a failure in the body that nothing in it takes is one of the run."""
+        return not draft.cleanup and (draft.around is None or self._falls_with(found[draft.opener]))
 
     def _falls_with(self, step: PlanStep) -> bool:
         """Whether a failure inside the bodies of ``step`` that nothing inside takes is one of the run."""
@@ -320,9 +407,10 @@ class _Assembly:
         needs = tuple(Edge(node, DONE) for node in leaves)
         output = self.outputs[draft.number]
         reads = tuple(sorted(draft.visible[name] for name in output.reads)) if output else ()
-        pool = self.spec.pool if draft.number == 0 else found[draft.opener].pool
-        fatal = draft.around is None or self._falls_with(found[draft.opener])
+        looks = tuple((draft.visible[look.step], look) for look in looks_of([output]))
+        pool = found[draft.opener].pool if draft.opener else self.spec.pool
+        fatal = self._fatal(draft, found)
         return PlanStep(
             -draft.number, "end", "end", nothing, NoFields, needs, (), reads, None, NO_RETRY, None, None, pool,
-            draft.path, draft.number, None, fatal=fatal, output=output,
+            draft.path, draft.number, None, fatal=fatal, output=output, looks=looks, cleanup=draft.cleanup,
         )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from leat_engine.job import Job, StepKey
-from leat_engine.result import Phase, State
+from leat_engine.result import Phase, Result, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,14 @@ class Lineage:
         of: Its id; ``name``: what people know it by.
         kept: Steps whose ends are copied from it.
         joins: Steps that some of these lead to.
+        cleanup: Everything is copied, and what was not undone is still to be; nothing else runs.
     """
 
     of: UUID
     name: str
     kept: tuple[int, ...]
     joins: tuple[Join, ...]
+    cleanup: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,11 @@ class RunRecord:
         started_at: When it was accepted.
         noted: Some step of it has waited for something: look at the notes of the running ones.
         rerun_of: Name of the run that it goes on from.
+        outcome: How it ends, once that is settled and only its cleanup is left.
+        parent: Name of the run that has a step which started it.
+        children: How many runs its steps have started.
+        hidden: Texts that are sensitive in other runs, which gave them to this one.
+        epoch: How often it was migrated to another revision.
     """
 
     run_id: UUID
@@ -133,6 +140,49 @@ class RunRecord:
     finished_at: datetime | None
     noted: bool = False
     rerun_of: str | None = None
+    outcome: Phase | None = None
+    parent: str | None = None
+    children: int = 0
+    hidden: tuple[str, ...] = ()
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRecord:
+    """A child run as it stands below its parent.
+
+    Attributes:
+        parent: The run that has the step; step: its node in that run's plan.
+        done: Of its ``total`` steps.
+    """
+
+    run_id: UUID
+    parent: UUID
+    step: int
+    name: str
+    workflow: str
+    phase: Phase
+    done: int
+    total: int
+    started_at: datetime
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """A child that its parent's step waits for, and what is to be done with it.
+
+    Attributes:
+        parent: The parent's name.
+        stop: Nobody waits for it any more: it is cancelled.
+        suspended: What it is to be, or None; priority: the same.
+    """
+
+    run_id: UUID
+    parent: str
+    stop: bool
+    suspended: bool | None
+    priority: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +304,9 @@ class Claim:
         resumed: It was parked before, and its time has come.
         live: Live steps of the run; done: steps of the run that are over.
         uid: Of the resource that stands for the run.
+        outcome: How the run ends, once that is settled and it cleans up.
+        awaited: A step of another run waits for the end of this one; hidden: as in `RunRecord`.
+        epoch: How often the run was migrated to another revision.
     """
 
     key: StepKey
@@ -276,6 +329,10 @@ class Claim:
     error: Mapping[str, Any] | None
     done: int
     uid: str | None = None
+    outcome: Phase | None = None
+    awaited: bool = False
+    hidden: tuple[str, ...] = ()
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -446,3 +503,26 @@ class ShownLimits:
     slots: tuple[ShownSlots, ...]
     buckets: tuple[ShownBucket, ...]
     breakers: tuple[ShownBreaker, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """How far a run is that cleans up.
+
+    Attributes:
+        outcome: How the run ends if all goes well; ``output`` and ``error`` are the run's.
+        block: What `END` has opened: the scope of ``finally``, if ``opened`` is 1, and, counted in ``target``, the
+            compensations that were begun.
+        undo: The first compensation that did not end well yet.
+        undo_state: How that is; None when it has not begun. undo_error: Why it failed.
+        final: How the scope of ``finally`` ended; None before.
+    """
+
+    outcome: Phase
+    output: Any
+    error: Mapping[str, Any] | None
+    block: Block
+    undo: StepKey | None
+    undo_state: State | None
+    undo_error: Mapping[str, Any] | None
+    final: Result | None

@@ -40,15 +40,22 @@ Text = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Redaction:
-    """What must not be shown of one run: every scalar inside its sensitive inputs, as text."""
+    """What must not be shown of one run: every scalar in its sensitive inputs, as text, and what came from others."""
 
     texts: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, sensitive: frozenset[str], inputs: Mapping[str, Any]) -> "Redaction":
-        """The redaction of a run with these inputs, ``sensitive`` being the names of those that are."""
-        found = {text for name in sensitive for text in scalars(inputs.get(name)) if text}
+    def of(cls, sensitive: frozenset[str], inputs: Mapping[str, Any], hidden: Iterable[str] = ()) -> "Redaction":
+        """The redaction of a run with these inputs, ``sensitive`` being the names of those that are.
+
+        ``hidden``: texts that are sensitive in runs which gave them to this one.
+        """
+        found = {text for name in sensitive for text in scalars(inputs.get(name)) if text}.union(hidden)
         return cls(tuple(sorted(found, key=len, reverse=True)))  # longest first: one value may hold another one
+
+    def also(self, hidden: Iterable[str]) -> "Redaction":
+        """The same with further texts."""
+        return Redaction(tuple(sorted({*self.texts, *hidden}, key=len, reverse=True)))
 
     def text(self, text: str) -> str:
         """The text with nothing sensitive left in it."""
@@ -88,6 +95,11 @@ class Redactor:
 
     def __hash__(self) -> int:
         return hash(self._forms)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Everything that is looked for."""
+        return self._forms
 
     def text(self, text: str) -> str:
         """The text without secrets, nor pieces of them where it was cut: for errors and logs, which have bounds."""

@@ -13,7 +13,7 @@ from leat_engine.errors import Reason, Rejected
 from leat_engine.job import END
 from leat_engine.plan import Plan
 from leat_engine.records import Join, Root, RunRecord
-from leat_engine.result import Phase, State
+from leat_engine.result import ErrorType, Phase, State
 from leat_engine.spelling import unknown
 
 KEEPABLE = frozenset({State.SUCCEEDED, State.SKIPPED, State.OMITTED})
@@ -42,7 +42,8 @@ def begin_again(
     Args:
         plan: Of the old run's revision.
         old: The run that was.
-        states: How its steps ended, by node; nodes that never began are missing.
+        states: How its steps ended, by node; nodes that never began are missing, and so is what was
+            undone since.
         start: Names of the steps to begin with; without any, those that did not end well.
         path: Where the request is in its resource.
 
@@ -61,6 +62,32 @@ def begin_again(
         raise Rejected(wrong)
     again = runs_again(plan, states, (own[name] for name in start))
     return beginning(plan, frozenset(own.values()) - again)
+
+
+def clean_again(plan: Plan, old: RunRecord, path: str = "spec.rerun") -> Beginning:
+    """How a new run begins that only goes on with what an old one could not undo: with `END`.
+
+    Raises:
+        Rejected: There is nothing to go on with.
+    """
+    if not old.phase.done or old.error is None or old.error.get("type") != ErrorType.COMPENSATION_FAILED:
+        how = old.phase.label if old.error is None else f"{old.phase.label}: {old.error.get('type')}"
+        message = f"run {old.name} is {how}; expected one that failed with {ErrorType.COMPENSATION_FAILED}"
+        raise Rejected([Reason(f"{path}.compensate", f"{message}: name steps by `from`, or leave this out")])
+    return Beginning((), (Root(END, plan.steps[END].pool),), ())
+
+
+def undone_by(plan: Plan, compensations: Iterable[int]) -> frozenset[int]:
+    """The steps of a run's own scope of which these compensations, in any scope, undo something."""
+    found = set()
+    for node in compensations:
+        undoes = plan.steps[node].undoes
+        body = -undoes if undoes < 0 else plan.steps[undoes].body
+        while body:
+            undoes = plan.bodies[body].opener
+            body = plan.steps[undoes].body
+        found.add(undoes)
+    return frozenset(found)
 
 
 def own_nodes(plan: Plan) -> frozenset[int]:

@@ -75,13 +75,18 @@ class ErrorType(StrEnum):
     EXPRESSION = "Expression"  # an expression could not be evaluated
     INVALID = "Invalid"  # evaluated fields are not what the kind takes
     TOO_LARGE = "TooLarge"  # an output or an answer is over its limit
+    ARTIFACT = "Artifact"  # a file or a large output cannot be put, read or found; the reason says why
     NOT_FOUND = "NotFound"  # the pool does not know the kind or the function
     SECRET_NOT_FOUND = "SecretNotFound"  # a secret, or its key, is in none of the places where the runner looks
     SECRET_NOT_READABLE = "SecretNotReadable"  # a secret does not let workflows read it, or the pool may not
     BUSY = "Busy"  # all that a concurrency limit with `onConflict: reject` lets run are running
     BREAKER_OPEN = "BreakerOpen"  # what the step needs has failed too often; `error.retryAfter` seconds are left
+    WORKFLOW_NOT_FOUND = "WorkflowNotFound"  # the Workflow of a child run is not there
+    CHILD_FAILED = "ChildFailed"  # a child run failed or was cancelled; `error.run` is its name, `error.phase` its end
+    CHILD_LIMIT = "ChildLimit"  # a run has too many child runs, or too many runs above it
     FAIL = "Fail"  # a `fail` step
     REJECTED = "Rejected"  # somebody rejected what a step asked approval for
+    COMPENSATION_FAILED = "CompensationFailed"  # what a step did could not be undone; what was done before it stands
     EXHAUSTED = "Exhausted"  # `until` of a `repeat` was not true after `max` times
     RUNNER_LOST = "RunnerLost"  # the step took several runners with it
     CANCELLED = "Cancelled"  # the run was cancelled
@@ -122,9 +127,10 @@ class StepError:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The attempt did its work. ``output`` is a JSON value."""
+    """The attempt did its work. ``output`` is a JSON value, ``artifacts`` are references by name."""
 
     output: Any = None
+    artifacts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +152,16 @@ Outcome = Succeeded | Failed | Parked
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a step ended, as later steps see it."""
+    """How a step ended, as later steps see it.
+
+    Attributes:
+        artifacts: References by name, of a step that declares some; None when they are in the store and were not read.
+    """
 
     state: State
     output: Any = None
     error: Mapping[str, Any] | None = None
+    artifacts: Mapping[str, Any] | None = None
 
 
 def _valid(text: str) -> str:

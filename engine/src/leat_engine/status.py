@@ -75,7 +75,16 @@ class Verdict:
         }
 
 
-def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Status:
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a run is not migrated. ``generation``: of the resource that asked for it."""
+
+    reason: str
+    message: str
+    generation: int
+
+
+def run_status(report: "Report", plan: Plan | None, generation: int = 0, refusal: Refusal | None = None) -> Status:
     """The status of the resource that stands for a run.
 
     Args:
@@ -83,9 +92,10 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
         plan: The run's plan: names the failed steps and the sensitive inputs. None when its revision is not to be had;
             then nothing is shown that may hold a sensitive value.
         generation: The newest generation of the resource that was seen; the record's own if that is newer.
+        refusal: Why it does not go on by the revision that its resource asks for.
     """
     run = report.run
-    redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs)
+    redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs, run.hidden)
     phase = shown_phase(run)
     output, note = _output(run, redaction)
     waiting = _waiting(report, phase, plan, redaction)
@@ -117,6 +127,11 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
         "progress": f"{done}/{run.total}",
         "message": message,
     }
+    if refusal is not None:
+        status["conditions"].append(_migrated("False", refusal.reason, refusal.message, begun, refusal.generation))
+    elif run.epoch:
+        message = f"It goes on by revision {run.revision}"
+        status["conditions"].append(_migrated("True", "Migrated", message, begun, generation))
     if phase is Phase.FAILED:
         status["reason"] = verdict.reason
     if run.rerun_of is not None:
@@ -130,6 +145,17 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0) -> Stat
     if output is not None:
         status["output"] = output
     return status
+
+
+def _migrated(status: str, reason: str, message: str, since: datetime, generation: int) -> Status:
+    return {
+        "type": "Migrated",
+        "status": status,
+        "reason": reason,
+        "message": bounded(message, MESSAGE_CHARS),
+        "lastTransitionTime": _time(since),
+        "observedGeneration": generation,
+    }
 
 
 def rejected_status(reasons: Sequence[Reason], generation: int, at: datetime) -> Status:
@@ -255,6 +281,9 @@ def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str
         return "All steps ended well"
     if phase.done:
         return why or ("Cancelled on request" if phase is Phase.CANCELLED else "A step failed")
+    if run.outcome is not None:
+        doing = "Undoing the steps that succeeded" if run.phase is Phase.COMPENSATING else "Doing what is in `finally`"
+        return f"{doing}; ending as {run.outcome.label}" + (f": {why}" if why else "")
     if run.stopping is not None:
         return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
     return _LIVE_MESSAGES[phase]

@@ -6,8 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from leat_engine.expression import ORIGINALS
 from leat_engine.job import ROOT_SCOPE, StepKey
+from leat_engine.look import wanted
 from leat_engine.plan import Plan, PlanStep
+from leat_engine.redaction import Redaction
 from leat_engine.result import Phase, Result, State
 
 UNLOADED: Any = object()
@@ -27,6 +30,8 @@ class RunView:
             stopping the run. Then joins, and the end, are decided here without asking the store.
         stopping: The phase that the run is to end with before its time, once known. Set by `stop`, for all its scopes.
         interrupted: Its running steps were told to end.
+        outcome: How the run ends, once that is settled and it cleans up; then it is not stopping any more. Set by
+            `settle`, for all its scopes; ``error`` says why it does not end well, and ``output`` is the run's.
         scope: Its number; 0 is the run itself.
         body: The number of the body that it executes.
         index: Which item, iteration or case it is.
@@ -34,9 +39,13 @@ class RunView:
         names: What its body's expressions read beyond those around it, such as `item`; None until it is known.
         scopes: Every scope of the run that is known here, by number; one dictionary, which they share.
         inner: How many of these are directly within this one.
+        awaited: Of the run itself: a step of another run waits for its end.
+        hidden: Of the run itself: texts that are sensitive in other runs, which gave them to this one.
         pins: Of the run itself: how many wait for the store to say where its scopes are; it is not forgotten meanwhile.
         cancelled: Steps of the run, in any scope, that were cancelled; read when a stopped run is to end.
         items: What steps with `forEach` are over, as it was written, and as a list, once it was evaluated.
+        fetched: Outputs of its steps with the large values in them, of those that expressions look into.
+        epoch: How often the run was migrated. Of an older one than the store's nothing is written any more.
     """
 
     run_id: UUID
@@ -52,6 +61,8 @@ class RunView:
     stopping: Phase | None = None
     interrupted: bool = False
     error: Mapping[str, Any] | None = None
+    outcome: Phase | None = None
+    output: Any = None
     results: dict[int, Result] = field(default_factory=dict)
     live: set[int] = field(default_factory=set)
     scope: int = ROOT_SCOPE
@@ -61,9 +72,13 @@ class RunView:
     names: Mapping[str, Any] | None = field(default_factory=dict)
     scopes: "dict[int, RunView]" = field(default_factory=dict)
     inner: int = 0
+    awaited: bool = False
+    hidden: tuple[str, ...] = ()
     pins: int = 0
     cancelled: Sequence[StepKey] = ()
     items: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
+    fetched: dict[int, Any] = field(default_factory=dict)
+    epoch: int = 0
     _vars: Any = None
 
     def __post_init__(self) -> None:
@@ -92,7 +107,8 @@ class RunView:
             found = RunView(
                 self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
                 self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
-                error=self.error, scope=scope, body=body, index=index, parent=self, names=names, scopes=self.scopes,
+                error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names,
+                scopes=self.scopes, epoch=self.epoch,
             )  # fmt: skip
         return found
 
@@ -110,11 +126,19 @@ class RunView:
             self.parent.share()
 
     def stop(self, phase: Phase, error: Mapping[str, Any] | None) -> None:
-        """The run is to end before its time."""
+        """The run is to end before its time; once its outcome is settled it is not, whatever was said before."""
+        if self.outcome is not None:
+            return
         for view in self.scopes.values():
             view.stopping = phase
             if error is not None:
                 view.error = error
+
+    def settle(self, outcome: Phase, error: Mapping[str, Any] | None) -> None:
+        """How the run ends is decided, and it cleans up: what it has still to do may begin."""
+        for view in self.scopes.values():
+            view.outcome, view.error = outcome, error
+            view.stopping, view.interrupted = None, False
 
     def chain(self) -> "list[RunView]":
         """The scopes around this one and itself, the run first."""
@@ -133,20 +157,24 @@ class RunView:
         Raises:
             ExpressionError: One of the workflow's ``vars`` cannot be evaluated.
         """
-        steps = {}
+        steps: dict[str, Any] = {}
+        originals: dict[str, Any] = {}
         for node in reads:
             result = self.result(node, fresh)
             if result is not None:
-                steps[self.plan.steps[node].name] = {
-                    "state": result.state.label,
-                    "output": result.output,
-                    "error": None if result.error is None else flattened(result.error),
-                }
+                step, fetched = self.plan.steps[node], self.of(node).fetched
+                if node in fetched:
+                    originals[step.name] = result.output
+                steps[step.name] = _shown(step, result, fetched.get(node, result.output))
         bound: dict[str, Any] = {"inputs": self.inputs, "steps": steps, "run": self._run(), "now": now, "vars": {}}
+        if originals:
+            bound[ORIGINALS] = originals
         if self.plan.vars is not None:
             if self._vars is None:
                 self._vars = self.plan.vars.evaluate(bound)
             bound["vars"] = self._vars
+        if self.outcome is not None:
+            bound["error"] = None if self.error is None else flattened(self.error)
         if self.parent is not None:
             for view in self.chain():
                 bound.update(view.names or {})
@@ -158,6 +186,11 @@ class RunView:
         if found is not None or self.parent is None:
             return found
         return self.of(node).results.get(node)
+
+    @property
+    def redaction(self) -> Redaction:
+        """What must not be shown of the run."""
+        return Redaction.of(self.plan.sensitive, self.inputs, self.root.hidden)
 
     def missing(self, node: PlanStep, fresh: Mapping[int, Result]) -> list[int]:
         """Nodes whose results must be read from the store before ``node`` can be decided or executed.
@@ -171,8 +204,19 @@ class RunView:
                 absent.append(read)
         return absent
 
+    def unfetched(self, node: PlanStep, fresh: Mapping[int, Result]) -> list[int]:
+        """Nodes with large outputs that expressions of ``node`` look into and that were not fetched yet."""
+        absent = []
+        for read, look in node.looks:
+            result = self.result(read, fresh)
+            if result is None or result.output is None or result.output is UNLOADED:
+                continue
+            if next(wanted(look, self.of(read).fetched.get(read, result.output)), None) is not None:
+                absent.append(read)
+        return absent
+
     def _run(self) -> dict[str, Any]:
-        phase = self.stopping or Phase.RUNNING
+        phase = self.outcome or self.stopping or Phase.RUNNING
         return {
             "id": str(self.run_id),
             "name": self.name,
@@ -180,6 +224,13 @@ class RunView:
             "workflow": self.workflow,
             "phase": phase.label,
         }
+
+
+def _shown(step: PlanStep, result: Result, output: Any) -> dict[str, Any]:
+    """A step's end as expressions see it."""
+    error = None if result.error is None else flattened(result.error)
+    shown = {"state": result.state.label, "output": output, "error": error}
+    return {**shown, "artifacts": result.artifacts or {}} if step.artifacts else shown
 
 
 def flattened(error: Mapping[str, Any]) -> dict[str, Any]:

@@ -73,9 +73,12 @@ def admitted(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled,
     """The run of a resource, from its first step.
 
     Raises:
-        Rejected: Its inputs are not what the plan takes.
+        Rejected: Its inputs are not what the plan takes, or it wants another revision.
     """
     metadata, spec, plan = body["metadata"], document.spec, compiled.plan
+    if spec.revision not in (None, compiled.revision.id):
+        message = f"a run begins by the revision that is there, {compiled.revision.id}, found {spec.revision}"
+        raise Rejected([Reason("spec.revision", f"{message}: leave it out, and set it later to migrate the run")])
     run = NewRun(
         run_id=run_id(metadata),
         namespace=metadata["namespace"],

@@ -6,10 +6,11 @@ from typing import Any
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.job import ROOT_SCOPE
+from leat_engine.plan import Plan
 from leat_engine.records import Lineage, Revision, RunRecord
-from leat_engine.rerun import begin_again
+from leat_engine.rerun import Beginning, begin_again, clean_again, undone_by
 from leat_engine.result import State
-from leat_engine.spec import WorkflowRun, parse_run, parse_spec
+from leat_engine.spec import Rerun, WorkflowRun, parse_run, parse_spec
 from leat_engine.store import Store
 from leat_operator.admit import Admitted, Unable, admitted
 from leat_operator.catalog import Catalog, Compiled
@@ -25,11 +26,13 @@ class Recalled:
     Attributes:
         revision: None when it is not kept any more.
         states: How its steps ended, by node.
+        nodes: Every node that has begun to exist in a run that was cleaned up, whatever the scope.
     """
 
     run: RunRecord
     revision: Revision | None
     states: Mapping[int, State]
+    nodes: frozenset[int] = frozenset()
 
 
 def predecessor(body: Mapping[str, Any]) -> str | None:
@@ -45,7 +48,10 @@ async def recall(store: Store, namespace: str, name: str) -> Recalled | None:
         return None
     revision = await insist(lambda: store.revision(run.revision))
     ends = await insist(lambda: store.survey(run.run_id, ROOT_SCOPE))
-    return Recalled(run, revision, {node: state for node, (state, _) in ends.items()})
+    nodes = frozenset[int]()
+    if run.outcome is not None:
+        nodes = await insist(lambda: store.cleanups.nodes(run.run_id))
+    return Recalled(run, revision, {node: state for node, (state, _) in ends.items()}, nodes)
 
 
 def readmit(body: Mapping[str, Any], old: Recalled | None, catalog: Catalog) -> Admitted | Unable:
@@ -69,13 +75,22 @@ def readmit(body: Mapping[str, Any], old: Recalled | None, catalog: Catalog) -> 
 
 def _goes_on(body: Mapping[str, Any], document: WorkflowRun, compiled: Compiled, old: Recalled) -> Admitted:
     """The run for the store. Inputs that are not given are the old run's."""
-    start = document.spec.rerun.start if document.spec.rerun else ()
-    begun = begin_again(compiled.plan, old.run, old.states, start, _PATH)
+    wish = document.spec.rerun
+    begun = _begun(wish, compiled.plan, old)
     spec = document.spec.model_copy(update={"inputs": {**old.run.inputs, **document.spec.inputs}})
     found = admitted(body, document.model_copy(update={"spec": spec}), compiled, old.run.workflow)
-    lineage = Lineage(old.run.run_id, old.run.name, begun.kept, begun.joins)
+    cleanup = wish is not None and wish.compensate
+    lineage = Lineage(old.run.run_id, old.run.name, begun.kept, begun.joins, cleanup)
     run = replace(found.run, revision=old.run.revision, roots=begun.roots, lineage=lineage)
     return replace(found, run=run)
+
+
+def _begun(wish: Rerun | None, plan: Plan, old: Recalled) -> Beginning:
+    if wish is not None and wish.compensate:
+        return clean_again(plan, old.run, _PATH)
+    undone = undone_by(plan, (undo.by for undo in plan.undoing if undo.by in old.nodes))
+    standing = {node: state for node, state in old.states.items() if node not in undone}
+    return begin_again(plan, old.run, standing, wish.start if wish else (), _PATH)
 
 
 def _compiled(old: Recalled, catalog: Catalog) -> Compiled:

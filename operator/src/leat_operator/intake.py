@@ -21,11 +21,13 @@ from leat_operator.again import predecessor, readmit, recall
 from leat_operator.catalog import Catalog
 from leat_operator.inbox import Absent, Inbox, News, Notice, Present
 from leat_operator.insist import insist
+from leat_operator.migrations import Migrations
 from leat_operator.notes import Notes
 from leat_operator.objects import RUNS, WORKFLOWS, Ref
+from leat_operator.shelf import Shelf
 from leat_operator.waiting import Waiter, WaitingRoom
 from leat_operator.wishes import Crossings, Errands, Known, Wishes
-from leat_operator.workflows import retell_workflow, tell_workflow
+from leat_operator.workflows import Versions, retell_workflow, tell_workflow
 
 log = structlog.get_logger(__name__)
 
@@ -51,9 +53,12 @@ class Intake:
         self._known: dict[str, Known] = {}
         self._waiting = WaitingRoom(grace)
         self._acceptor = Acceptor(crossings.store)
+        self._versions = Versions(crossings.store)
         self._errands = Errands()
         self._notes = Notes(crossings.patcher)
-        self._wishes = Wishes(crossings, self._errands)
+        migrations = Migrations(crossings.store, catalog, crossings.reporter)
+        self._wishes = Wishes(crossings, self._errands, migrations)
+        self.shelf = Shelf(crossings.store, crossings.cluster, catalog)
 
     async def run(self) -> None:
         """Take in until cancelled."""
@@ -88,6 +93,7 @@ class Intake:
             case News(pools):
                 await self._judge(pools, batch)
             case Absent(ref) if ref.resource == WORKFLOWS:
+                self._errands.start(self.shelf.remove(ref))
                 if self._catalog.remove(ref):
                     self._to.tidier.heed(ref.namespace, ref.name, None)
                     self._to.standing.forget((ref.namespace, ref.name))
@@ -106,7 +112,14 @@ class Intake:
         if newer is not None and newer.generation > generation(body["metadata"]):
             return
         cancelled = record.stopping is not None
-        known = Known(record.run_id, generation(body["metadata"]), record.suspended, cancelled, record.priority)
+        known = Known(
+            record.run_id,
+            generation(body["metadata"]),
+            record.suspended,
+            cancelled,
+            record.priority,
+            record.revision,
+        )
         await self._wishes.obey(ref, known, spec)
         self._known[ref.uid] = known
         self._to.reporter.observe(record.run_id, ref, known.generation)
@@ -131,8 +144,11 @@ class Intake:
         listed = self._catalog.put(body)
         self._to.tidier.heed(listed.ref.namespace, listed.ref.name, listed.history)
         self._to.standing.show((listed.ref.namespace, listed.ref.name), body.get("status") or {})
+        self._errands.start(self.shelf.put(listed, body))
         incapable = self._catalog.incapable(listed.compiled)
         self._errands.start(tell_workflow(self._to.patcher, listed, body, incapable))
+        if listed.compiled is not None:
+            self._errands.start(self._versions.note(listed.compiled.revision))
         for waiting in self._waiting.leave(listed.ref.namespace, listed.ref.name):
             await self._run(waiting, batch)
 
@@ -227,7 +243,8 @@ class Intake:
                 self._refuse(ref, run.generation, [reason])
                 continue
             self._notes.take_back(ref.uid)
-            self._known[ref.uid] = Known(run.run_id, run.generation, run.suspended, priority=run.priority)
+            known = Known(run.run_id, run.generation, run.suspended, priority=run.priority, revision=run.revision)
+            self._known[ref.uid] = known
             if run.run_id in entered.created:
                 log.info("run accepted", run=str(run.run_id), uid=run.uid, namespace=run.namespace, name=run.name)
                 self._to.reporter.expect(run)
@@ -240,8 +257,8 @@ class Intake:
         if known is None or known.run_id is None or generation(metadata) <= known.generation:
             return
         run = known.run_id
-        await insist(lambda: self._wishes.obey(ref, known, body["spec"]))
         known.generation = generation(metadata)
+        await insist(lambda: self._wishes.obey(ref, known, body["spec"]))
         self._to.reporter.observe(run, ref, known.generation)
         await insist(lambda: self._to.reporter.refresh(run))
 

@@ -20,7 +20,7 @@ from leat_engine.errors import Rejected, StoreUnavailable
 from leat_engine.plan import Plan
 from leat_engine.records import NewRun, Report, RunRecord
 from leat_engine.result import Phase, State
-from leat_engine.status import FAILURES, Status, begun_at, run_status, shown_phase
+from leat_engine.status import FAILURES, Refusal, Status, begun_at, run_status, shown_phase
 from leat_engine.store import Store
 from leat_operator import metrics
 from leat_operator.catalog import Catalog
@@ -65,6 +65,7 @@ class Tracked:
     latest: Report | None = None
     due: float = float("inf")
     busy: bool = False
+    refusal: Refusal | None = None
 
 
 class Reporter:
@@ -96,6 +97,11 @@ class Reporter:
     def observe(self, run_id: UUID, ref: Ref, generation: int) -> None:
         """The resource's spec has changed, and what it asks for was done."""
         self._track(run_id, ref, generation)
+
+    def refuse(self, run_id: UUID, refusal: Refusal | None) -> None:
+        """Why the run is not migrated as its resource asks, or None when it was; told with its status from now on."""
+        if (tracked := self._runs.get(run_id)) is not None:
+            tracked.refusal = refusal
 
     async def refresh(self, run_id: UUID, *, again: bool = False) -> None:
         """Tell the resource of a run what the store says now, as soon as its pace allows.
@@ -180,7 +186,7 @@ class Reporter:
             nonlocal sent
             sent, tracked.latest = tracked.latest or sent, None
             assert sent is not None  # noqa: S101 (it was due because there is one)
-            return run_status(sent, plan, tracked.generation)
+            return run_status(sent, plan, tracked.generation, tracked.refusal)
 
         try:
             crash_point("before report")

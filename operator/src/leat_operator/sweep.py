@@ -66,6 +66,8 @@ def is_apart(body: Body, record: RunRecord) -> bool:
     asked = bool(spec.get("suspend", False)) is not record.suspended and record.stopping is None
     asked = asked or (bool(spec.get("cancel", False)) and record.stopping is None)
     asked = asked or int(spec.get("priority", 0)) != record.priority
+    elsewhere = (spec.get("revision") or record.revision) != record.revision
+    asked = asked or (elsewhere and record.stopping is None)
     done = record.succeeded + record.failed + record.skipped
     shown = (shown_phase(record).label, f"{done}/{record.total}", generation(body["metadata"]))
     return asked or shown != (status.get("phase"), status.get("progress"), status.get("observedGeneration"))
@@ -117,6 +119,7 @@ class Sweep:
                 await self.intake.align(body, record)
         self.intake.prune(bodies)
         self.intake.count(bodies)
+        await self.intake.shelf.compare(self.namespaces)
         self._before = frozenset(lasting)
         log.debug("swept", resources=len(bodies), gone=len(differences.gone), unknown=len(differences.unknown))
         return differences

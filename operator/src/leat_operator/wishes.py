@@ -17,6 +17,7 @@ from leat_engine.store import Store
 from leat_operator import metrics
 from leat_operator.cluster import Cluster
 from leat_operator.insist import insist
+from leat_operator.migrations import Migrations
 from leat_operator.objects import Ref
 from leat_operator.patch import Patcher
 from leat_operator.report import Reporter
@@ -48,6 +49,7 @@ class Known:
     suspend: bool = False
     cancel: bool = False
     priority: int = 0
+    revision: str = ""
 
 
 class Errands:
@@ -76,12 +78,16 @@ class Errands:
 class Wishes:
     """Does in the store what resources ask for."""
 
-    def __init__(self, crossings: Crossings, errands: Errands) -> None:
+    def __init__(self, crossings: Crossings, errands: Errands, migrations: Migrations) -> None:
         self._to = crossings
         self._errands = errands
+        self._migrations = migrations
 
     async def obey(self, ref: Ref, known: Known, spec: Mapping[str, Any]) -> None:
-        """Suspend, resume, cancel or reorder, where the spec differs from what was done. Updates ``known``."""
+        """Suspend, resume, cancel, reorder or migrate, where the spec differs from what was done. Updates ``known``.
+
+        A run that is being migrated is suspended for that, and goes on afterwards.
+        """
         if known.run_id is None:
             return
         run, suspend, priority = known.run_id, bool(spec.get("suspend", False)), int(spec.get("priority", 0))
@@ -92,10 +98,14 @@ class Wishes:
         if spec.get("cancel") and not known.cancel:
             await self._cancel(ref, run, "spec.cancel is true")
             known.cancel = True
-        elif suspend is not known.suspend:
+            return
+        if suspend is not known.suspend and not self._migrations.going(run):
             self.publish(await insist(lambda: self._to.store.suspend(run, suspend)))
             known.suspend = suspend
             log.info("run suspended" if suspend else "run resumed", run=str(run), uid=ref.uid)
+        if (revision := spec.get("revision") or known.revision) != known.revision and not known.cancel:
+            known.revision = revision
+            self._errands.start(self._migrate(run, revision, known.generation))
 
     async def bury(self, ref: Ref, run: UUID) -> bool:
         """Cancel a run whose resource is said to be gone, if that is so. Returns whether the resource lives on.
@@ -116,6 +126,9 @@ class Wishes:
         """Hand jobs to the broker, without waiting for it."""
         if jobs:
             self._errands.start(publish(self._to.queue, jobs))
+
+    async def _migrate(self, run: UUID, revision: str, generation: int) -> None:
+        self.publish(await self._migrations.carry_out(run, revision, generation))
 
     async def _cancel(self, ref: Ref, run: UUID, why: str) -> None:
         error = StepError(ErrorType.CANCELLED, why, retriable=False).as_json()

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from leat_engine.errors import Reason
+from leat_engine.records import Revision
 from leat_engine.status import Status, workflow_status
+from leat_engine.store import Store
 from leat_operator.catalog import Catalog, Listed
 from leat_operator.cluster import Cluster
 from leat_operator.insist import insist
@@ -34,6 +36,23 @@ async def retell_workflow(cluster: Cluster, patcher: Patcher, catalog: Catalog, 
     if body is not None:
         listed = catalog.put(body)
         await tell_workflow(patcher, listed, body, catalog.incapable(listed.compiled))
+
+
+class Versions:
+    """Notes in the store which revisions Workflows have, those too that no run has had yet."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._noted: dict[Key, str] = {}
+        self._turn = asyncio.Lock()  # in the order in which they were applied
+
+    async def note(self, revision: Revision) -> None:
+        """Write it, unless it is what was written last."""
+        key = (revision.namespace, revision.workflow)
+        async with self._turn:
+            if self._noted.get(key) != revision.id:
+                await insist(lambda: self._store.versions.note(revision))
+                self._noted[key] = revision.id
 
 
 class Standings:

@@ -19,6 +19,7 @@ from leat_engine.view import RunView
 from leat_runner.attempt import Attempt
 from leat_runner.desk import RETRY_INTERVAL, Desk, persistently
 from leat_runner.plans import Plans
+from leat_runner.recall import locate
 
 CLAIM_BATCH = 64
 """Jobs per claim at most: how heavy they are is known only afterwards, and what does not fit goes back."""
@@ -43,7 +44,7 @@ class Claims:
         self._queue = queue
         self._pool = pool
         self._execute = execute
-        self._plans = Plans(store)
+        self.plans = Plans(store)
         self._inbox: deque[Delivery] = deque()
         self._consuming = False
         self._wanted = 0  # units that a claimed step did not find; claiming pauses until they are free
@@ -196,6 +197,7 @@ class Claims:
         for claim in claims:
             if not claim.resumed:
                 QUEUED.observe((claim.started_at - claim.queued_at).total_seconds())
+            self._desk.outgrow(claim.key.run_id, claim.epoch)
             if not self._desk.knows(claim.key):
                 runs.setdefault(claim.key.run_id, []).append(claim)
         surplus: list[Claim] = []
@@ -223,13 +225,14 @@ class Claims:
         """
         first = claims[0]
         try:
-            plan = await persistently("plan", lambda: self._plans.get(first.revision))
+            plan = await persistently("plan", lambda: self.plans.get(first.revision))
         except LeatError as error:
             log.exception("plan_unreadable", run=str(first.key.run_id), revision=first.revision, reason=str(error))
             return False
         view = RunView(first.key.run_id, plan, first.namespace, first.name, first.inputs)
         view.workflow, view.priority, view.traceparent = first.workflow, first.priority, first.traceparent
-        view.uid = first.uid or ""
+        view.uid, view.awaited, view.hidden = first.uid or "", first.awaited, first.hidden
+        view.epoch = first.epoch
         view.complete = first.live == len(claims) and first.done == 0
         self._desk.views[first.key.run_id] = view
         return True
@@ -237,20 +240,13 @@ class Claims:
     async def _place(self, root: RunView, claims: Sequence[Claim]) -> None:
         """Note claimed steps as live in their scopes; those that are not known here, and what is around them, are read.
 
-        What is live, or pinned, is not forgotten while this waits for the store. A step that alone begins its scope is
-        all that there is of it: what follows is seen here.
+        A step that alone begins its scope is all that there is of it: what follows is seen here.
         """
         strange = [claim for claim in claims if claim.key.scope not in root.scopes]
         for claim in claims:
             if claim.key.scope in root.scopes:
                 root.scopes[claim.key.scope].live.add(claim.key.step)
-        if not strange:
-            return
-        root.pins += 1
-        scopes = sorted({claim.key.scope for claim in strange})
-        for place in await persistently("places", lambda: self._store.places(root.run_id, scopes)):
-            root.scopes[place.parent].open(place.scope, place.body, place.index, None)
-        root.pins -= 1
+        await locate(root, [claim.key.scope for claim in strange], self._store)
         for claim in strange:
             view = root.scopes[claim.key.scope]
             view.live.add(claim.key.step)
@@ -267,7 +263,9 @@ class Claims:
                 view.live.discard(claim.key.step)
                 return False
             slots.force(units)
-        if claim.stopping is not None:
+        if claim.outcome is not None:
+            view.settle(claim.outcome, claim.error)
+        elif claim.stopping is not None:
             view.stop(claim.stopping, claim.error)
         self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.broken_off, claim.lost, claim.resumed))
         return True

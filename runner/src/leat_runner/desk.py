@@ -55,6 +55,16 @@ class Desk:
         view = None if root is None else root.scopes.get(key.scope)
         return view is not None and key.step in view.live
 
+    def outgrow(self, run_id: UUID, epoch: int) -> None:
+        """Forget what is known of a run from before it was migrated.
+
+        A run is migrated while nobody has a claim in it. So what is live here is over in the store, and the answer is
+        still on its way.
+        """
+        root = self.views.get(run_id)
+        if root is not None and root.epoch != epoch:
+            del self.views[run_id]
+
     def units(self, node: PlanStep) -> int:
         """Slots that a step takes; what has no effects takes none."""
         if node.light:

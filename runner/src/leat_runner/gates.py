@@ -17,7 +17,6 @@ from leat_engine import limits
 from leat_engine.errors import ExpressionError, StoreUnavailable
 from leat_engine.job import StepKey, dumps
 from leat_engine.records import Delayed, Stop
-from leat_engine.redaction import Redaction
 from leat_engine.restraint import CACHED, Kept, Slots, key_of
 from leat_engine.result import ErrorType, Failed, Outcome, Phase, StepError, Succeeded
 from leat_engine.store.turns import Key, Wish
@@ -161,7 +160,7 @@ def _unkept(view: RunView, output: Any) -> str:
         return "the output is not a JSON value"
     if size > limits.CACHE_BYTES:
         return f"the output has {size} bytes, the limit of the cache is {limits.CACHE_BYTES}"
-    if Redaction.of(view.plan.sensitive, view.inputs).value(output) != output:
+    if view.redaction.value(output) != output:
         return "the output holds a sensitive input, which other runs do not know to hide"
     return ""
 
@@ -169,5 +168,5 @@ def _unkept(view: RunView, output: Any) -> str:
 def _key_of_run(view: RunView, slots: Slots) -> Key:
     """The key of a run's slot; apart from the keys of steps, or a step could wait for its own run."""
     bound = {} if slots.key is None else view.bindings((), {}, datetime.now(UTC))
-    text = key_of(slots.key, view.workflow, bound, Redaction.of(view.plan.sensitive, view.inputs))
+    text = key_of(slots.key, view.workflow, bound, view.redaction)
     return Key(view.namespace, f"runs of {text}")

@@ -7,14 +7,12 @@ it lets through half-open runs at once.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 from prometheus_client import Counter
 
 from leat_engine.fuse import Position
-from leat_engine.redaction import Redaction
 from leat_engine.restraint import Fuse, Kept, Rate, Slots, key_of
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, StepError
 from leat_engine.store.turns import Key, Wish
@@ -149,9 +147,9 @@ def keys_of(attempt: "Attempt") -> Keys:
     restraint = node.restraint
     if restraint is None:
         return Keys(None, None, None, None)
-    bound = view.bindings(node.reads, {}, datetime.now(UTC))
-    redaction = Redaction.of(view.plan.sensitive, view.inputs)
-    own = f"{view.workflow}/{node.name}"
+    bound = view.bindings(node.reads, {}, attempt.clock())
+    redaction = view.redaction
+    own = f"{view.workflow}/{view.plan.full_name(node)}"
 
     def key(part: Slots | Rate | Fuse | Kept) -> Key:
         return Key(view.namespace, key_of(part.key, own, bound, redaction))

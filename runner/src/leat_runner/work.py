@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Gauge
 
+from leat_engine.artifacts import Objects
 from leat_engine.commit import Committer, Ended, Late
 from leat_engine.decide import failed
 from leat_engine.errors import ExpressionError, StoreUnavailable
@@ -27,11 +28,14 @@ from leat_engine.view import RunView
 from leat_runner.advance import advance
 from leat_runner.attempt import Attempt, Means, cancelled, carry_out, concluded
 from leat_runner.claims import INLINE, Claims
+from leat_runner.cleanup import clean
 from leat_runner.desk import Desk, forever, persistently
+from leat_runner.family import Family, Household
 from leat_runner.gates import Gates
 from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
 from leat_runner.secrets import SecretReader
+from leat_runner.shelf import Shelf
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
 from leat_runner.voice import Voice
@@ -54,6 +58,8 @@ class RunnerOptions:
         heartbeat: Between two signs of life; a runner silent for three of them is dead.
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
+        objects: Where files and large outputs go, or None.
+        workflow_grace: How long a step waits for a Workflow that is not there, from when it was first queued.
     """
 
     name: str
@@ -63,6 +69,8 @@ class RunnerOptions:
     heartbeat: float = 2.0
     grace: float = 25.0
     ability: Ability | None = None
+    objects: Objects | None = None
+    workflow_grace: float = 300.0
 
 
 class Runner:
@@ -84,7 +92,11 @@ class Runner:
         self._timers = Timers(self._wake)
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
-        self._means = Means(kinds, secrets, self._voice, self._gates)
+        self._shelf = Shelf(store.artifacts, options.objects)
+        self._family = Family(
+            Household(store, self._claims.plans, self._claims.publish, self._claims.aside, options.workflow_grace)
+        )
+        self._means = Means(kinds, secrets, self._voice, self._gates, self._family, self._shelf)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -158,7 +170,7 @@ class Runner:
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
-        self._voice.runner = self._gates.lobby.runner = self.id
+        self._voice.runner = self._gates.lobby.runner = self._family.runner = self._shelf.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -168,6 +180,7 @@ class Runner:
         await _ended(list(self._desk.tasks.values()))
         self._desk.clear()
         self._gates.clear()
+        self._family.clear()
         await persistently("register", self._enlist)
 
     # -- execute --------------------------------------------------------------------------------------------------
@@ -181,8 +194,16 @@ class Runner:
     async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
         try:
+            if node.id == END and view.plan.cleans:
+                return await clean(attempt, self._store, self._shelf, self._kinds)
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
-                await recall(view, node, self._store)
+                unread = await recall(view, node, self._store, self._shelf)
+                if unread is not None:
+                    return concluded(attempt, unread)
+            if node.looks:
+                unread = await self._shelf.fetch(view, node)
+                if unread is not None:
+                    return concluded(attempt, unread)
             if node.opens is not None:
                 held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
                 return await advance(attempt, self._store) if held is None else concluded(attempt, held)
@@ -247,18 +268,22 @@ class Runner:
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
         self._gates.parked(attempts)
+        self._family.parked(attempts)
         for attempt in attempts:
             self._timers.set(attempt.seconds)
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
-        self._desk.views.pop(view.run_id, None)
-        self._gates.left(view)
+        if self._desk.views.get(view.run_id, view) is view:  # else it was migrated meanwhile, and is known anew
+            self._desk.views.pop(view.run_id, None)
+            self._gates.left(view)
+            self._family.left(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
         log.warning("commit_refused", runs=[str(run_id) for run_id in run_ids], runner=self.id)
         self._gates.lost(run_ids)
+        self._family.lost(run_ids)
         self._claims.doubt()
 
     # -- heartbeat and timers -------------------------------------------------------------------------------------
@@ -282,7 +307,7 @@ class Runner:
 
     def _interrupt(self, interrupted: Interrupted) -> None:
         view = self._desk.views.get(interrupted.run_id)
-        if view is None or view.interrupted:
+        if view is None or view.interrupted or view.outcome is not None:
             return
         view.stop(interrupted.stopping, interrupted.error)
         for scope in view.scopes.values():

@@ -72,8 +72,7 @@ def _all(nodes: Sequence[Node]) -> Iterator[Node]:
 
 
 def _label(node: Node) -> str:
-    lines = [node.name, node.kind, *([f"when {node.when}"] if node.when else [])]
-    return _quoted("\n".join(lines))
+    return _quoted("\n".join((node.name, node.kind, *node.remarks)))
 
 
 def _quoted(text: str) -> str:

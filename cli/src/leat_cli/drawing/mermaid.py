@@ -28,7 +28,7 @@ def _nodes(nodes: Sequence[Node], indent: str) -> Iterator[str]:
         yield f'{indent}subgraph n{node.id}["{_label(node)}"]'
         for number, body in enumerate(node.bodies):
             if body.label:
-                yield f'{indent}{_INDENT}subgraph n{node.id}b{number}["{body.label}"]'
+                yield f'{indent}{_INDENT}subgraph n{node.id}b{number}["{_escaped(body.label)}"]'
                 yield from _nodes(body.nodes, indent + 2 * _INDENT)
                 yield f"{indent}{_INDENT}end"
             else:
@@ -37,8 +37,8 @@ def _nodes(nodes: Sequence[Node], indent: str) -> Iterator[str]:
 
 
 def _label(node: Node) -> str:
-    when = f"<br/><i>when {_escaped(node.when)}</i>" if node.when else ""
-    return f"{_escaped(node.name)}<br/><small>{_escaped(node.kind)}</small>{when}"
+    remarks = "".join(f"<br/><i>{_escaped(remark)}</i>" for remark in node.remarks)
+    return f"{_escaped(node.name)}<br/><small>{_escaped(node.kind)}</small>{remarks}"
 
 
 def _escaped(text: str) -> str:

@@ -1,11 +1,12 @@
 """What is drawn of a plan: its steps, the steps inside of these, and what each one needs."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, replace
 
 from leat_engine.expression import Template
 from leat_engine.graph import DONE, TAKEN_BY_DEFAULT, Edge
+from leat_engine.opener import Choice, Fan, Loop, Opener
 from leat_engine.plan import END, Plan, PlanStep
 from leat_engine.result import State
 
@@ -15,18 +16,29 @@ _WORDS = ((State.SUCCEEDED, "Succeeded"), (State.FAILED, "Failed"), (State.SKIPP
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A step. ``when`` is the source of its condition, or ""."""
+    """A step.
+
+    Attributes:
+        when: The source of its condition, or "".
+        how: How often its body is done, or "".
+    """
 
     id: int
     name: str
     kind: str
     when: str = ""
     bodies: "tuple[Body, ...]" = ()
+    how: str = ""
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What there is to say of it besides its name and kind."""
+        return (*([self.how] if self.how else []), *([f"when {self.when}"] if self.when else []))
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """Steps inside of a step. ``label`` tells which, if the step has several of them: a case of a `switch`."""
+    """Steps inside of a step. ``label`` tells which, if the step has several of them: a case, and when it is taken."""
 
     label: str
     nodes: tuple[Node, ...]
@@ -84,6 +96,28 @@ def condition(template: Template | None) -> str:
     return " ".join(next(template.expressions()).text.split())
 
 
+def manner(opens: Opener | None) -> str:
+    """Return how often a body is done, in a few words; "" where it is done once at most."""
+    match opens:
+        case Fan(items=items, parallel=parallel, tolerance=tolerance):
+            takes = tolerance.number or (f"{round(tolerance.share * 100)}%" if tolerance.share else "")
+            tolerated = f", {takes} may fail" if takes else ""
+            return f"each of {_source(items)}, {parallel} at once{tolerated}"
+        case Loop(until=until, max=times, delay=delay):
+            pause = f", {delay:g}s apart" if delay else ""
+            return (f"until {condition(until)}, {times} times at most" if until else f"{times} times") + pause
+        case _:
+            return ""
+
+
+def _source(items: Template) -> str:
+    """Return the source of a list, or how long it is if it is written out."""
+    if items.dynamic == {()}:
+        return " ".join(next(items.expressions()).text.split())
+    written = items.evaluate({}) if items.constant else None
+    return "a list" if written is None else f"{len(written)} items" if isinstance(written, Sized) else str(written)
+
+
 class _Drawn:
     """The steps by where they stand."""
 
@@ -95,7 +129,8 @@ class _Drawn:
             while around and (around == path or around not in by_path):
                 around = around.rpartition(".")[0]
             within = path.removeprefix(around).removeprefix(".")
-            self._inside.setdefault(around, []).append((_label(within) if around else "", step))
+            opens = by_path[around].opens if around else None
+            self._inside.setdefault(around, []).append((_label(within, opens) if around else "", step))
 
     def below(self, path: str) -> tuple[Node, ...]:
         return tuple(node for body in self._bodies(path) for node in body.nodes)
@@ -106,15 +141,18 @@ class _Drawn:
             yield Body(label, tuple(self._node(step) for found, step in self._inside[path] if found == label))
 
     def _node(self, step: PlanStep) -> Node:
-        node = Node(step.id, step.name, step.kind, condition(step.when), tuple(self._bodies(step.path)))
+        bodies = tuple(self._bodies(step.path))
+        node = Node(step.id, step.name, step.kind, condition(step.when), bodies, manner(step.opens))
         if (again := self._again.get(step.id)) is None:
             return node
         return replace(node, kind=f"{step.kind} · {again.kind}", when=node.when or condition(again.when))
 
 
-def _label(within: str) -> str:
-    """Return which body of a step a path within it is in: "" for `steps`, else its word, or a case's number."""
+def _label(within: str, opens: Opener | None) -> str:
+    """Return which body of a step a path within it is in: "" for `steps`, its word, or a case and its condition."""
     if case := _CASE.match(within):
-        return f"case {int(case[1]) + 1}"
+        when = opens.cases[int(case[1])][0] if isinstance(opens, Choice) else None
+        said = f": {condition(when)}" if when else ": default" if isinstance(opens, Choice) else ""
+        return f"case {int(case[1]) + 1}{said}"
     word = re.split(r"\W", within, maxsplit=1)[0]
     return "" if word == "steps" else word

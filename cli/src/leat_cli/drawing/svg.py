@@ -43,6 +43,10 @@ class _Lane:
     def head(self) -> float:
         return _SMALL_LINE if self.label else 0.0
 
+    @property
+    def width(self) -> float:
+        return max(self.layout.size.width, len(_short(self.label)) * _SMALL_CHAR)
+
 
 @dataclass(frozen=True, slots=True)
 class _Box:
@@ -83,14 +87,14 @@ def _box(node: Node, links: Sequence[Link]) -> _Box:
     width = max(len(_short(node.name)) * _NAME_CHAR, *(len(line) * _SMALL_CHAR for line in _small_lines(node))) + 28.0
     height = 12.0 + _NAME_LINE + _SMALL_LINE * len(_small_lines(node))
     if lanes:
-        inside = sum(lane.layout.size.width + _PADDING for lane in lanes) + _PADDING
+        inside = sum(lane.width + _PADDING for lane in lanes) + _PADDING
         width = max(width, inside + _PADDING * (len(lanes) - 1))
         height += max(lane.layout.size.height + lane.head for lane in lanes) + 2 * _PADDING
     return _Box(node, Size(max(width, _NARROWEST), height), lanes)
 
 
 def _small_lines(node: Node) -> list[str]:
-    return [node.kind, *([_short(f"when {node.when}")] if node.when else [])]
+    return [node.kind, *map(_short, node.remarks)]
 
 
 def _paint_lane(parent: ET.Element, lane: _Lane, at: Point) -> None:
@@ -161,7 +165,7 @@ def _paint_box(parent: ET.Element, box: _Box, at: Point) -> None:
     x, y = at
     node = box.node
     group = ET.SubElement(parent, "g")
-    told = [f"{node.name} ({node.kind})", *([f"when {node.when}"] if node.when else [])]
+    told = [f"{node.name} ({node.kind})", *node.remarks]
     ET.SubElement(group, "title").text = _clean("\n".join(told))
     _rectangle(group, at, box.size, "body" if box.lanes else "card", 8)
     bar = Size(4.0, 20.0 + _SMALL_LINE * len(_small_lines(node)))
@@ -173,9 +177,9 @@ def _paint_box(parent: ET.Element, box: _Box, at: Point) -> None:
     top = y + 12.0 + _NAME_LINE + _SMALL_LINE * len(_small_lines(node)) + _PADDING / 2
     for lane in box.lanes:
         if lane.label:
-            _text(group, (left, top + 8), lane.label, "kind")
+            _text(group, (left, top + 8), _short(lane.label), "kind")
         _paint_lane(group, lane, (left, top + lane.head))
-        left += lane.layout.size.width + 2 * _PADDING
+        left += lane.width + 2 * _PADDING
 
 
 def _rectangle(parent: ET.Element, at: Point, size: Size, style: str, radius: int) -> None:

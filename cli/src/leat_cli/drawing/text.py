@@ -42,5 +42,4 @@ def _remarks(node: Node, needs: dict[str, str], also: Sequence[str]) -> Iterator
             yield f"on {on} of {name}"
     if plain:
         yield f"needs {', '.join(plain)}, too"
-    if node.when:
-        yield f"when {node.when}"
+    yield from node.remarks

@@ -1,4 +1,4 @@
-"""sweep: slots that dead holders have go to those who wait; forget: what limits and caches do not need any more."""
+"""sweep: what a death left asleep goes on; forget: what limits, caches and parents do not need any more."""
 
 from prometheus_client import Gauge
 
@@ -9,13 +9,14 @@ BREAKERS = Gauge("leat_breakers", "Breakers of the installation that are not clo
 
 
 async def sweep(store: Store) -> list[Job]:
-    """Bring the lines of concurrency limits on their way again; jobs to publish."""
-    return await store.turns.sweep()
+    """Bring the lines of concurrency limits on their way again, and steps whose child is over; jobs to publish."""
+    return await store.turns.sweep() + await store.children.sweep()
 
 
 async def forget(store: Store) -> None:
-    """Remove expired results, and limits that nobody asks any more."""
+    """Remove expired results, limits that nobody asks any more, and ends that no parent will ask for."""
     await store.turns.forget()
+    await store.children.forget()
 
 
 async def count_breakers(store: Store) -> None:

@@ -29,8 +29,8 @@ VAULT = secrets.Vault()
 """Holds the secrets of the evaluation in each thread."""
 
 
-_TYPES = {"now": _TIMESTAMP, "item": _T.DYN, "last": _T.DYN, "index": _T.INT, "iteration": _T.INT}
-"""Of the variables that are no objects."""
+_TYPES = {"now": _TIMESTAMP, "item": _T.DYN, "last": _T.DYN, "index": _T.INT, "iteration": _T.INT, "error": _T.DYN}
+"""Of the variables that are no objects, or may be null."""
 
 
 @lru_cache(maxsize=64)

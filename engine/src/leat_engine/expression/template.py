@@ -1,7 +1,7 @@
 """Values with `${ }` in them: a string, or lists and objects of any depth."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -9,6 +9,7 @@ import orjson
 from leat_engine import limits
 from leat_engine.errors import ExpressionError, Reason, Rejected
 from leat_engine.expression.names import Names, check_names
+from leat_engine.expression.originals import ORIGINALS, original
 from leat_engine.expression.program import Program, compile_program
 from leat_engine.expression.scan import CompileError, brief, split
 from leat_engine.expression.secrets import NOWHERE, Outlets, SecretRef, misplaced
@@ -22,8 +23,17 @@ class _Expression:
     path: str
     program: Program
     condition: bool
+    whole: bool = False  # it is the value, and not a part of a text
+
+    @property
+    def bare(self) -> bool:
+        return self.whole and not self.condition and self.program.path is not None
 
     def evaluate(self, bindings: Bindings) -> Any:
+        if ORIGINALS in bindings and self.bare:
+            handed_on = original(self.program.path or (), bindings[ORIGINALS])
+            if handed_on is not None:
+                return handed_on.value
         try:
             value = self.program.evaluate(bindings)
         except ExpressionError as error:
@@ -73,11 +83,16 @@ _Node = _Expression | _Text | _Constant | _Object | _Array
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One expression of a template: its field path, its source, and what it reads of its variables."""
+    """One expression of a template: its field path, its source, and what it reads of its variables.
+
+    Attributes:
+        bare: It is a value as a whole, and only a path: what it reads is handed on and not looked into.
+    """
 
     path: str
     text: str
     reads: tuple[Path, ...]
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +127,11 @@ class Template:
         """
         return self.node.evaluate(bindings)
 
+    @property
+    def source(self) -> Any:
+        """The value as it was written, its expressions as texts."""
+        return _source(self.node)
+
     def expressions(self) -> Iterator[Spot]:
         """Every expression in it."""
         return _spots(self.node)
@@ -126,6 +146,26 @@ class Template:
                 return tuple(key for key, _ in members)
             case _:
                 return ()
+
+    def members(self, name: str) -> dict[str, tuple[Any, ...] | None] | None:
+        """The members of the object that a member is: each the one value that holds no expression, or None.
+
+        None when the member is known only when it is evaluated; nothing when there is none.
+        """
+        match self.node:
+            case _Constant(value) if isinstance(value, Mapping):
+                inner: Any = _Constant(value.get(name))
+            case _Object(members):
+                inner = next((node for key, node in members if key == name), _Constant(None))
+            case _:
+                return None
+        match inner:
+            case _Constant(value) if value is None or isinstance(value, Mapping):
+                return {key: (item,) for key, item in (value or {}).items()}
+            case _Object(members):
+                return {key: (node.value,) if isinstance(node, _Constant) else None for key, node in members}
+            case _:
+                return None
 
     def member(self, name: str) -> Any:
         """The member of an object that holds no expression, known before any value is; else None."""
@@ -245,7 +285,8 @@ class _Compiler:
             return _Constant("".join(texts))
         self.dynamic.add(below)
         compiled = tuple(part for part in parts if part is not None)
-        return compiled[0] if len(compiled) == 1 and isinstance(compiled[0], _Expression) else _Text(compiled)
+        alone = compiled[0] if len(compiled) == 1 else None
+        return replace(alone, whole=True) if isinstance(alone, _Expression) else _Text(compiled)
 
     def _expression(self, text: str, path: str, below: tuple[str | int, ...]) -> _Expression | None:
         try:
@@ -270,8 +311,8 @@ class _Compiler:
 
 def _spots(node: _Node) -> Iterator[Spot]:
     match node:
-        case _Expression(path=path, program=program):
-            yield Spot(path, program.text, program.paths)
+        case _Expression(path=path, program=program, bare=bare):
+            yield Spot(path, program.text, program.paths, bare)
         case _Text(parts=parts):
             for part in parts:
                 if not isinstance(part, str):
@@ -284,6 +325,20 @@ def _spots(node: _Node) -> Iterator[Spot]:
                 yield from _spots(item)
         case _Constant():
             pass
+
+
+def _source(node: _Node) -> Any:
+    match node:
+        case _Expression(program=program):
+            return f"${{ {program.text} }}"
+        case _Text(parts=parts):
+            return "".join(part if isinstance(part, str) else _source(part) for part in parts)
+        case _Object(members=members):
+            return {key: _source(member) for key, member in members}
+        case _Array(items=items):
+            return [_source(item) for item in items]
+        case _Constant(value=value):
+            return value
 
 
 def _is_single(text: str) -> bool:

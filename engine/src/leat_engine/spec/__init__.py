@@ -8,12 +8,14 @@ Whatever needs more than one field to know (names, cycles, expressions, the kind
 from leat_engine.spec.duration import parse_duration
 from leat_engine.spec.parse import parse_pool, parse_run, parse_signal, parse_spec, parse_workflow
 from leat_engine.spec.pool import RunnerPool, RunnerPoolSpec
-from leat_engine.spec.run import WorkflowRun, WorkflowRunSpec
+from leat_engine.spec.run import Rerun, WorkflowRun, WorkflowRunSpec
 from leat_engine.spec.signal import WorkflowSignal, WorkflowSignalSpec
-from leat_engine.spec.workflow import History, Step, Workflow, WorkflowSpec
+from leat_engine.spec.workflow import Compensation, History, Step, Workflow, WorkflowSpec
 
 __all__ = [
+    "Compensation",
     "History",
+    "Rerun",
     "RunnerPool",
     "RunnerPoolSpec",
     "Step",

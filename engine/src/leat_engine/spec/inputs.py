@@ -15,6 +15,7 @@ from leat_engine.spelling import unknown
 
 _MASK = "the value"
 _ABSENT: Any = object()
+_BOUNDS = frozenset({"maxItems", "maxProperties", "enum", "const"})
 _SECRET = re.compile(rb"\$\{[^}]*\bsecret\s*\(")
 
 
@@ -23,6 +24,7 @@ class _Input:
     validator: jsonschema_rs.Draft202012Validator
     default: Any
     sensitive: bool
+    bounded: bool
 
     def problems(self, value: Any, path: str) -> Iterator[Reason]:
         for error in self.validator.iter_errors(value):
@@ -32,14 +34,32 @@ class _Input:
 class InputsSchema:
     """The inputs that a workflow takes.
 
-    ``sensitive`` are the names of those whose values nobody may see, ``required`` of those without a default.
+    ``sensitive`` are the names of those whose values nobody may see, ``required`` of those without a default,
+    ``bounded`` of those whose schema says how many items they may have.
     """
 
     def __init__(self, inputs: Mapping[str, _Input]) -> None:
         self._inputs = inputs
         self.names = frozenset(inputs)
         self.sensitive = frozenset(name for name, one in inputs.items() if one.sensitive)
+        self.bounded = frozenset(name for name, one in inputs.items() if one.bounded)
         self.required = frozenset(name for name, one in inputs.items() if one.default is _ABSENT)
+
+    def judge(self, given: Mapping[str, tuple[Any, ...] | None], path: str) -> Iterator[Reason]:
+        """What is wrong with inputs of which each is known, as the one value of a tuple, or not yet, as None."""
+        for name in given:
+            if name not in self.names:
+                yield Reason(f"{path}.{name}", unknown("input", name, self.names))
+        for name in sorted(self.required - given.keys()):
+            yield Reason(f"{path}.{name}", "is required and missing")
+        for name, one in self._inputs.items():
+            for value in given.get(name) or ():
+                yield from one.problems(value, f"{path}.{name}")
+
+    def is_default(self, name: str, value: Any) -> bool:
+        """Whether a value is what an input has when nobody gives it."""
+        one = self._inputs.get(name)
+        return one is not None and one.default is not _ABSENT and bool(one.default == value)
 
     def apply(self, values: Mapping[str, Any], path: str = "spec.inputs") -> dict[str, Any]:
         """The run's inputs: ``values`` with the defaults of those that are absent.
@@ -81,7 +101,10 @@ def compile_inputs(schemas: Mapping[str, Mapping[str, Any]], path: str) -> Input
             continue
         try:
             inputs[name] = one = _Input(
-                validator_of(schema, masked=sensitive), schema.get("default", _ABSENT), sensitive
+                validator_of(schema, masked=sensitive),
+                schema.get("default", _ABSENT),
+                sensitive,
+                bounded=not _BOUNDS.isdisjoint(schema),
             )
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:
             message = error.message if isinstance(error, jsonschema_rs.ValidationError) else str(error)

@@ -16,12 +16,6 @@ from leat_engine.spec.signal import WorkflowSignal
 from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
-_WORDS = """
-    compensate finally workflow
-"""
-LATER = frozenset(_WORDS.split())
-"""Fields and kinds that the language will have, so that a user learns that the word is right and the version is not."""
-
 M = TypeVar("M", bound=BaseModel)
 
 
@@ -79,11 +73,6 @@ def reasons(details: Iterable[ErrorDetails], model: type[BaseModel], base: str) 
         yield Reason(field_path(base, _written(detail["loc"])), _message(detail, model))
 
 
-def not_supported(name: str) -> str:
-    """The answer to a word of the language that this version does not know yet."""
-    return f"`{name}` is not supported by this version"
-
-
 def _with_steps(document: Mapping[str, Any], place: str, found: list[Reason]) -> Mapping[str, Any]:
     """A resource with the steps that templates make, in the spec at ``place``: ``spec`` or ``spec.inline``."""
     spec = document.get("spec")
@@ -119,9 +108,7 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "missing":
             return "is required and missing"
         case "extra_forbidden":
-            name = str(location[-1])
-            known = _fields(_model_at(model, location[:-1]) or model)
-            return not_supported(name) if name in LATER and name not in known else unknown("field", name, known)
+            return unknown("field", str(location[-1]), _fields(_model_at(model, location[:-1]) or model))
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:

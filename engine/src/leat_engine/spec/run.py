@@ -27,6 +27,16 @@ class Rerun(Model):
     """A step, or a list of steps, to run again, with all steps that need one of them. Steps that did not end well run
     again in any case, and are all that does unless stated; a run that succeeded has none, so it is required then."""
 
+    compensate: bool = False
+    """Go on with undoing where a compensation of the run failed, and undo what is left; no step runs again. `finally`
+    is done again after that."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.compensate and self.from_ is not None:
+            raise ValueError("expected one of `from` and `compensate`")
+        return self
+
     @field_validator("from_", mode="before")
     @classmethod
     def _names(cls, value: Any) -> Any:
@@ -42,7 +52,7 @@ class Rerun(Model):
 
 
 class WorkflowRunSpec(Model):
-    """What to run. Only `suspend`, `cancel`, `priority` and `ttlSecondsAfterFinished` may change later."""
+    """What to run. Only `suspend`, `cancel`, `priority`, `revision` and `ttlSecondsAfterFinished` may change later."""
 
     workflow: WorkflowRef | None = None
     """The workflow to run; this or `inline`."""
@@ -58,6 +68,9 @@ class WorkflowRunSpec(Model):
     """End the run: running steps are interrupted. It cannot be taken back."""
     priority: Annotated[int, Field(ge=0, le=9)] = 0
     """0 to 9; steps of runs with a higher one are claimed first. A change holds for the steps that are not claimed."""
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
+    """Set later: go on by this revision of the Workflow, one that it has had. The condition `Migrated` says what came
+    of it. A run begins by the revision that its Workflow has."""
     ttl_seconds_after_finished: Annotated[int, Field(ge=0)] | None = None
     """Seconds after its end when the WorkflowRun is deleted; `spec.history` of its Workflow unless stated. The run's
     history in the store has a retention of its own."""

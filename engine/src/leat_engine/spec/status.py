@@ -108,7 +108,8 @@ class WorkflowRunStatus(Model):
     rerun_of: str | None = None
     """The run that it goes on from."""
     conditions: list[Condition] = Field(default_factory=list)
-    """Succeeded (what `kubectl wait` waits for), Reconciling and Stalled (what kstatus, Argo CD and Flux read)."""
+    """Succeeded (what `kubectl wait` waits for), Reconciling and Stalled (what kstatus, Argo CD and Flux read).
+    Migrated, once `spec.revision` asked for another revision: True, or False with every reason why not."""
     run_id: str | None = None
     """Id of the run in the store."""
     revision: str | None = None

@@ -108,6 +108,42 @@ class Case(Model):
         return self
 
 
+class Artifact(Model):
+    """A file that a step leaves, for later steps and for people."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """Of a script: the file, relative to the directory in which the script runs. A function hands its file over."""
+    content_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[ -~]+$", max_length=253)] | None = None
+    """What kind of file it is, such as `text/csv`. `application/octet-stream` unless stated."""
+
+
+class Compensation(Model):
+    """How what a step did is undone, when its run does not end well: a kind with its fields, or a body of `steps`.
+
+    It runs once for each time that the step succeeded, and reads what the step could read, the step's own result, and
+    `error`, why the run does not end well.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    use: Annotated[str, Field(max_length=253)] | None = None
+    """A template that gives it its kind."""
+    arguments: Annotated[dict[str, Any], Field(max_length=256)] | None = Field(default=None, alias="with")
+    """The parameters of the template by name: values or expressions."""
+    when: bool | str | None = None
+    """A condition. When it is false nothing is undone."""
+    retry: Retry | None = None
+    """Whether and when a failed attempt is followed by another one."""
+    timeout: Duration | None = None
+    """Time that each attempt may take."""
+    deadline: Duration | None = None
+    """Time that all attempts may take together."""
+    pool: Name | None = None
+    """The pool of runners that execute it; the workflow's unless stated."""
+    steps: "Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)] | None" = None
+    """A body instead of a kind."""
+
+
 class Step(Model):
     """One step: a name, when it runs, and exactly one kind (`http`, `script`, ...) with the kind's fields, or a body.
 
@@ -153,6 +189,9 @@ class Step(Model):
     """A body: steps of this step. They read the steps around it, but are not read from outside; `output` is."""
     output: Any = None
     """With `steps`: what the body gives; it may read the steps of the body."""
+    artifacts: Annotated[dict[Name, Artifact], Field(max_length=limits.ARTIFACTS)] = Field(default_factory=dict)
+    """Files that the step leaves, by name; a later step reads one as `steps.NAME.artifacts.ARTIFACT`. They are kept in
+    the artifact store as long as the run is in the history."""
     concurrency: Concurrency | None = None
     """How many attempts of steps with the same key may run at once."""
     rate_limit: RateLimit | None = None
@@ -161,6 +200,9 @@ class Step(Model):
     """Fail attempts at once while what they need is down."""
     cache: Cache | None = None
     """Take an earlier result instead of executing the step."""
+    compensate: Compensation | None = None
+    """Undoes what the step did, if it succeeded and the run fails, is cancelled, or is over its time after that. What
+    was done last is undone first. With `forEach` or `repeat`, each time that succeeded is undone by itself."""
 
     @property
     def others(self) -> dict[str, Any]:
@@ -192,6 +234,10 @@ class WorkflowSpec(Model):
     """The steps, in any order: each starts as soon as what it needs is done."""
     output: Any = None
     """The run's output, evaluated when every step is done."""
+    finally_: Annotated[list[Step], Field(max_length=limits.STEPS)] = Field(default_factory=list, alias="finally")
+    """Steps at the end of every run, however it ends: after the other steps, and after what is compensated. They read
+    `run.phase`, which is how the run ends, `error`, which is null if it ends well, and every step: one that never ran
+    is Cancelled, and its output is null."""
 
 
 class History(Model):

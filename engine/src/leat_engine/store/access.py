@@ -1,5 +1,6 @@
 """What asyncpg raises, in this house's words."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -58,6 +59,9 @@ def reaching() -> Iterator[None]:
     try:
         yield
     except AWAY as error:
+        # Who is cancelled in a transaction whose connection is gone fails to leave it, and that hides the cancel.
+        if isinstance(error, asyncpg.InterfaceError) and isinstance(error.__context__, asyncio.CancelledError):
+            raise asyncio.CancelledError from error
         raise _unavailable(error) from error
 
 

@@ -143,6 +143,10 @@ def claim_of(row: asyncpg.Record) -> Claim:
         error=json_of(row["error"]),
         done=row["done"],
         uid=row["uid"],
+        outcome=None if row["outcome"] is None else Phase(row["outcome"]),
+        awaited=row["awaited"],
+        hidden=tuple(row["hidden"] or ()),
+        epoch=row["epoch"],
     )
 
 
@@ -173,6 +177,11 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         finished_at=row["finished_at"],
         noted=row["noted"],
         rerun_of=row["rerun_of_name"],
+        outcome=None if row["outcome"] is None else Phase(row["outcome"]),
+        parent=row["parent_name"],
+        children=row["children"],
+        hidden=tuple(row["hidden"] or ()),
+        epoch=row["epoch"],
     )
 
 

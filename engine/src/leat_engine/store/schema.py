@@ -18,7 +18,17 @@ from leat_engine.store.access import connecting
 
 Connection = asyncpg.Connection | PoolConnectionProxy
 
-PARTITIONED = {"run": 85, "step": 70, "attempt": 100, "log": 100, "block": 85, "signal": 90, "listener": 70}
+PARTITIONED = {
+    "run": 85,
+    "step": 70,
+    "attempt": 100,
+    "log": 100,
+    "block": 85,
+    "signal": 90,
+    "listener": 70,
+    "undo": 100,
+    "migrated": 100,
+}
 """Tables split by month on the UUIDv7, with their fillfactor: room for the updates that keep a row on its page."""
 
 BREAKS = "-- breaks older programs"

@@ -40,6 +40,9 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.artifacts import ArtifactRows
+from leat_engine.store.children import Children
+from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.lane import Lane
 from leat_engine.store.rows import (
     accept_columns,
@@ -60,8 +63,10 @@ from leat_engine.store.rows import (
     step_of,
     written_of,
 )
+from leat_engine.store.scopes import Scopes
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
+from leat_engine.store.versions import Versions
 from leat_engine.store.writes import Lateness, Opened, Openings, Outcome, Writes, Written
 
 SQL = {
@@ -108,6 +113,11 @@ class Store:
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
+        self.artifacts = ArtifactRows(self._connection, SQL)
+        self.cleanups = Cleanups(self._connection, SQL)
+        self.scopes = Scopes(self._connection, SQL)
+        self.children = Children(self._connection, SQL)
+        self.versions = Versions(self._connection, SQL)
 
     @classmethod
     async def connect(cls, dsn: str, *, size: int = 4) -> Self:
@@ -413,6 +423,7 @@ class Store:
             [item.error for item in late],
             [item.seconds for item in late],
             [item.pool for item in late],
+            [item.epoch for item in late],
         )
         return [
             Delayed(StepKey(row["run_id"], row["scope"], row["step_id"]), row["attempt"], row["seconds"])
@@ -557,9 +568,15 @@ class Store:
             for run in runs:
                 if run.lineage is not None and run.run_id in created:
                     self.statements += 1
-                    (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
-                    if row["kept"] != len(run.lineage.kept):
+                    if run.lineage.cleanup:
+                        whole = await connection.fetch(SQL["take_over"], run.run_id, run.lineage.of, run.lineage.name)
+                    else:
+                        (row,) = await connection.fetch(SQL["keep"], run.run_id, *lineage_columns(run.lineage))
+                        whole = row["kept"] == len(run.lineage.kept)
+                    if not whole:
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
+                    kept = None if run.lineage.cleanup else list(run.lineage.kept)
+                    await connection.fetch(SQL["copy_artifacts"], run.run_id, run.lineage.of, kept)
         return created
 
     async def _stop(

@@ -12,13 +12,19 @@ from leat_engine.result import Phase, Result, State
 
 @dataclass(frozen=True, slots=True)
 class Lateness:
-    """A claimed attempt that is to wait ``seconds``. ``error``: JSON text of a failed attempt's error, else None."""
+    """A claimed attempt that is to wait ``seconds``.
+
+    Attributes:
+        error: JSON text of a failed attempt's error, else None.
+        epoch: Of the run, as its runner knows it.
+    """
 
     key: StepKey
     attempt: int
     seconds: float
     pool: str
     error: str | None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +60,16 @@ class Opened:
 class Openings:
     """The columns of the `open` statement, filled row by row."""
 
-    __slots__ = ("_openers", "_roots")
+    __slots__ = ("_epochs", "_openers", "_roots")
 
     def __init__(self) -> None:
         self._openers: tuple[list[Any], ...] = tuple([] for _ in range(11))
         self._roots: tuple[list[Any], ...] = tuple([] for _ in range(8))
+        self._epochs: list[int] = []
 
-    def opener(self, key: StepKey, attempt: int, block: Block, nodes: int) -> None:
+    def opener(self, key: StepKey, attempt: int, block: Block, nodes: int, epoch: int = 0) -> None:
         """A step that opens scopes, how its block is afterwards, and how many steps the run has more for that."""
+        self._epochs.append(epoch)
         row = (block.body, block.size, nodes, block.opened, block.settled, block.failed, block.target)
         for column, value in zip(self._openers, (*key, attempt, *row), strict=True):
             column.append(value)
@@ -74,7 +82,7 @@ class Openings:
     @property
     def columns(self) -> tuple[list[Any], ...]:
         """The columns in the order of the statement's parameters."""
-        return (*self._openers, *self._roots)
+        return (*self._openers, *self._roots, self._epochs)
 
 
 class Writes:
@@ -84,16 +92,18 @@ class Writes:
     of a list in Python, which costs more than all the rest of a commit here.
     """
 
-    __slots__ = ("_coming", "_ended", "_overs", "stops")
+    __slots__ = ("_coming", "_ended", "_epochs", "_overs", "stops")
 
     def __init__(self) -> None:
         self._ended: tuple[list[str], ...] = tuple([] for _ in range(7))
         self._coming: tuple[list[str], ...] = tuple([] for _ in range(10))
         self._overs: tuple[list[str], ...] = tuple([] for _ in range(4))
+        self._epochs: list[str] = []
         self.stops: list[tuple[UUID, Stop]] = []
 
-    def end(self, key: StepKey, attempt: int, result: Result) -> None:
-        """An attempt is over."""
+    def end(self, key: StepKey, attempt: int, result: Result, epoch: int = 0) -> None:
+        """An attempt is over. ``epoch``: of its run, as its runner knows it."""
+        self._epochs.append(str(epoch))
         _add(self._ended, *_address(key), str(attempt), _NUMBER[result.state], *_end(result))
 
     def come(
@@ -119,7 +129,7 @@ class Writes:
 
     def literals(self) -> list[str]:
         """The columns in the order of the statement's parameters."""
-        return ["{" + ",".join(column) + "}" for column in (*self._ended, *self._coming, *self._overs)]
+        return ["{" + ",".join(column) + "}" for column in (*self._ended, *self._coming, *self._overs, self._epochs)]
 
 
 _NUMBER = {state: str(int(state)) for state in State}

@@ -1,4 +1,4 @@
-"""The read API: steps of runs and the load of pools, for those whose Kubernetes rights say so."""
+"""The read API: steps of runs, revisions of workflows, load of pools, for those whose Kubernetes rights say so."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,9 +7,12 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from leat_engine.inside import SCOPES, NotThere, Within
+from leat_engine.job import ROOT_SCOPE
+from leat_engine.limits import ITEMS
 from leat_engine.opener import Fan, Loop
 from leat_engine.plan import Plan
-from leat_engine.records import RunRecord
+from leat_engine.records import RunRecord, ShownStep
 from leat_engine.spelling import unknown
 from leat_engine.store import Store
 from leat_operator.admit import run_id
@@ -19,10 +22,25 @@ from leat_operator.serving.access import Access
 from leat_operator.serving.answers import API_VERSION, DOCUMENTS, GROUP, VERSION, Answer
 from leat_operator.serving.caller import Caller, FrontProxy
 from leat_operator.serving.compiler import Compiler
-from leat_operator.serving.views import ATTEMPTS, OUTPUT_BYTES, PAGE_STEPS, Page, pool_loads, run_log, run_steps
+from leat_operator.serving.views import (
+    ATTEMPTS,
+    OUTPUT_BYTES,
+    PAGE_STEPS,
+    Page,
+    pool_loads,
+    run_log,
+    run_steps,
+    steps_within,
+    workflow_revision,
+    workflow_revisions,
+)
 
 RUNS_READ = Resource(GROUP, VERSION, "workflowruns")
+WORKFLOWS_READ = Resource(GROUP, VERSION, "workflows")
 LINES = 500
+SCOPES_MOST = 500
+"""Scopes of one step that are told at once."""
+
 MOST = 2**53
 """As far as JSON counts."""
 
@@ -44,11 +62,14 @@ class ReadApi:
         """What is answered, and where."""
         base = f"/apis/{API_VERSION}"
         run = base + "/namespaces/{namespace}/workflowruns/{name}"
+        revisions = base + "/namespaces/{namespace}/workflows/{name}/revisions"
         return [
             *(web.get(path, self._document(document)) for path, document in DOCUMENTS.items()),
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
             web.get(f"{run}/log", self._log),
+            web.get(revisions, self._revisions),
+            web.get(revisions + "/{revision}", self._revision),
         ]
 
     def _document(self, document: Any) -> Handler:
@@ -66,12 +87,28 @@ class ReadApi:
     async def _steps(self, request: web.Request) -> web.Response:
         run = await self._run(request, "steps")
         plan = await self._compiler.plan(run.revision, self._store)
+        if path := request.query.get("scope", ""):
+            return await self._within(request, run, plan, path)
         after = _number(request, "continue", 0, plan.total)
         count = _number(request, "limit", PAGE_STEPS, PAGE_STEPS) or PAGE_STEPS
         nodes = range(after + 1, min(after + 1 + count, plan.total + 1))
         steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
-        return _json(run_steps(run, plan, Page(nodes, steps, attempts)))
+        inside = await self._store.scopes.look(run.run_id, plan)
+        children = await self._store.children.show(run.run_id) if run.children else []
+        return _json(run_steps(run, plan, Page(nodes, steps, attempts, inside, children)))
+
+    async def _within(self, request: web.Request, run: RunRecord, plan: Plan, path: str) -> web.Response:
+        limit = _number(request, "limit", SCOPES, SCOPES_MOST) or SCOPES
+        within = Within(path, _number(request, "continue", 0, ITEMS), limit)
+        try:
+            spot = await self._store.scopes.spot(run.run_id, plan, within)
+        except NotThere as error:
+            raise Answer(404, str(error)) from error
+        own: list[ShownStep] = []
+        if spot.scope == ROOT_SCOPE and spot.node is not None:
+            own = await self._store.show_steps(run.run_id, range(spot.node, spot.node + 1), OUTPUT_BYTES)
+        return _json(steps_within(run, plan, spot, own))
 
     async def _log(self, request: web.Request) -> web.Response:
         run = await self._run(request, "log")
@@ -87,6 +124,29 @@ class ReadApi:
         lines = await self._store.logs(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
         return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
 
+    async def _revisions(self, request: web.Request) -> web.Response:
+        namespace, name = await self._workflow(request)
+        return _json(workflow_revisions(namespace, name, await self._store.versions.history(namespace, name)))
+
+    async def _revision(self, request: web.Request) -> web.Response:
+        namespace, name = await self._workflow(request)
+        found = await self._store.versions.revision(namespace, name, request.match_info["revision"])
+        if found is None:
+            raise Answer(404, f"Workflow {name} has had no revision {request.match_info['revision'][:40]!r}")
+        return _json(workflow_revision(found))
+
+    async def _workflow(self, request: web.Request) -> tuple[str, str]:
+        """The Workflow, there or not any more, that a request asks about, if the caller may read its revisions."""
+        namespace, name = request.match_info["namespace"], request.match_info["name"]
+        right = Right("get", WORKFLOWS_READ, namespace, "revisions", name)
+        await self._access.require(self._caller(request), right)
+        self._served(namespace)
+        return namespace, name
+
+    def _served(self, namespace: str) -> None:
+        if self._namespaces and namespace not in self._namespaces:
+            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
+
     async def _is_over(self, run: RunRecord, step: int) -> bool:
         found = await self._store.show_steps(run.run_id, range(step, step + 1), 0)
         return any(shown.record.state.done for shown in found)
@@ -96,8 +156,7 @@ class ReadApi:
         namespace, name = request.match_info["namespace"], request.match_info["name"]
         right = Right("get", RUNS_READ, namespace, subresource, name)
         await self._access.require(self._caller(request), right)
-        if self._namespaces and namespace not in self._namespaces:
-            raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
+        self._served(namespace)
         body = await self._cluster.get(RUNS, namespace, name)
         if body is None:  # it was deleted; the store may still know its run
             run = await self._store.find_run(namespace, name)

@@ -1,18 +1,32 @@
 """What people read of a run and of pools, as JSON. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from leat_engine.inside import NOTHING, Inside, ShownBlock, ShownScope, Spot, label, nodes_of
+from leat_engine.kin import Kin, kin_of, owners_of
 from leat_engine.limits import KIB, MIB
 from leat_engine.plan import Plan, PlanStep
-from leat_engine.records import Announced, Backlog, LogLine, Member, Report, RunRecord, ShownAttempt, ShownStep
+from leat_engine.records import (
+    Announced,
+    Backlog,
+    ChildRecord,
+    LogLine,
+    Member,
+    Report,
+    Revision,
+    RunRecord,
+    ShownAttempt,
+    ShownStep,
+)
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
+from leat_engine.store.versions import ShownVersion
 from leat_operator.serving.answers import API_VERSION
 
 OUTPUT_BYTES = 4 * KIB
@@ -24,30 +38,34 @@ MEMBERS = 500
 """Runners of a pool that are named; more of them are counted."""
 
 NOT_BEGUN = "Pending"
+RUNNING = "Running"
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a run's steps: those of the nodes in ``nodes``, as far as they have begun to exist."""
+    """Steps of a run: those of the nodes in ``nodes``, as far as they have begun to exist, and their bodies.
+
+    ``children``: runs below the run, of any depth.
+    """
 
     nodes: range
     steps: Sequence[ShownStep]
     attempts: Sequence[ShownAttempt]
+    inside: Inside = NOTHING
+    children: Sequence[ChildRecord] = ()
 
 
 def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     """`RunSteps`: the run, and the steps of a page in the order of the spec."""
-    redaction = Redaction.of(plan.sensitive, run.inputs)
-    begun = {shown.record.key.step: shown for shown in page.steps}
-    earlier: dict[int, list[ShownAttempt]] = defaultdict(list)
-    for attempt in page.attempts:
-        earlier[attempt.record.key.step].append(attempt)
+    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs, run.hidden), page.inside)
+    kin = kin_of(run.run_id, page.children, owners_of(plan))
     steps: list[Json] = []
     size, last = 0, page.nodes.stop - 1
-    for node in page.nodes:
-        step = _step(plan, plan.steps[node], begun.get(node), earlier[node], redaction)
+    nodes = [plan.steps[node] for node in page.nodes]
+    for node, step in zip(page.nodes, told.steps(0, nodes, page.steps, page.attempts), strict=True):
+        step["children"] = list(map(_child, kin.get(node, ())))
         size += len(orjson.dumps(step))
         if steps and size > PAGE_BYTES:
             last = node - 1
@@ -56,6 +74,31 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     metadata: Json = {"name": run.name, "namespace": run.namespace}
     if last < plan.total:
         metadata["continue"] = str(last)
+    answer = _run_steps(run, plan, steps, metadata)
+    answer["run"]["children"] = list(map(_child, kin.get(0, ())))
+    return answer
+
+
+def steps_within(run: RunRecord, plan: Plan, spot: Spot, own: Sequence[ShownStep]) -> Json:
+    """`RunSteps` of what is at a path: the steps of a scope, or a step with some of its scopes.
+
+    Args:
+        run: Whose they are.
+        plan: Its plan.
+        spot: What is there.
+        own: If the scope is the run itself, the step whose scopes are listed.
+    """
+    seen = spot.inside
+    told = _Told(plan, Redaction.of(plan.sensitive, run.inputs, run.hidden), seen)
+    nodes = nodes_of(plan, spot.body) if spot.node is None else [plan.steps[spot.node]]
+    steps = told.steps(spot.scope, nodes, seen.steps.get(spot.scope, own), seen.attempts.get(spot.scope, ()))
+    metadata: Json = {"name": run.name, "namespace": run.namespace}
+    if (after := spot.after) is not None:
+        metadata["continue"] = str(after)
+    return _run_steps(run, plan, list(steps), metadata)
+
+
+def _run_steps(run: RunRecord, plan: Plan, steps: Sequence[Json], metadata: Json) -> Json:
     return {
         "kind": "RunSteps",
         "apiVersion": API_VERSION,
@@ -67,7 +110,7 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
 
 def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *, finished: bool) -> Json:
     """`RunLog`: lines behind ``after``, as far as a page goes. ``finished``: nothing comes behind these lines."""
-    redaction = Redaction.of(plan.sensitive, run.inputs)
+    redaction = Redaction.of(plan.sensitive, run.inputs, run.hidden)
     shown: list[Json] = []
     size = 0
     for line in lines:
@@ -98,6 +141,29 @@ def pool_loads(members: Iterable[Member], backlog: Mapping[str, Backlog], announ
     return {"kind": "PoolLoadList", "apiVersion": API_VERSION, "metadata": {}, "items": items}
 
 
+def workflow_revisions(namespace: str, name: str, versions: Iterable[ShownVersion]) -> Json:
+    """`WorkflowRevisions`: those that a Workflow has had, the newest first."""
+    items = [
+        {
+            "revision": version.revision,
+            "since": moment(version.since),
+            "returnedAt": moment(version.returned_at),
+            "active": version.active,
+            "finished": version.finished,
+        }
+        for version in versions
+    ]
+    metadata = {"name": name, "namespace": namespace}
+    return {"kind": "WorkflowRevisions", "apiVersion": API_VERSION, "metadata": metadata, "items": items}
+
+
+def workflow_revision(revision: Revision) -> Json:
+    """`WorkflowRevision`: one of them, with its spec."""
+    metadata = {"name": revision.workflow, "namespace": revision.namespace}
+    whole = {"revision": revision.id, "spec": revision.spec}
+    return {"kind": "WorkflowRevision", "apiVersion": API_VERSION, "metadata": metadata, **whole}
+
+
 def _run(run: RunRecord, plan: Plan) -> Json:
     status = run_status(Report(0, run), plan)
     return {
@@ -110,7 +176,59 @@ def _run(run: RunRecord, plan: Plan) -> Json:
         "startedAt": moment(run.started_at),
         "finishedAt": moment(run.finished_at),
         "message": status["message"],
+        "parent": run.parent,
     }
+
+
+def _child(kin: Kin) -> Json:
+    record = kin.record
+    return {
+        "name": record.name,
+        "id": str(record.run_id),
+        "workflow": record.workflow,
+        "phase": record.phase.label,
+        "progress": f"{record.done}/{record.total}",
+        "startedAt": moment(record.started_at),
+        "finishedAt": moment(record.finished_at),
+        "children": list(map(_child, kin.children)),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Steps of a run with what is inside of them."""
+
+    plan: Plan
+    redaction: Redaction
+    inside: Inside
+
+    def steps(
+        self, scope: int, nodes: Iterable[PlanStep], begun: Iterable[ShownStep], attempts: Iterable[ShownAttempt]
+    ) -> Iterator[Json]:
+        """Steps of one scope, in the order of ``nodes``."""
+        found = {shown.record.key.step: shown for shown in begun}
+        earlier: dict[int, list[ShownAttempt]] = defaultdict(list)
+        for attempt in attempts:
+            earlier[attempt.record.key.step].append(attempt)
+        for node in nodes:
+            step = _step(self.plan, node, found.get(node.id), earlier[node.id], self.redaction)
+            if (block := self.inside.blocks.get((scope, node.id))) is not None:
+                step["scopes"] = {
+                    "states": dict(block.states),
+                    "shown": [self._scope(node, block, each) for each in block.scopes],
+                }
+            yield step
+
+    def _scope(self, node: PlanStep, block: ShownBlock, scope: ShownScope) -> Json:
+        seen = self.inside
+        inner = nodes_of(self.plan, block.block.body)
+        steps = self.steps(scope.number, inner, seen.steps.get(scope.number, ()), seen.attempts.get(scope.number, ()))
+        return {
+            "index": scope.index,
+            "label": label(node, block.block, scope.index),
+            "state": RUNNING if scope.state is None else scope.state.label,
+            "steps": list(steps),
+        }
 
 
 def _step(

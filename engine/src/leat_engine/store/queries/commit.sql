@@ -3,22 +3,23 @@
 --   ended steps    $2 run  $3 scope  $4 step  $5 attempt  $6 state  $7 output  $8 error
 --   steps to come  $9 run  $10 scope $11 step $12 state   $13 needs $14 missing $15 pool $16 priority $17 output $18 error
 --   ended runs     $19 run $20 phase $21 output $22 error
--- $2 to $22 are array literals, as text. Lock order: runner, run (by id), step, ready. Returns per run of the batch that was applied one row (step null), and
+--   ended steps    $23 epoch of the run
+-- $2 to $23 are array literals, as text. Lock order: runner, run (by id), step, ready. Returns per run of the batch that was applied one row (step null), and
 -- one per step to come that is ready or claimed.
 -- Joins are pinned to index look-ups, so sets of this batch meet by hashed `in`; `is true` keeps it from being a join.
 with me as materialized (            -- rescue flips `alive` under this row's lock: a commit is wholly before it or refused
   select id from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
-  select r.id, r.stopping, r.suspended, r.priority from leat.run r, me
+  select r.id, r.stopping, r.suspended, r.priority, r.epoch from leat.run r, me
   where r.id = any($2::text::uuid[]) and r.phase < 4 order by r.id for no key update of r
 ), ended as materialized (
-  select * from unnest($2::text::uuid[], $3::text::int[], $4::text::int[], $5::text::int[], $6::text::smallint[], $7::text::json[], $8::text::json[])
-    as e(run_id, scope, step, attempt, state, output, error)
+  select * from unnest($2::text::uuid[], $3::text::int[], $4::text::int[], $5::text::int[], $6::text::smallint[], $7::text::json[], $8::text::json[],
+      $23::text::int[]) as e(run_id, scope, step, attempt, state, output, error, epoch)
 ), not_mine as materialized (
   select e.run_id from ended e
   left join leat.step s on s.run_id = e.run_id and s.scope = e.scope and s.id = e.step
     and s.attempt = e.attempt and s.state = 2 and s.runner = $1
-  where s.run_id is null
+  where s.run_id is null or ((e.run_id, e.epoch) in (select id, epoch from locked)) is not true  -- a replay from before a migration
 ), good as materialized (            -- a run's part is applied whole, or not at all: fenced, or a replay
   select l.* from locked l where l.id not in (select run_id from not_mine)
 ), fin as (
@@ -88,8 +89,8 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
     failed      = r.failed + s.failed,
     skipped     = r.skipped + s.skipped,
     phase       = case when s.over then coalesce(r.stopping, s.phase) else r.phase end,
-    output      = case when s.over and r.stopping is null then s.output end,
-    error       = case when s.over then coalesce(r.error, s.error) else r.error end,
+    output      = case when s.over and r.stopping is null then s.output when not s.over then r.output end,  -- settled before a cleanup
+    error       = case when not s.over then r.error when r.outcome is null then coalesce(r.error, s.error) else coalesce(s.error, r.error) end,
     finished_at = case when s.over then now() end
   from sums s where r.id = s.run_id
   returning r.id, r.live, r.ending, r.stopping, r.phase, r.uid

@@ -1,13 +1,14 @@
 -- delay: claimed attempts wait for a time, without a slot; a retry becomes the next attempt.
 --   $1 runner  $2 run  $3 scope  $4 step  $5 attempt  $6 error (of a failed attempt, else null)  $7 seconds  $8 pool
+--   $9 epoch of the run
 -- A run that is being stopped delays nothing: its steps are missing from the answer.
 with me as materialized (
   select id from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
-  select r.id from leat.run r, me where r.id = any($2::uuid[]) and r.stopping is null order by r.id for no key update of r
+  select r.id, r.epoch from leat.run r, me where r.id = any($2::uuid[]) and r.stopping is null order by r.id for no key update of r
 ), late as (
-  select d.* from unnest($2::uuid[], $3::int[], $4::int[], $5::int[], $6::json[], $7::float8[], $8::text[])
-    as d(run_id, scope, step, attempt, error, seconds, pool) join locked l on l.id = d.run_id
+  select d.* from unnest($2::uuid[], $3::int[], $4::int[], $5::int[], $6::json[], $7::float8[], $8::text[], $9::int[])
+    as d(run_id, scope, step, attempt, error, seconds, pool, epoch) join locked l on l.id = d.run_id and l.epoch = d.epoch
 ), heard as materialized (           -- locked, so that this is the newest word: a signal that came meanwhile makes it due at once
   select l.run_id, l.scope, l.step_id, l.called from late d
   join leat.listener l on l.run_id = d.run_id and l.scope = d.scope and l.step_id = d.step
