@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from leat_engine.spec.kinds import load_models, verbatim_fields
 from leat_engine.spec.pool import NAME_CHARS, RunnerPool
+from leat_engine.spec.quota import RunQuota
 from leat_engine.spec.run import WorkflowRun
 from leat_engine.spec.signal import MIXED, WorkflowSignal
 from leat_engine.spec.trigger import ONE_SOURCE
@@ -75,6 +76,20 @@ RESOURCES = (
             ("Desired", "integer", ".status.desired", 0),
             ("Busy", "integer", ".status.busy", 0),
             ("Backlog", "integer", ".status.backlog", 0),
+            ("Age", "date", ".metadata.creationTimestamp", 0),
+            ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),
+        ),
+    ),
+    Resource(
+        RunQuota,
+        "runquotas",
+        "wfq",
+        (
+            ("Runs", "string", ".status.runs", 0),
+            ("Starts", "string", ".status.starts", 0),
+            ("Steps", "string", ".status.steps", 0),
+            ("Waiting", "integer", ".status.waiting.runs", 0),
+            ("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', 0),
             ("Age", "date", ".metadata.creationTimestamp", 0),
             ("Message", "string", '.status.conditions[?(@.type=="Ready")].message', 1),
         ),

@@ -133,6 +133,13 @@ def test_the_board_shows_the_pools_to_whoever_runs_the_installation(installation
     assert GRANTED in done.stdout
 
 
+def test_who_administers_a_namespace_looks_at_its_quotas_and_sets_none(installation, tmp_path):
+    eve = person(installation, "eve", tmp_path, "admin")
+    assert eve.kubectl("auth", "can-i", "list", "runquotas.leat.dev").stdout.strip() == "yes"
+    for verb in ("create", "update", "patch", "delete"):
+        assert eve.kubectl("auth", "can-i", verb, "runquotas.leat.dev").stdout.strip() == "no", verb
+
+
 # -- secrets ----------------------------------------------------------------------------------------------------------
 
 

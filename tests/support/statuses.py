@@ -18,7 +18,9 @@ from leat_engine.status import (
     waiting_status,
     workflow_status,
 )
+from leat_engine.store.quotas import Usage
 from leat_engine.waits import Delivery, Fate
+from leat_operator.quotas import quota_status
 from leat_operator.signals import signal_status
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -61,7 +63,7 @@ class Case:
 
 
 def cases() -> list[Case]:
-    return [*_runs(), *_workflows(), *_pools(), *_signals()]
+    return [*_runs(), *_workflows(), *_pools(), *_quotas(), *_signals()]
 
 
 def _runs() -> Iterator[Case]:
@@ -70,6 +72,7 @@ def _runs() -> Iterator[Case]:
     told = [
         ("not seen", UNSEEN, "InProgress", "Progressing"),
         ("waits for its Workflow", waiting_status("order", 1, AT), "InProgress", "Progressing"),
+        ("over a quota", _status(phase=Phase.PENDING, held="activeRuns: 3 of 3 used"), "InProgress", "Progressing"),
         ("accepted", _status(phase=Phase.PENDING), "InProgress", "Progressing"),
         ("running", _status(), "InProgress", "Progressing"),
         ("suspended", _status(suspended=True), "InProgress", "Suspended"),
@@ -115,6 +118,15 @@ def _pools() -> Iterator[Case]:
     yield Case("pool not seen", _resource("RunnerPool", UNSEEN), "InProgress", "Progressing")
     for name, (conditions, kstatus, argo) in shapes.items():
         yield Case(f"pool {name}", _resource("RunnerPool", _conditions(conditions)), kstatus, argo)
+
+
+def _quotas() -> Iterator[Case]:
+    yield Case("quota not seen", _resource("RunQuota", UNSEEN), "InProgress", "Progressing")
+    for name, wrong, kstatus, argo in (("in force", "", "Current", "Healthy"), ("wrong", "is", "Failed", "Degraded")):
+        status = quota_status(_resource("RunQuota", UNSEEN), Usage(0, 0, 0, 0, 0), wrong, AT)
+        yield Case(f"quota {name}", _resource("RunQuota", status), kstatus, argo)
+        changed = _resource("RunQuota", status, generation=2)
+        yield Case(f"quota {name}, changed", changed, "InProgress", "Progressing")
 
 
 def _signals() -> Iterator[Case]:

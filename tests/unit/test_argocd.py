@@ -42,7 +42,7 @@ def test_argo_cd_reads_every_status_right(case: Case, scripts):
     assert judged(scripts[case.resource["kind"]], case.resource) == case.argo
 
 
-@pytest.mark.parametrize("kind", ["Workflow", "WorkflowRun", "RunnerPool", "WorkflowSignal"])
+@pytest.mark.parametrize("kind", ["Workflow", "WorkflowRun", "RunnerPool", "WorkflowSignal", "RunQuota"])
 def test_a_resource_without_any_status_is_progressing(kind, scripts):
     assert judged(scripts[kind], {"kind": kind, "metadata": {"generation": 1}}) == "Progressing"
 

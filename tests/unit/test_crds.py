@@ -80,6 +80,7 @@ def test_any_field_of_a_kind_may_be_an_expression():
     [
         ("workflows", "wfl", ["Ready", "Active", "Last", "Revision", "Age", "Message"]),
         ("workflowruns", "wfr", ["Workflow", "Phase", "Progress", "ETA", "Age", "Reason", "Message"]),
+        ("runquotas", "wfq", ["Runs", "Starts", "Steps", "Waiting", "Ready", "Age", "Message"]),
         ("runnerpools", "rpool", ["Ready", "Desired", "Busy", "Backlog", "Age", "Message"]),
     ],
 )

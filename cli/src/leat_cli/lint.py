@@ -74,9 +74,11 @@ def _check(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
             return _check_workflow(document, plans)
         if kind == "WorkflowRun":
             return _check_run(document, plans)
+        if kind == "RunQuota":
+            return _check_quota(document)
     except Rejected as error:
         return problems_of(document, error.reasons)
-    message = f"found {kind!r}, expected {' or '.join(KINDS)}"
+    message = f"found {kind!r}, expected {', '.join(KINDS)} or RunQuota"
     return [Problem(document.filename, document.line_of("kind"), "kind", message)]
 
 
@@ -126,6 +128,13 @@ def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
     if plan is not None and spec.rerun is None:  # else what is not given is the old run's
         plan.inputs.apply(spec.inputs)
     return _doubts(document, plan) if plan is not None and spec.inline is not None else []
+
+
+def _check_quota(document: "Document") -> list[Problem]:
+    from leat_engine.spec import parse_quota
+
+    parse_quota(document.data)
+    return []
 
 
 def _doubts(document: "Document", plan: "Plan") -> list[Problem]:

@@ -107,7 +107,7 @@ class RunRecord:
 
     Attributes:
         live: Steps that are ready, claimed or delayed.
-        started_at: When it was accepted.
+        started_at: When it was accepted; when it began, if a quota had held it.
         noted: Some step of it has waited for something: look at the notes of the running ones.
         rerun_of: Name of the run that it goes on from.
         outcome: How it ends, once that is settled and only its cleanup is left.
@@ -115,6 +115,7 @@ class RunRecord:
         children: How many runs its steps have started.
         hidden: Texts that are sensitive in other runs, which gave them to this one.
         epoch: How often it was migrated to another revision.
+        held: Why a quota of its namespace does not let it begin yet, or "" until that is known; None once it may.
     """
 
     run_id: UUID
@@ -145,6 +146,7 @@ class RunRecord:
     children: int = 0
     hidden: tuple[str, ...] = ()
     epoch: int = 0
+    held: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class ErrorType(StrEnum):
     TOO_LARGE = "TooLarge"  # an output or an answer is over its limit
     ARTIFACT = "Artifact"  # a file or a large output cannot be put, read or found; the reason says why
     NOT_FOUND = "NotFound"  # the pool does not know the kind or the function
+    FORBIDDEN = "Forbidden"  # the pool does not serve the run's namespace
     SECRET_NOT_FOUND = "SecretNotFound"  # a secret, or its key, is in none of the places where the runner looks
     SECRET_NOT_READABLE = "SecretNotReadable"  # a secret does not let workflows read it, or the pool may not
     BUSY = "Busy"  # all that a concurrency limit with `onConflict: reject` lets run are running

@@ -27,6 +27,9 @@ FAILURE_CHARS = 512
 POOL_CANNOT_RUN = "PoolCannotRun"
 """Reason of a condition: a pool announced what it can do, and a step needs something else."""
 
+QUOTA_EXCEEDED = "QuotaExceeded"
+"""Reason of a condition: a run waits until there is room in the quotas of its namespace."""
+
 Status = dict[str, Any]
 
 _LIVE_MESSAGES = {
@@ -84,7 +87,13 @@ class Refusal:
     generation: int
 
 
-def run_status(report: "Report", plan: Plan | None, generation: int = 0, refusal: Refusal | None = None) -> Status:
+def run_status(
+    report: "Report",
+    plan: Plan | None,
+    generation: int = 0,
+    refusal: Refusal | None = None,
+    finish: datetime | None = None,
+) -> Status:
     """The status of the resource that stands for a run.
 
     Args:
@@ -93,6 +102,7 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, refusal
             then nothing is shown that may hold a sensitive value.
         generation: The newest generation of the resource that was seen; the record's own if that is newer.
         refusal: Why it does not go on by the revision that its resource asks for.
+        finish: When the run is likely to have ended.
     """
     run = report.run
     redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs, run.hidden)
@@ -140,6 +150,8 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, refusal
         status["startedAt"] = _time(run.started_at, "milliseconds")
     if run.finished_at is not None:
         status["finishedAt"] = _time(run.finished_at, "milliseconds")
+    if finish is not None and not phase.done:
+        status["estimatedFinishAt"] = _time(finish)
     if failures := _failures(report.failures, plan, redaction):
         status["failures"] = failures
     if output is not None:
@@ -235,6 +247,13 @@ def shown_phase(run: "RunRecord") -> Phase:
     return Phase.SUSPENDED if run.suspended and run.phase <= Phase.RUNNING and run.stopping is None else run.phase
 
 
+def waits_for_quota(run: "RunRecord") -> str:
+    """What a run says that a quota holds, or nothing."""
+    if run.held is None or shown_phase(run) is not Phase.PENDING:
+        return ""
+    return f"Waits for the quota of the namespace. {run.held}".rstrip(". ")
+
+
 def begun_at(run_id: UUID) -> datetime:
     """When the run began: the millisecond in its UUIDv7, the same in every record of it."""
     return datetime.fromtimestamp((run_id.int >> 80) / 1000, UTC)
@@ -272,6 +291,8 @@ def _never_begun(phase: Phase, verdict: Verdict, generation: int) -> Status:
 def _reason(run: "RunRecord", phase: Phase) -> str:
     if phase is Phase.FAILED and run.error is not None:
         return str(run.error.get("type") or phase.label)
+    if waits_for_quota(run):
+        return QUOTA_EXCEEDED
     return "Stopping" if run.stopping is not None and not phase.done else phase.label
 
 
@@ -286,7 +307,7 @@ def _message(run: "RunRecord", phase: Phase, redaction: Redaction | None) -> str
         return f"{doing}; ending as {run.outcome.label}" + (f": {why}" if why else "")
     if run.stopping is not None:
         return f"Ending as {run.stopping.label}: {why}" if why else f"Ending as {run.stopping.label}"
-    return _LIVE_MESSAGES[phase]
+    return waits_for_quota(run) or _LIVE_MESSAGES[phase]
 
 
 def _waiting(report: "Report", phase: Phase, plan: Plan | None, redaction: Redaction | None) -> str:

@@ -14,13 +14,13 @@ import kopf
 from leat_operator.admit import run_id
 from leat_operator.cluster import login
 from leat_operator.inbox import Absent, Inbox, Present
-from leat_operator.objects import POOLS, RUNS, SIGNALS, UNDELIVERED, UNFINISHED, WORKFLOWS, Ref, Resource
+from leat_operator.objects import POOLS, QUOTAS, RUNS, SIGNALS, UNDELIVERED, UNFINISHED, WORKFLOWS, Ref, Resource
 
 
-def handlers(inbox: Inbox, pools: Inbox, signals: Inbox) -> kopf.OperatorRegistry:
+def handlers(inbox: Inbox, pools: Inbox, signals: Inbox, quotas: Inbox) -> kopf.OperatorRegistry:
     """What kopf calls. Its errors are logged and swallowed there, so nothing here may fail.
 
-    ``pools``: the inbox of RunnerPools; ``signals``: of WorkflowSignals.
+    ``pools``: the inbox of RunnerPools; ``signals``: of WorkflowSignals; ``quotas``: of RunQuotas.
     """
     registry = kopf.OperatorRegistry()
 
@@ -45,6 +45,11 @@ def handlers(inbox: Inbox, pools: Inbox, signals: Inbox) -> kopf.OperatorRegistr
     async def signal(event: Any, **_: Any) -> None:
         body = event["object"]
         signals.put(Absent(Ref.of(SIGNALS, body)) if event["type"] == "DELETED" else Present(SIGNALS, body))
+
+    @kopf.on.event(*QUOTAS, registry=registry)
+    async def quota(event: Any, **_: Any) -> None:
+        body = event["object"]
+        quotas.put(Absent(Ref.of(QUOTAS, body)) if event["type"] == "DELETED" else Present(QUOTAS, body))
 
     def hand_over(resource: Resource, event: Any) -> None:
         body = event["object"]

@@ -28,6 +28,7 @@ from leat_operator.patch import Patcher
 from leat_operator.pods import Installation
 from leat_operator.pools import Pools
 from leat_operator.probes import Probes
+from leat_operator.quotas import Quotas
 from leat_operator.report import Reporter
 from leat_operator.serving import serve
 from leat_operator.serving.serve import Serving
@@ -121,11 +122,12 @@ class Operator:
         intake = Intake(inbox, catalog, crossings, grace=settings.workflow_grace)
         sweep = Sweep(store, cluster, intake, reporter, inbox, settings.sweep_interval, namespaces)
         standings = Standings(standing, catalog, patcher, settings.standing_interval)
-        news, signals = Inbox(), Inbox()
-        watch = Watch(inbox, news, signals, namespaces)
+        news, signals, said = Inbox(), Inbox(), Inbox()
+        watch = Watch((inbox, news, signals, said), namespaces)
         patience = Patience(settings.workflow_grace, settings.signal_ttl, settings.history_interval)
         deliverer = Deliverer(signals, Ways(store, queue, cluster, patcher), patience, namespaces)
         pools = Pools(cluster, store, patcher, news, _installation(settings))
+        quotas = Quotas(said, (cluster, store, queue, patcher), namespaces)
         announcements = Announcements(store, inbox, pools.revisions)
         starter = Starter(store, cluster)
         triggers = (Timetable(starter, catalog, standing), Consumers(starter, cluster, catalog, standing))
@@ -136,7 +138,7 @@ class Operator:
                 await _PATIENT(pools.learn)()
                 await _PATIENT(announcements.once)()
                 await self._list_workflows(cluster, inbox)
-                parts = (intake, reporter, sweep, standings, watch, pools, announcements, deliverer, *triggers)
+                parts = (intake, reporter, sweep, standings, watch, pools, quotas, announcements, deliverer, *triggers)
                 for work in (*(part.run() for part in parts), tidier.run(patcher)):
                     group.create_task(work)
         finally:

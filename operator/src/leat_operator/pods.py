@@ -111,6 +111,7 @@ _OWN = {
     "LEAT_SLOTS": "; write spec.slots",
     "LEAT_CPU_SLOTS": "; write spec.cpuSlots",
     "LEAT_FUNCTIONS": "; write spec.functions",
+    "LEAT_TENANTS": "; write spec.namespaces",
     "LEAT_GRACE": "; write spec.terminationGracePeriodSeconds",
     "LEAT_METRICS_PORT": "",
     "LEAT_ARTIFACTS_URL": "; all pools have one store, LEAT_RUNNER_ARTIFACTS_URL of the operator",
@@ -190,6 +191,8 @@ def _environment(name: str, spec: RunnerPoolSpec, installation: Installation, im
     }
     if spec.functions:  # an image may bring its own otherwise
         values["LEAT_FUNCTIONS"] = ",".join(spec.functions)
+    if spec.namespaces:
+        values["LEAT_TENANTS"] = ",".join(spec.namespaces)
     if installation.artifacts_url:
         values["LEAT_ARTIFACTS_URL"] = installation.artifacts_url
     secrets = [(name, installation.secret, key) for name, key in _ADDRESSES.items()]

@@ -10,6 +10,7 @@ from leat_operator.objects import (
     LEASES,
     PODS,
     POOLS,
+    QUOTAS,
     RUNS,
     SCALED_OBJECTS,
     SIGNALS,
@@ -28,7 +29,7 @@ def needed(namespaces: Sequence[str], installation: str) -> list[Right]:
     rights += [Right(verb, PODS, installation) for verb in ("list", "patch")]
     rights += [Right("list", POOLS, installation), Right("patch", POOLS, installation, "status")]
     for namespace in namespaces or (None,):
-        for resource in (WORKFLOWS, RUNS, POOLS, SIGNALS):
+        for resource in (WORKFLOWS, RUNS, POOLS, SIGNALS, QUOTAS):
             rights += [Right(verb, resource, namespace) for verb in ("get", "list", "watch")]
             rights.append(Right("patch", resource, namespace, "status"))
         # Triggers start runs, and cancel those that `overlap: replace` ends; what is over goes by its limits.
@@ -51,7 +52,7 @@ async def check(cluster: Cluster, rights: Sequence[Right], lease: str) -> None:
     ]
     if missing:
         raise Rejected(missing)
-    for resource in (WORKFLOWS, RUNS, POOLS, SIGNALS):
+    for resource in (WORKFLOWS, RUNS, POOLS, SIGNALS, QUOTAS):
         namespace = next((right.namespace for right in rights if right.resource == resource), None)
         try:
             await anext(cluster.pages(resource, namespace, limit=1))

@@ -12,12 +12,10 @@ from leat_operator.inbox import Inbox
 
 
 class Watch:
-    """Watches resources and fills the inboxes. ``namespaces``: those watched, all when empty."""
+    """Watches resources and fills the inboxes of `handlers`. ``namespaces``: those watched, all when empty."""
 
-    def __init__(self, inbox: Inbox, pools: Inbox, signals: Inbox, namespaces: Sequence[str]) -> None:
-        self._inbox = inbox
-        self._pools = pools
-        self._signals = signals
+    def __init__(self, inboxes: tuple[Inbox, Inbox, Inbox, Inbox], namespaces: Sequence[str]) -> None:
+        self._inboxes = inboxes
         self._namespaces = namespaces
         self._stop = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -52,7 +50,7 @@ class Watch:
 
     async def _operate(self) -> None:
         await kopf.operator(
-            registry=handlers.handlers(self._inbox, self._pools, self._signals),
+            registry=handlers.handlers(*self._inboxes),
             settings=handlers.settings(),
             standalone=True,
             clusterwide=not self._namespaces,

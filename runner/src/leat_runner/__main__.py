@@ -61,6 +61,7 @@ async def serve(settings: RunnerSettings) -> None:
             settings.grace,
             ability_of(kinds, settings.pool_revision),
             objects,
+            frozenset(filter(None, settings.tenants.split(","))),
         )
         runner = Runner(store, queue, kinds, options, installed(setup.kubernetes))
         rounds = CaretakerOptions(

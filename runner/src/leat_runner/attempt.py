@@ -126,7 +126,10 @@ class Barriers(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What attempts are carried out with: in a runner, or where a run is only rehearsed, which starts no other ones."""
+    """What attempts are carried out with: in a runner, or where a run is only rehearsed, which starts no other ones.
+
+    ``tenants``: namespaces whose steps are executed; all when empty.
+    """
 
     kinds: Mapping[str, Kind]
     secrets: SecretReader
@@ -134,6 +137,7 @@ class Means:
     gates: Barriers
     family: Family | None = None
     shelf: Shelf | None = None
+    tenants: frozenset[str] = frozenset()
 
 
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
@@ -175,6 +179,13 @@ def concluded(attempt: Attempt, outcome: Outcome) -> Ended | Late:
 
 async def _perform(attempt: Attempt, means: Means) -> Outcome:
     node, now = attempt.node, attempt.clock()
+    if means.tenants and attempt.view.namespace not in means.tenants:
+        namespace = attempt.view.namespace
+        message = (
+            f"pool {node.pool!r} does not serve namespace {namespace!r}: name another pool, "
+            f"or have {namespace!r} added to `namespaces` of the RunnerPool"
+        )
+        return Failed(StepError(ErrorType.FORBIDDEN, message, retriable=False))
     kind = means.kinds.get(node.kind)
     if kind is None:
         known = ", ".join(sorted(means.kinds))

@@ -18,6 +18,7 @@ class RunnerSettings(BaseSettings):
     pool: str = Field(default="default", description="The pool whose jobs this runner takes.")
     name: str = Field(default_factory=socket.gethostname, description="Shown as the runner of an attempt.")
     pool_revision: str = Field(default="", description="Of the RunnerPool's pods; announced with what the pool can do.")
+    tenants: str = Field(default="", description="Namespaces whose steps it executes, with commas; all if empty.")
     slots: int = Field(default=200, ge=1, description="I/O steps at once.")
     cpu_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="CPU steps at once.")
     heartbeat: float = Field(default=2.0, gt=0, description="Seconds between signs of life; silent for three, dead.")

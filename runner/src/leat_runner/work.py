@@ -22,7 +22,7 @@ from leat_engine.opening import Opening
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Queue
 from leat_engine.records import Ability, Delayed, Interrupted
-from leat_engine.result import ErrorType, StepError
+from leat_engine.result import ErrorType, Outcome, StepError
 from leat_engine.store import Store
 from leat_engine.view import RunView
 from leat_runner.advance import advance
@@ -34,6 +34,7 @@ from leat_runner.family import Family, Household
 from leat_runner.gates import Gates
 from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
+from leat_runner.seats import Seats
 from leat_runner.secrets import SecretReader
 from leat_runner.shelf import Shelf
 from leat_runner.slots import Slots
@@ -59,6 +60,7 @@ class RunnerOptions:
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
         objects: Where files and large outputs go, or None.
+        tenants: Namespaces whose steps it executes; all when empty.
         workflow_grace: How long a step waits for a Workflow that is not there, from when it was first queued.
     """
 
@@ -70,6 +72,7 @@ class RunnerOptions:
     grace: float = 25.0
     ability: Ability | None = None
     objects: Objects | None = None
+    tenants: frozenset[str] = frozenset()
     workflow_grace: float = 300.0
 
 
@@ -92,11 +95,14 @@ class Runner:
         self._timers = Timers(self._wake)
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
+        self._seats = Seats(store, self._desk, (self._claims.publish, self._claims.aside), self.leave)
         self._shelf = Shelf(store.artifacts, options.objects)
         self._family = Family(
             Household(store, self._claims.plans, self._claims.publish, self._claims.aside, options.workflow_grace)
         )
-        self._means = Means(kinds, secrets, self._voice, self._gates, self._family, self._shelf)
+        self._means = Means(
+            kinds, secrets, self._voice, self._gates, self._family, self._shelf, tenants=options.tenants
+        )
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -153,6 +159,7 @@ class Runner:
             log.warning("drain_cut", runner=self.id, steps=len(tasks))
         await _ended([*self._loops, *tasks.values()])
         await self._committer.stop()
+        await self._seats.finish()
         await self._voice.stop()
         try:
             await self._claims.publish(await self._store.retire(self.id))
@@ -166,6 +173,7 @@ class Runner:
 
     async def _enlist(self) -> None:
         options = self.options
+        await self._seats.learn()
         self._desk.runner = await self._store.register(options.name, options.pool, options.slots, options.ability)
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
@@ -180,6 +188,7 @@ class Runner:
         await _ended(list(self._desk.tasks.values()))
         self._desk.clear()
         self._gates.clear()
+        self._seats.clear()
         self._family.clear()
         await persistently("register", self._enlist)
 
@@ -189,27 +198,19 @@ class Runner:
         task = asyncio.create_task(self._attempt(attempt))
         self._desk.tasks[attempt.key] = task
         self._desk.begun[attempt.key] = time.monotonic()
+        self._seats.running[attempt.key] = attempt
         task.add_done_callback(partial(self._put, attempt))
 
-    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
+    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening | None:
+        """What to write of the attempt; None when it was put back, and is somebody else's."""
         view, node = attempt.view, attempt.node
         try:
+            if self._seats.limits(attempt) and not await self._seats.ask(attempt):
+                return None
             if node.id == END and view.plan.cleans:
                 return await clean(attempt, self._store, self._shelf, self._kinds)
-            if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
-                unread = await recall(view, node, self._store, self._shelf)
-                if unread is not None:
-                    return concluded(attempt, unread)
-            if node.looks:
-                unread = await self._shelf.fetch(view, node)
-                if unread is not None:
-                    return concluded(attempt, unread)
-            if node.opens is not None:
-                held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
-                return await advance(attempt, self._store) if held is None else concluded(attempt, held)
-            if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
-                attempt = await self._taken_over(attempt)
-            return await carry_out(attempt, self._means)
+            unread = await self._read_up(attempt)
+            return await self._done(attempt) if unread is None else concluded(attempt, unread)
         except ExpressionError as error:  # of a step around this one
             return Ended(
                 view, node.id, attempt.number, failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
@@ -219,6 +220,23 @@ class Runner:
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
             return Ended(view, node.id, attempt.number, failed(defect))
 
+    async def _read_up(self, attempt: Attempt) -> Outcome | None:
+        """Know what the attempt's expressions read; how it ends when that cannot be."""
+        view, node = attempt.view, attempt.node
+        unread = None
+        if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
+            unread = await recall(view, node, self._store, self._shelf)
+        return await self._shelf.fetch(view, node) if node.looks and unread is None else unread
+
+    async def _done(self, attempt: Attempt) -> Ended | Late | Opening:
+        view, node = attempt.view, attempt.node
+        if node.opens is not None:
+            held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
+            return await advance(attempt, self._store) if held is None else concluded(attempt, held)
+        if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
+            attempt = await self._taken_over(attempt)
+        return await carry_out(attempt, self._means)
+
     async def _taken_over(self, attempt: Attempt) -> Attempt:
         """The attempt with what is known of the work that an earlier runner may have left."""
         key, number = attempt.key, attempt.number
@@ -226,14 +244,19 @@ class Runner:
         until = await persistently("logged_until", lambda: self._store.logged_until(key))
         return replace(attempt, taken_over=began, logged_until=until)
 
-    def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening]") -> None:
+    def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening | None]") -> None:
         """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""
+        if self._seats.returned(attempt):
+            return
         self._desk.tasks.pop(attempt.key, None)
         self._desk.begun.pop(attempt.key, None)
+        self._seats.running.pop(attempt.key, None)
         view = attempt.view
-        if not task.cancelled():
-            self._committer.put(task.result())
+        if not task.cancelled() and (result := task.result()) is not None:
+            self._seats.left(attempt)
+            self._committer.put(result)
         elif view.stopping is not None:
+            self._seats.left(attempt)
             self._committer.put(Ended(view, attempt.node.id, attempt.number, cancelled(view)))
         # else fenced or drained: others go on with the step
 
@@ -278,6 +301,7 @@ class Runner:
             self._desk.views.pop(view.run_id, None)
             self._gates.left(view)
             self._family.left(view)
+            self._seats.followed(view)
 
     def lost(self, run_ids: Sequence[UUID]) -> None:
         """Ask the store what is still ours."""
@@ -297,6 +321,8 @@ class Runner:
                 alive = await self._store.heartbeat(self.id, self.busy, desk.held_seconds, draining=desk.draining)
                 self._heard = time.monotonic()
                 interrupts = await self._store.interrupted(self.id) if alive else []
+                if alive:
+                    await self._seats.learn()
             except StoreUnavailable as error:
                 log.warning("heartbeat_missed", runner=self.id, reason=str(error))
                 continue

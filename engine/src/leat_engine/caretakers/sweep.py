@@ -9,14 +9,15 @@ BREAKERS = Gauge("leat_breakers", "Breakers of the installation that are not clo
 
 
 async def sweep(store: Store) -> list[Job]:
-    """Bring the lines of concurrency limits on their way again, and steps whose child is over; jobs to publish."""
-    return await store.turns.sweep() + await store.children.sweep()
+    """Bring the lines of limits and quotas on their way again, and steps whose child is over; jobs to publish."""
+    return [*await store.turns.sweep(), *await store.children.sweep(), *await store.quotas.sweep()]
 
 
 async def forget(store: Store) -> None:
     """Remove expired results, limits that nobody asks any more, and ends that no parent will ask for."""
     await store.turns.forget()
     await store.children.forget()
+    await store.quotas.forget()
 
 
 async def count_breakers(store: Store) -> None:

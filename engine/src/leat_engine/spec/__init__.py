@@ -6,8 +6,9 @@ Whatever needs more than one field to know (names, cycles, expressions, the kind
 """
 
 from leat_engine.spec.duration import parse_duration
-from leat_engine.spec.parse import parse_pool, parse_run, parse_signal, parse_spec, parse_workflow
+from leat_engine.spec.parse import parse_pool, parse_quota, parse_run, parse_signal, parse_spec, parse_workflow
 from leat_engine.spec.pool import RunnerPool, RunnerPoolSpec
+from leat_engine.spec.quota import RunQuota, RunQuotaSpec
 from leat_engine.spec.run import Rerun, WorkflowRun, WorkflowRunSpec
 from leat_engine.spec.signal import WorkflowSignal, WorkflowSignalSpec
 from leat_engine.spec.workflow import Compensation, History, Step, Workflow, WorkflowSpec
@@ -16,6 +17,8 @@ __all__ = [
     "Compensation",
     "History",
     "Rerun",
+    "RunQuota",
+    "RunQuotaSpec",
     "RunnerPool",
     "RunnerPoolSpec",
     "Step",
@@ -27,6 +30,7 @@ __all__ = [
     "WorkflowSpec",
     "parse_duration",
     "parse_pool",
+    "parse_quota",
     "parse_run",
     "parse_signal",
     "parse_spec",

@@ -11,6 +11,7 @@ from leat_engine.errors import Reason, Rejected
 from leat_engine.spec.catalogue import expanded
 from leat_engine.spec.path import Location, field_path
 from leat_engine.spec.pool import RunnerPool
+from leat_engine.spec.quota import RunQuota
 from leat_engine.spec.run import WorkflowRun
 from leat_engine.spec.signal import WorkflowSignal
 from leat_engine.spec.workflow import Workflow, WorkflowSpec
@@ -46,6 +47,15 @@ def parse_pool(document: Mapping[str, Any]) -> RunnerPool:
         Rejected: With every field that is wrong.
     """
     return _parse(RunnerPool, document, "")
+
+
+def parse_quota(document: Mapping[str, Any]) -> RunQuota:
+    """Read a `RunQuota` resource.
+
+    Raises:
+        Rejected: With every field that is wrong.
+    """
+    return _parse(RunQuota, document, "")
 
 
 def parse_signal(document: Mapping[str, Any]) -> WorkflowSignal:

@@ -11,6 +11,7 @@ from leat_engine.spec.status import Condition
 Object = dict[str, Any]
 Objects = Annotated[list[Object], Field(max_length=256)]
 Text = Annotated[str, Field(min_length=1, max_length=512)]
+Namespace = Annotated[str, Field(max_length=63, pattern="^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 
 NAME_CHARS = 40
 """Characters of a pool's name: those of what is made for it begin with `leat-pool-`, and end as values of labels."""
@@ -75,6 +76,8 @@ class RunnerPoolSpec(Model):
     """Steps of kinds that cost CPU that one runner executes at once."""
     functions: Annotated[list[Text], Field(max_length=64)] = Field(default_factory=list)
     """Modules of the image whose `@leat.step` functions are loaded: module names or paths of `.py` files."""
+    namespaces: Annotated[list[Namespace], Field(max_length=256)] = Field(default_factory=list)
+    """Namespaces whose runs it serves; all unless stated. Steps of others fail there as `Forbidden`, unexecuted."""
     env: Objects = Field(default_factory=list)
     """Environment variables of the runner, as in a container."""
     env_from: Objects = Field(default_factory=list)

@@ -1,6 +1,6 @@
 """Child runs, and the Workflows that they are of: what steps start, hear of, and are woken by."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +19,8 @@ from leat_engine.store.rows import accept_columns, job_of, root_jobs, run_of
 from leat_engine.store.signals import Mine
 
 Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]
+Admit = Callable[[str], Awaitable[list[Job]]]
+"""Let runs of a namespace begin that its quota holds: see `quotas`."""
 SWEEP = 500
 """Child runs per round at most."""
 SHOWN, FOUND = 200, 5_000
@@ -72,9 +74,10 @@ class Started:
 class Children:
     """The crossing for child runs. Every method raises `StoreUnavailable` when Postgres does not answer."""
 
-    def __init__(self, connect: Connect, sql: Mapping[str, str]) -> None:
+    def __init__(self, connect: Connect, sql: Mapping[str, str], admit: Admit) -> None:
         self._connect = connect
         self._sql = sql
+        self._admit = admit
 
     # -- Workflows ------------------------------------------------------------------------------------------------
 
@@ -126,12 +129,18 @@ class Children:
             if birth.awaited:
                 limit = time_of(run.timeout, birth.seconds, parent.seconds)
                 run = replace(run, suspended=parent.suspended, timeout=limit)
-            if await connection.fetch(self._sql["accept"], *accept_columns([run])):
+            created = await connection.fetch(self._sql["accept"], *accept_columns([run]))
+            held = bool(created) and created[0]["held"]
+            if held and birth.awaited:  # its parent has the room that it would wait for
+                await connection.fetch(self._sql["let_in"], run.run_id)
+            if created:
                 hides = birth.redaction.also(parent.hidden)
                 hidden = list(hides.texts) if hides.value(run.inputs) != run.inputs else []
                 key, told = mine.key, (birth.number, birth.awaited, hidden, birth.note)
                 await connection.fetch(self._sql["adopt"], run.run_id, key.run_id, key.scope, key.step, *told)
         crash_point("after start child")
+        if held and not birth.awaited:
+            return Started(jobs=tuple(await self._admit(run.namespace)))
         return Started(jobs=root_jobs(run))
 
     async def hide(self, run_id: UUID, texts: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 
 from leat_engine.job import Job, StepKey, dumps, traceparent_of
+from leat_engine.quota import QUOTA
 from leat_engine.records import (
     Announced,
     AttemptRecord,
@@ -153,6 +154,8 @@ def claim_of(row: asyncpg.Record) -> Claim:
 def run_of(row: asyncpg.Record) -> RunRecord:
     """A row of `run`."""
     phase = Phase(row["phase"])
+    if row["held"] is not None and row["stopping"] is None and not phase.done:
+        phase = Phase.PENDING
     return RunRecord(
         run_id=row["id"],
         namespace=row["namespace"],
@@ -173,7 +176,7 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         succeeded=row["succeeded"],
         failed=row["failed"],
         skipped=row["skipped"],
-        started_at=row["created_at"],
+        started_at=row["admitted_at"] or row["created_at"],
         finished_at=row["finished_at"],
         noted=row["noted"],
         rerun_of=row["rerun_of_name"],
@@ -182,6 +185,7 @@ def run_of(row: asyncpg.Record) -> RunRecord:
         children=row["children"],
         hidden=tuple(row["hidden"] or ()),
         epoch=row["epoch"],
+        held=row["held"],
     )
 
 
@@ -197,8 +201,13 @@ def step_of(row: asyncpg.Record) -> StepRecord:
         queued_at=row["queued_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
-        note=row["note"] if row["state"] in _NOTED or row["note"] == CACHED else None,
+        note=row["note"] if _speaks(row["state"], row["note"] or "") else None,
     )
+
+
+def _speaks(state: int, note: str) -> bool:
+    """Whether a note still tells something: one that was parked and is ready again waits for nothing but a runner."""
+    return state in _NOTED or note == CACHED or (state == State.READY and note.startswith(QUOTA))
 
 
 def attempt_of(row: asyncpg.Record) -> AttemptRecord:

@@ -43,7 +43,9 @@ from leat_engine.store.access import connecting, reaching
 from leat_engine.store.artifacts import ArtifactRows
 from leat_engine.store.children import Children
 from leat_engine.store.cleanups import Cleanups
+from leat_engine.store.durations import Durations
 from leat_engine.store.lane import Lane
+from leat_engine.store.quotas import Quotas
 from leat_engine.store.rows import (
     accept_columns,
     announced_of,
@@ -113,10 +115,12 @@ class Store:
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
+        self.durations = Durations(self._connection, SQL)
         self.artifacts = ArtifactRows(self._connection, SQL)
+        self.quotas = Quotas(self._connection, SQL)
         self.cleanups = Cleanups(self._connection, SQL)
         self.scopes = Scopes(self._connection, SQL)
-        self.children = Children(self._connection, SQL)
+        self.children = Children(self._connection, SQL, self.quotas.admit)
         self.versions = Versions(self._connection, SQL)
 
     @classmethod
@@ -157,7 +161,9 @@ class Store:
         return revision_of(rows[0]) if rows else None
 
     async def accept(self, runs: Sequence[NewRun]) -> list[Accepted]:
-        """Let runs enter the store, with their first steps ready. The caller publishes the jobs.
+        """Let runs enter the store, with their first steps ready, or held by a quota. The caller publishes the jobs.
+
+        Of runs that a quota had held until now, there are jobs too.
 
         Raises:
             ValueError: The store has not, or no longer, what a run goes on from.
@@ -165,13 +171,16 @@ class Store:
         unique = {run.run_id: run for run in runs}
         columns = accept_columns(list(unique.values()))
         if any(run.lineage for run in unique.values()):
-            created = await self._accept_again(list(unique.values()), columns)
+            rows = await self._accept_again(list(unique.values()), columns)
         else:
-            created = {row["id"] for row in await self._fetch("accept", *columns)}
-        return [
-            Accepted(run.run_id, run.run_id in created, root_jobs(run) if run.run_id in created else ())
-            for run in unique.values()
-        ]
+            rows = await self._fetch("accept", *columns)
+        created = {row["id"]: row["held"] for row in rows}
+        jobs = {run_id: root_jobs(unique[run_id]) for run_id, held in created.items() if not held}
+        for namespace in {row["namespace"] for row in rows if row["held"]}:
+            begun = await self.quotas.admit(namespace)  # perhaps others, which came before
+            first = next(row["id"] for row in rows if row["held"] and row["namespace"] == namespace)
+            jobs[first] = tuple(begun)
+        return [Accepted(run_id, run_id in created, jobs.get(run_id, ())) for run_id in unique]
 
     async def stop(self, run_id: UUID, stop: Stop) -> list[Job]:
         """End a run before its time; jobs to publish. A run that is over, or stopping already, is left alone."""
@@ -185,11 +194,15 @@ class Store:
         """Pause or resume a run; jobs to publish."""
         self.statements += 1
         async with self._connection() as connection, connection.transaction():
-            if not await connection.fetch(SQL["suspend"], run_id, suspended):
+            changed = await connection.fetch(SQL["suspend"], run_id, suspended)
+            if not changed:
                 return []
             self.statements += 1
             rows = await connection.fetch(SQL["withhold"], run_id, suspended)
-        return [] if suspended else [job_of(row) for row in rows]
+        if suspended:
+            return []
+        begun = await self.quotas.admit(changed[0]["namespace"]) if changed[0]["held"] else []
+        return [*map(job_of, rows), *begun]
 
     async def prioritise(self, run_id: UUID, priority: int) -> list[Job]:
         """Let a run that is not over go before others, or behind them; jobs to publish, once more."""
@@ -560,11 +573,12 @@ class Store:
         async with self._connection() as connection:
             return await connection.fetch(SQL[verb], *arguments)
 
-    async def _accept_again(self, runs: Sequence[NewRun], columns: list[list[Any]]) -> set[UUID]:
+    async def _accept_again(self, runs: Sequence[NewRun], columns: list[list[Any]]) -> list[asyncpg.Record]:
         """Accept runs of which some go on from others: nobody sees one before what it keeps is there."""
         self.statements += 1
         async with self._connection() as connection, connection.transaction():
-            created = {row["id"] for row in await connection.fetch(SQL["accept"], *columns)}
+            rows = await connection.fetch(SQL["accept"], *columns)
+            created = {row["id"] for row in rows}
             for run in runs:
                 if run.lineage is not None and run.run_id in created:
                     self.statements += 1
@@ -577,7 +591,7 @@ class Store:
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
                     kept = None if run.lineage.cleanup else list(run.lineage.kept)
                     await connection.fetch(SQL["copy_artifacts"], run.run_id, run.lineage.of, kept)
-        return created
+        return rows
 
     async def _stop(
         self, connection: PoolConnectionProxy, run_id: UUID, stop: Stop, runner: int | None

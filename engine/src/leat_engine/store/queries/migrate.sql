@@ -8,7 +8,7 @@ with was as materialized (
 ), r as (
   update leat.run set revision = $2, epoch = epoch + 1, inputs = $3, total = greatest(1, least(total::bigint + $4, 2147483647))::int, live = $5,
     pool = $6, suspended = suspended and not $7
-  where id = $1 returning id, epoch, uid, priority, suspended
+  where id = $1 returning id, epoch, uid, priority, suspended or held is not null as suspended
 ), told as (
   insert into leat.migrated (run_id, epoch, from_revision, to_revision) select r.id, r.epoch, was.revision, $2 from r, was
 ), steps as (

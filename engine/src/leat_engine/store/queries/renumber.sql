@@ -12,6 +12,8 @@ with m as materialized (
   update leat.timer t set step_id = m.new from m where t.run_id = $1 and t.step_id = m.old
 ), turns as (
   update leat.turn t set step_id = m.new from m where t.run_id = $1 and t.step_id = m.old
+), seats as (
+  update leat.seat t set step_id = m.new from m where t.run_id = $1 and t.step_id = m.old
 ), probes as (
   update leat.breaker t set step_id = m.new from m where t.run_id = $1 and t.step_id = m.old
 ), logs as (

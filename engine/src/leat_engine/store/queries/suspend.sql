@@ -3,9 +3,9 @@
 -- next one sees.
 with r as (
   update leat.run set suspended = $2 where id = $1 and phase < 4 and suspended <> $2 and (stopping is null or not $2)
-  returning id, uid
+  returning id, uid, namespace, held
 ), behind as (
   insert into leat.report (run_id) select id from r where uid is not null
   on conflict (run_id) do update set version = nextval('leat.report_version')
 )
-select id from r;
+select id, namespace, held is not null as held from r;
