@@ -82,7 +82,7 @@ async def test_no_more_run_at_once_than_the_quota_and_none_is_stuck(case, fleet,
     await connection.execute("delete from witness.at_once")
     async with Load.connected(database, amqp_url, fleet.effects) as load:
         await load.store.quotas.put(SPACE, allowance)
-        ready(*(fleet.start(slots=slots) for slots in (2, 8, 50)))
+        ready(*(fleet.start(slots=slots) for slots in (2, 8, 50)), seconds=90)
         raging = asyncio.create_task(rage(fleet, draw, freeze=freeze))
         while not raging.done():
             await load.submit([OF_STEPS] * 8)
@@ -152,7 +152,7 @@ async def test_a_runner_that_dies_there_keeps_no_room_and_no_run(point, survivor
 
 
 async def test_a_quota_acts_within_a_heartbeat_on_runners_that_are_at_work(fleet, database, amqp_url):
-    ready(fleet.start(slots=50))
+    ready(fleet.start(slots=50), seconds=90)
     connection = await asyncpg.connect(database)
     async with Load.connected(database, amqp_url, fleet.effects) as load:
         await load.submit([OF_STEPS] * 100)
