@@ -6,17 +6,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from generating.crds import RESOURCES, Schema
+from leat_cli.testing.files import TestFile
 from leat_engine.spec.kinds import load_models, verbatim_fields
 
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
 EXPRESSION: Schema = {"type": "string", "pattern": r"\$\{"}
 
 
 def schema_files() -> dict[str, str]:
     """The schemas by path."""
-    return {
-        f"crds/schemas/{resource.kind.lower()}.json": json.dumps(document(resource.model), indent=2) + "\n"
-        for resource in RESOURCES
-    }
+    schemas = {resource.kind.lower(): document(resource.model) for resource in RESOURCES}
+    schemas["testfile"] = {"$schema": DIALECT, **TestFile.model_json_schema(by_alias=True)}
+    return {f"crds/schemas/{name}.json": json.dumps(schema, indent=2) + "\n" for name, schema in schemas.items()}
 
 
 def document(model: type[BaseModel]) -> Schema:
@@ -28,7 +29,7 @@ def document(model: type[BaseModel]) -> Schema:
         _accept_names(definitions)
         _add_kinds(definitions)
     schema["properties"].pop("status")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_used(schema)}
+    return {"$schema": DIALECT, **_used(schema)}
 
 
 def _accept_names(definitions: Schema) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from generating.crds import RESOURCES, Schema
+from leat_cli.testing.files import TestFile
 from leat_engine import limits
 from leat_engine.expression import MEMBERS_OF_RUN
 from leat_engine.plan import PURE_KINDS
@@ -23,7 +24,7 @@ def reference_files() -> dict[str, str]:
     """The pages by path."""
     pages = {resource.kind.lower(): _resource_page(resource.model) for resource in RESOURCES}
     pages |= {"kinds": _kinds_page(), "errors": _errors_page(), "expressions": _expressions_page()}
-    pages["catalogue"] = _catalogue_page()
+    pages |= {"catalogue": _catalogue_page(), "testfile": _test_file_page()}
     return {f"docs/reference/{name}.md": HEADER + text for name, text in pages.items()}
 
 
@@ -37,6 +38,23 @@ def _resource_page(model: type[BaseModel]) -> str:
             "The fields of each kind: [kinds](kinds.md). What `${ }` may hold: [expressions](expressions.md).",
             "",
         ]
+    return "\n".join(lines)
+
+
+def _test_file_page() -> str:
+    document = TestFile.model_json_schema(by_alias=True)
+    definitions = document["$defs"]
+    lines = [
+        "# Test files",
+        "",
+        "What `leat test` reads, and how to write it: [testing](../how-to/testing.md). For editors:",
+        "[the JSON Schema](../../crds/schemas/testfile.json).",
+        "",
+        *_table(document, definitions, ""),
+        "",
+    ]
+    for name, title in (("Fake", "An answer, in `steps`"), ("Told", "What somebody tells the run, in `signals`")):
+        lines += [f"## {title}", "", *_table(definitions[name], definitions, ""), ""]
     return "\n".join(lines)
 
 

@@ -53,6 +53,20 @@ class Rabbitmq(Part):
     )
 
 
+class Artifacts(Part):
+    """Where runners put files and large outputs of steps. Without it an output ends at 1 MiB."""
+
+    url: str = Field(
+        default="",
+        description="`s3://BUCKET/PREFIX?endpoint=https://HOST&region=NAME`, both options if it is not AWS",
+    )
+    existing_secret: str = Field(
+        default="",
+        description="A Secret with the keys `access-key-id` and `secret-access-key`; none when the pools' service"
+        " accounts have the right (`serviceAccountAnnotations`)",
+    )
+
+
 class DevInstance(Part):
     """An instance without backup, replica or care. It keeps its data in a volume that dies with its pod."""
 
@@ -296,6 +310,7 @@ class Values(Part):
     )
     postgres: Postgres = Postgres()
     rabbitmq: Rabbitmq = Rabbitmq()
+    artifacts: Artifacts = Artifacts()
     dev: Dev = Dev()
     images: Images = Images()
     crds: Crds = Crds()

@@ -36,6 +36,7 @@ def leat(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
     }
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("leat")
+        environment["LEAT_ARTIFACTS_URL"] = (folder / "artifacts").as_uri()
         operator = stack.enter_context(started("leat_operator", environment, folder))
         for _ in range(2):
             stack.enter_context(started("leat_runner", environment, folder))

@@ -35,7 +35,7 @@ def environment(user, postgres_dsn, amqp_url, kubeconfig):
         "LEAT_AMQP_URL": amqp_url,
         "LEAT_NAMESPACE": user.namespace,
         "LEAT_WATCH_NAMESPACES": user.namespace,
-        "LEAT_LEASE_DURATION": "1",
+        "LEAT_LEASE_DURATION": "8",
     }
 
 

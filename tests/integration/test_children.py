@@ -389,3 +389,39 @@ async def test_a_workflow_that_is_told_late_does_not_replace_a_newer_one(store):
     assert ("test", "shelf", "b") in await store.children.workflows()
     await store.children.drop("test", "shelf", "b")
     assert ("test", "shelf", "b") not in await store.children.workflows()
+
+
+# -- cleanups -----------------------------------------------------------------------------------------------------
+
+
+async def test_what_a_run_does_at_its_end_may_start_children_too(store):
+    await shelve(store, "double", DOUBLE)
+    spec = {
+        "steps": [
+            {"name": "book", "transform": 1, "compensate": {"workflow": {"name": "double", "inputs": {"number": 2}}}},
+            {"name": "fall", "needs": ["book"], "fail": {"message": "no"}},
+        ],
+        "finally": [{"name": "tell", "workflow": {"name": "double", "inputs": {"number": 3}}}],
+    }
+    async with a_house(store) as house:
+        run = await house.run(spec)
+        children = await store.children.show(run.run_id)
+        outputs = [(await store.run(child.run_id)).output for child in children]
+    assert run.phase is Phase.FAILED
+    assert outputs == [{"doubled": 4}, {"doubled": 6}]
+
+
+async def test_a_child_that_is_stopped_with_its_parent_cleans_up_and_is_left_to_it(store):
+    await shelve(store, "double", DOUBLE)
+    await shelve(store, "careful", {**SLOW, "finally": [{"name": "rest", "wait": {"duration": "1s"}}]})
+    async with a_house(store) as house:
+        run = await house.begin(calls("careful"))
+        child = await house.child(run)
+        await house.queue.publish(await store.stop(run.run_id, CANCEL))
+
+        async def cleaning():
+            return (await store.run(child.run_id)).outcome
+
+        await eventually(cleaning, Phase.CANCELLED)
+        assert await store.children.astray() == []
+        assert (await house.ended(child.run_id)).phase is Phase.CANCELLED

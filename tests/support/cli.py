@@ -7,6 +7,11 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from typer.testing import CliRunner
+
+from leat_cli.__main__ import app
+from leat_cli.problems import CommandError
+
 LEAT = (sys.executable, "-m", "leat_cli")
 
 
@@ -19,6 +24,16 @@ class Done:
     @property
     def json(self) -> Any:
         return json.loads(self.out)
+
+
+def invoked(*arguments: str, stdin: str = "") -> Done:
+    """Run a command in this process, which takes a hundredth of the time."""
+    done = CliRunner().invoke(app, arguments, input=stdin)
+    if isinstance(done.exception, CommandError):
+        return Done(done.exception.code, done.stdout, f"{done.stderr}{done.exception}\n")
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Done(done.exit_code, done.stdout, done.stderr)
 
 
 def leat(*arguments: str, stdin: str = "", env: dict[str, str] | None = None) -> Done:

@@ -116,6 +116,22 @@ def test_children_hang_below_the_step_that_has_the_body_they_were_started_in():
     assert [each.record.name for each in kin[2][0].children] == ["c3"]
 
 
+def test_children_of_cleanups_hang_below_what_is_undone_and_those_of_finally_below_the_run():
+    undo = {"workflow": {"name": "undo"}}
+    plan = plan_of(
+        {**call("x"), "compensate": undo},
+        {"name": "each", "forEach": [1], "steps": [{**call("y"), "name": "inner", "compensate": undo}]},
+        {"name": "items", "forEach": [1], "workflow": {"name": "z"}, "compensate": undo},
+        **{"finally": [{"name": "tell", "workflow": {"name": "tell"}}]},
+    )
+    owners = owners_of(plan)
+    found = {node.name: owners[node.id] for node in plan.steps if node.id > 0}
+    assert found["tell"] == 0
+    assert {found["call"], found["call.compensate"]} == {1}
+    assert {found["each"], found["inner"], found["inner.compensate"]} == {2}
+    assert {found["items"], found["items.compensate"]} == {3}
+
+
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 3)), max_size=20))
 def test_every_child_is_in_the_tree_once(drawn):
     """Each hangs from one that comes before it, or from the run."""

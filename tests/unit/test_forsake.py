@@ -18,9 +18,11 @@ from leat_engine.result import Outcome, Phase, Result, State, Succeeded
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
+from leat_engine.store.artifacts import ArtifactRows
 from leat_engine.view import RunView
 from leat_runner.attempt import Attempt, Means, carry_out
 from leat_runner.secrets import SecretReader
+from leat_runner.shelf import Shelf
 from leat_runner.voice import Voice
 
 PLAN = compile_plan(
@@ -75,7 +77,14 @@ def view() -> RunView:
 
 async def carried_out(view: RunView, kind: Lasting, node: int, **known: Any) -> Ended:
     kinds: dict[str, Kind] = {"container": kind}
-    means = Means(kinds, SecretReader([]), Voice(cast("Store", None)), no_gates(), no_family())
+    means = Means(
+        kinds,
+        SecretReader([]),
+        Voice(cast("Store", None)),
+        no_gates(),
+        no_family(),
+        Shelf(cast("ArtifactRows", None), None),
+    )
     attempt = Attempt(view, PLAN.steps[node], 2, datetime.now(UTC), **known)
     return cast("Ended", await carry_out(attempt, means))
 

@@ -317,6 +317,7 @@ def test_a_resource_without_its_run_is_unknown():
         (told("a", suspend=True), record("a")),
         (told("a"), record("a", suspended=True)),
         (told("a", priority=5), record("a")),
+        (told("a", revision="0123456789abcdef"), record("a")),
         (told("a", cancel=True), record("a")),
         (told("a"), record("a", succeeded=1)),
         ({**told("a"), "status": {}}, record("a")),

@@ -142,6 +142,18 @@ def test_what_the_operator_sets_cannot_be_set():
     ]
 
 
+def test_runners_are_told_where_artifacts_go_and_get_credentials_from_a_secret_alone():
+    here = Installation("leat-system", "leat-runner:1", "leat-runner", "/", "s3://bucket/leat", "bucket-keys")
+    found = desire(pool(), here, keda=True).deployment["spec"]["template"]["spec"]["containers"][0]["env"]
+    by_name = {each["name"]: each for each in found}
+    assert by_name["LEAT_ARTIFACTS_URL"]["value"] == "s3://bucket/leat"
+    assert by_name["AWS_SECRET_ACCESS_KEY"]["valueFrom"] == {
+        "secretKeyRef": {"name": "bucket-keys", "key": "secret-access-key"}
+    }
+    assert not {"LEAT_ARTIFACTS_URL", "AWS_ACCESS_KEY_ID"} & variables().keys()
+    assert "all pools have one store" in reasons(env=[{"name": "LEAT_ARTIFACTS_URL", "value": "x"}])[0]
+
+
 def test_a_pool_without_an_image_says_who_could_name_one():
     with pytest.raises(Rejected, match=r"spec\.image: is missing, and the installation names none"):
         desire(pool(), Installation("leat-system", None, "s"), keda=True)

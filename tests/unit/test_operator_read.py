@@ -245,9 +245,10 @@ def a_child(number, parent, step=1, phase=Phase.SUCCEEDED):
 
 
 def test_children_are_below_the_steps_that_started_them_and_a_child_names_its_parent():
-    children = [a_child(1, RUN, step=2, phase=Phase.FAILED), a_child(2, UUID(int=1))]
-    answer = run_steps(run(parent="above"), PLAN, Page(range(1, 3), [], [], children))
+    children = [a_child(1, RUN, step=2, phase=Phase.FAILED), a_child(2, UUID(int=1)), a_child(3, RUN, step=0)]
+    answer = run_steps(run(parent="above"), PLAN, Page(range(1, 3), [], [], children=children))
     assert answer["run"]["parent"] == "above"
+    assert [each["name"] for each in answer["run"]["children"]] == ["child-3"]
     assert answer["steps"][0]["children"] == []
     (child,) = answer["steps"][1]["children"]
     assert (child["name"], child["phase"], child["workflow"], child["progress"]) == ("child-1", "Failed", "pack", "1/2")

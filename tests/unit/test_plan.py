@@ -151,7 +151,7 @@ def test_a_kind_of_another_package_is_planned_with_its_model():
         ("http", {"url": "x", "method": "GTE"}, ".method", "found 'GTE', expected 'GET'"),
         ("http", {"url": 5}, ".url", "found 5, expected string"),
         ("http", {"url": "x", "expect": ["9xx"]}, ".expect[0]", "expected a status such as 200"),
-        ("http", {"url": "x", "maxResponseBytes": 2_000_000}, ".maxResponseBytes", "less than or equal to 1048576"),
+        ("http", {"url": "x", "maxResponseBytes": 2**40}, ".maxResponseBytes", "less than or equal to 68719476736"),
         ("script", {"run": "x", "shell": "fish"}, ".shell", "'bash' or 'python'"),
         ("wait", {}, "", "expected exactly one of `duration` and `until`"),
         ("wait", {"duration": "5"}, ".duration", "expected a duration such as"),

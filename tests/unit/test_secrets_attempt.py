@@ -21,9 +21,11 @@ from leat_engine.result import ErrorType, Failed, Outcome, State, StepError, Suc
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import Outward, load_models
 from leat_engine.store import Store
+from leat_engine.store.artifacts import ArtifactRows
 from leat_engine.view import RunView
 from leat_runner.attempt import Attempt, Means, carry_out
 from leat_runner.secrets import Given, SecretReader, mask_held
+from leat_runner.shelf import Shelf
 from leat_runner.voice import Voice
 
 VALUE = "gehe1m-und-lang-genug"
@@ -81,7 +83,12 @@ class Listener(Voice):
 def means(act: Any, reader: SecretReader | None = None) -> Means:
     kinds: dict[str, Kind] = {"script": Careless(act)}
     return Means(
-        kinds, reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]), Listener(), no_gates(), no_family()
+        kinds,
+        reader or SecretReader([Given({"pay": {"token": VALUE}}, "x")]),
+        Listener(),
+        no_gates(),
+        no_family(),
+        Shelf(cast("ArtifactRows", None), None),
     )
 
 

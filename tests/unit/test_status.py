@@ -19,6 +19,7 @@ from leat_engine.result import Phase, State
 from leat_engine.status import (
     FAILURES,
     MESSAGE_CHARS,
+    Refusal,
     begun_at,
     reasons_message,
     rejected_status,
@@ -310,3 +311,13 @@ def test_a_failed_run_says_why_in_a_word_that_can_be_selected():
 def test_a_run_says_what_it_goes_on_from():
     assert shown(record(rerun_of="order-0"))["rerunOf"] == "order-0"
     assert "rerunOf" not in shown(record())
+
+
+def test_a_run_that_was_migrated_says_so_and_one_that_cannot_be_says_why():
+    assert "Migrated" not in statuses(shown(record()))
+    told = condition(shown(record(revision="b" * 16, epoch=2)), "Migrated")
+    assert (told["status"], told["message"]) == ("True", f"It goes on by revision {'b' * 16}")
+    refusal = Refusal("Incompatible", "spec.steps[0]: step 'one' has ended", 7)
+    told = condition(run_status(Report(0, record(epoch=2)), None, 9, refusal), "Migrated")
+    assert (told["status"], told["reason"], told["observedGeneration"]) == ("False", "Incompatible", 7)
+    assert told["message"] == refusal.message

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import typer
 
-from leat_cli import catalogue, db
+from leat_cli import artifacts, catalogue, db
 from leat_cli.backfill import backfill
 from leat_cli.completion import complete_if_asked, completion
+from leat_cli.debug import debug
 from leat_cli.describe import describe
 from leat_cli.get import get
 from leat_cli.graph import graph
@@ -23,6 +24,7 @@ from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.signal import approve, reject, signal
 from leat_cli.steer import cancel, resume, suspend
+from leat_cli.test import test
 from leat_cli.top import top
 from leat_cli.tree import tree
 from leat_cli.version import version
@@ -40,11 +42,12 @@ app = typer.Typer(
 _LOOKING = (runs, tree, watch, logs, top, limits, revisions)
 _STEERING = (cancel, suspend, resume, signal, approve, reject, migrate)
 _STARTING = (rerun, redrive, backfill)
-_COMMANDS = (run, lint, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
+_COMMANDS = (run, lint, test, debug, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(artifacts.app, name="artifacts")
 
 
 def main() -> None:

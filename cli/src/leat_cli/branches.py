@@ -28,7 +28,8 @@ def branches(run: RunSnapshot, now: datetime, rows: int | None = None) -> Render
         places = list(outline(run.steps))
         if rows is not None and len(places) > rows:
             places = [place for place in placed(run.steps) if place.step.name in shown]
-        parts.append(terminal.table(_HEADERS, [line for place in places for line in _rows(run, place, now)]))
+        lines = [line for place in places for line in _rows(run, place, now)]
+        parts.append(terminal.table(_HEADERS, lines + list(_children(run.children, "", now))))
         if len(shown) < len(run.steps):
             parts.append(Text(f"… {len(run.steps) - len(shown)} more", style="dim"))
     parts += terminal.complaints(run)
@@ -38,8 +39,12 @@ def branches(run: RunSnapshot, now: datetime, rows: int | None = None) -> Render
 def _rows(run: RunSnapshot, place: Placed, now: datetime) -> Iterator[tuple[Text | str, ...]]:
     """Yield the row of a step, and those of the runs that it started."""
     yield _row(run, place, now)
-    for child, depth in below(place.step.children):
-        name = Text.assemble((place.under + "  " * depth + "» ", "dim"), child.name)
+    yield from _children(place.step.children, place.under, now)
+
+
+def _children(children: Sequence[ChildSnapshot], under: str, now: datetime) -> Iterator[tuple[Text | str, ...]]:
+    for child, depth in below(children):
+        name = Text.assemble((under + "  " * depth + "» ", "dim"), child.name)
         took = terminal.took(child.started_at, child.finished_at, now)
         yield name, terminal.state(child.phase), took, child.progress, "", Text(f"Workflow {child.workflow}", "dim")
 

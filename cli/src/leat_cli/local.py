@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from secrets import token_bytes
+from tempfile import TemporaryDirectory
 from uuid import UUID
 
 from leat_cli.database import Database
@@ -18,6 +20,7 @@ from leat_cli.problems import Invalid, Unavailable
 from leat_cli.progress import Progress
 from leat_cli.questions import Questions
 from leat_cli.snapshot import RunSnapshot
+from leat_engine.artifacts import Objects
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError
 from leat_engine.job import uuid7
@@ -40,10 +43,11 @@ _CANCEL = Stop(Phase.CANCELLED, interrupt=True, error=_CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What the steps have here: modules with functions, and secrets."""
+    """What the steps have here: modules with functions, secrets, and where artifacts go; "" is a passing directory."""
 
     functions: tuple[str, ...]
     secrets: SecretReader
+    artifacts_url: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +151,16 @@ async def _runners(store: Store, queue: LocalQueue, order: Order, means: Means) 
     except LeatError as error:
         raise Invalid.because(str(error)) from error
     async with AsyncExitStack() as stack:
-        caretakers = Caretakers(store, queue, CaretakerOptions(interval=_ROUND))
+        url = means.artifacts_url or Path(stack.enter_context(TemporaryDirectory(prefix="leat-artifacts-"))).as_uri()
+        objects = Objects.connect(url)
+        caretakers = Caretakers(store, queue, CaretakerOptions(interval=_ROUND), objects=objects)
         caretakers.start()
         stack.push_async_callback(caretakers.stop)
         for pool in pools:
             # No Workflow comes later than the file's.
-            options = RunnerOptions(f"leat-run-{pool}", pool, heartbeat=_HEARTBEAT, grace=_GRACE, workflow_grace=0.0)
+            options = RunnerOptions(
+                f"leat-run-{pool}", pool, heartbeat=_HEARTBEAT, grace=_GRACE, objects=objects, workflow_grace=0.0
+            )
             runner = Runner(store, queue, kinds[pool], options, means.secrets)
             await runner.start()
             stack.push_async_callback(runner.stop)

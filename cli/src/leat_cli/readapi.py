@@ -175,7 +175,13 @@ def run_of(namespace: str, name: str, answer: Mapping[str, Any]) -> RunSnapshot:
         started_at=moment(run.get("startedAt")),
         finished_at=moment(run.get("finishedAt")),
         parent=run.get("parent") or "",
+        children=children_of(answer),
     )
+
+
+def children_of(answer: Mapping[str, Any]) -> tuple[ChildSnapshot, ...]:
+    """Return the runs that no line of a `RunSteps` has: those of `finally`."""
+    return tuple(map(_child, answer["run"].get("children") or ()))
 
 
 def _scopes(found: Mapping[str, Any] | None, *, ended: bool) -> ScopesSnapshot | None:

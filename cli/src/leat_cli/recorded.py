@@ -83,6 +83,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
         rerun_of=run.rerun_of or "",
         parent=run.parent or "",
+        children=() if recorded is None else tuple(map(_child, recorded.kin.get(0, ()))),
     )
 
 

@@ -289,7 +289,7 @@ class Cluster:
                 found += readapi.steps_of(answer, ended=run.done)
                 page["continue"] = answer["metadata"].get("continue") or ""
                 if not page["continue"]:
-                    return replace(run, steps=tuple(found))
+                    return replace(run, steps=tuple(found), children=readapi.children_of(answer))
         except Refused as error:
             gap = _why_not(error, readapi.STEPS)
             if error.lasting and not error.missing:

@@ -1,5 +1,6 @@
 """`leat run`: a workflow on this machine, with no cluster."""
 
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
@@ -57,7 +58,7 @@ def run(  # noqa: PLR0913 - an option is a parameter
         from leat_cli.progress import progress
         from leat_cli.secrets import secrets_of
 
-        means = Means(tuple(functions or ()), secrets_of(secrets_file))
+        means = Means(tuple(functions or ()), secrets_of(secrets_file), os.environ.get("LEAT_ARTIFACTS_URL", ""))
 
         # What a function prints is no result: stdout is for the result alone.
         with redirect_stdout(sys.stderr), progress() as shown:

@@ -143,6 +143,7 @@ class RunSnapshot:
         rerun_of: The run that it goes on from, or "".
         after: Of a page of scopes, where the next one begins; None when there is none.
         parent: The run of which a step started it, or "".
+        children: Runs that steps of `finally` started, which have no line of their own.
     """
 
     namespace: str
@@ -165,6 +166,7 @@ class RunSnapshot:
     rerun_of: str = ""
     after: int | None = None
     parent: str = ""
+    children: tuple[ChildSnapshot, ...] = ()
 
     @property
     def done(self) -> bool:

@@ -94,6 +94,7 @@ def tree(run: RunSnapshot, now: datetime, rows: int | None = None) -> Renderable
         _add_children(lines.add(_step_line(step, widths, now)), step.children, now)
     if len(shown) < len(steps):
         lines.add(Text(f"… {len(steps) - len(shown)} more", style="dim"))
+    _add_children(lines, run.children, now)
     return Group(lines, *complaints(run))
 
 

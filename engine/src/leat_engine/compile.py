@@ -10,7 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import NOWHERE, Names, Outlets, Template, compile_condition, compile_template
+from leat_engine.look import Look, looks_of, undeclared
 from leat_engine.opener import Opener
+from leat_engine.reference import OUTPUT
 from leat_engine.restraint import Restraint, compile_restraint, pure_problems
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
@@ -35,6 +37,7 @@ class Workshop:
     names: Names
     path: str
     outlets: Outlets = NOWHERE
+    artifacts: Mapping[str, frozenset[str]] = field(default_factory=dict)
     reasons: list[Reason] = field(default_factory=list)
 
     @contextmanager
@@ -63,6 +66,7 @@ class CompiledStep:
     reads: frozenset[str]
     opens: Opener | None = None
     restraint: Restraint | None = None
+    looks: tuple[Look, ...] = ()
 
 
 def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = None) -> CompiledStep | None:
@@ -81,6 +85,9 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
         return None
     if kind in PURE_KINDS:
         shop.reasons.extend(pure_problems(step, kind, path))
+    shop.reasons.extend(artifact_problems(step, kind, path))
+    templates = [fields, when, *(restraint.keys if restraint else ())]
+    shop.reasons.extend(undeclared(templates, shop.artifacts))
     timeout = step.timeout or (defaults.timeout if defaults else None)
     return CompiledStep(
         spec=step,
@@ -95,6 +102,7 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
         path=path,
         reads=fields.reads | (when.reads if when else frozenset()) | (restraint.reads if restraint else frozenset()),
         restraint=restraint,
+        looks=looks_of(templates),
     )
 
 
@@ -123,6 +131,40 @@ def _only_with_bodies(step: Step, path: str, shop: Workshop) -> None:
         shop.reasons.append(
             Reason(f"{path}.output", "belongs to a step with `steps`; the kind gives the output itself")
         )
+
+
+def artifact_problems(step: Step, kind: str, path: str) -> Iterator[Reason]:
+    """What is wrong with the artifacts that a step declares."""
+    if step.artifacts and step.cache is not None:
+        yield Reason(f"{path}.cache", "belongs to steps without `artifacts`: the cache keeps outputs, and no files")
+    for name, artifact in step.artifacts.items():
+        here = f"{path}.artifacts.{name}"
+        found: list[Reason] = []
+        check_name("artifact", name, here, found)
+        yield from found
+        if name == OUTPUT:
+            yield Reason(here, f"{OUTPUT!r} is the name of the step's own output; take another one")
+        match kind:
+            case "script" if artifact.path is None:
+                yield Reason(f"{here}.path", "is required and missing: the file that the script leaves")
+            case "script" if not _is_inside(artifact.path or ""):
+                yield Reason(
+                    f"{here}.path",
+                    f"found {artifact.path!r}, expected a file below the script's directory, as out/a.csv",
+                )
+            case "function" if artifact.path is not None:
+                yield Reason(f"{here}.path", "belongs to a script; the function hands the file over by `context.keep`")
+            case "script" | "function":
+                pass
+            case _:
+                yield Reason(here, f"a {kind} step leaves no artifacts in this version; script and function steps do")
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a relative path stays below where it begins."""
+    return (
+        not path.startswith("/") and "\0" not in path and all(part not in ("", ".", "..") for part in path.split("/"))
+    )
 
 
 def optional(condition: bool | str | None, path: str, shop: Workshop) -> Template | None:

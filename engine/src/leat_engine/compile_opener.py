@@ -8,6 +8,7 @@ from leat_engine import limits
 from leat_engine.compile import CompiledStep, Workshop, optional, seconds
 from leat_engine.errors import Reason
 from leat_engine.expression import Template, compile_template
+from leat_engine.look import looks_of, undeclared
 from leat_engine.opener import ITEM, TIME, WORDS, Choice, Fan, Group, Loop, Opener, Tolerance
 from leat_engine.retry import NO_RETRY
 from leat_engine.spec import Step
@@ -38,10 +39,14 @@ def compile_opener(
     found = len(shop.reasons)
     opens = _opener(step, path, shop, bodies)
     _misplaced(step, path, shop, alone=alone)
+    if step.artifacts:
+        hint = "put the step into `steps` and hand them on by `output`" if alone else "they belong to steps of the body"
+        shop.reasons.append(Reason(f"{path}.artifacts", f"a step that opens a body leaves none: {hint}"))
     if opens is None or len(shop.reasons) > found:
         return None, each
     templates = [template for template in (when, *_templates(opens)) if template is not None]
     nothing = compile_template(None, "", {})
+    shop.reasons.extend(undeclared(templates, shop.artifacts))
     compiled = CompiledStep(
         spec=step,
         kind=WORDS[type(opens)],
@@ -55,6 +60,7 @@ def compile_opener(
         path=path,
         reads=frozenset[str]().union(*(template.reads for template in templates)),
         opens=opens,
+        looks=looks_of(templates, into=opens.items if isinstance(opens, Fan) else None),
     )
     return compiled, each
 

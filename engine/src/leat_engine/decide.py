@@ -164,7 +164,7 @@ def _unloaded(view: RunView, node: PlanStep, fresh: Mapping[int, Result]) -> boo
         result = view.result(read, fresh)
         if result is None or result.output is UNLOADED:
             return True
-    return False
+    return bool(node.looks) and bool(view.unfetched(node, fresh))
 
 
 def _close(view: RunView, node: PlanStep, fresh: Mapping[int, Result], now: datetime) -> Result:
@@ -231,6 +231,8 @@ def settle(view: RunView, fresh: Mapping[int, Result], now: datetime) -> End:
     lost = unhandled(view.plan, results)
     if lost:
         return End(Phase.FAILED, error=run_error(view, lost, results))
+    if END in fresh and fresh[END].state is State.FAILED:  # a large output that it looks into could not be read
+        return End(Phase.FAILED, error=fresh[END].error)
     if view.plan.output is None:
         return End(Phase.SUCCEEDED)
     try:

@@ -18,16 +18,21 @@ class Kin:
 
 
 def owners_of(plan: Plan) -> dict[int, int]:
-    """Of each node that is a step, the step of the workflow itself that has it: itself, or the one around its body."""
-    owners: dict[int, int] = {}
-    for node in sorted(step.id for step in plan.steps if step.id > 0):  # outer ones come first
-        body = plan.steps[node].body
-        owners[node] = owners[plan.bodies[body].opener] if body else node
+    """Of each node that is a step, the step of the workflow itself that has it: itself, or the one around its body.
+
+    That of a compensation is the step that it undoes; steps of `finally` have none, which is 0.
+    """
+    owners = {0: 0}
+    for step in sorted((step for step in plan.steps if step.id > 0), key=lambda step: step.id):  # outer ones come first
+        if step.undoes:
+            owners[step.id] = owners[step.undoes if step.undoes > 0 else plan.bodies[-step.undoes].opener]
+        else:
+            owners[step.id] = owners[plan.bodies[step.body].opener] if step.body else step.id
     return owners
 
 
 def kin_of(run_id: UUID, records: Sequence[ChildRecord], owners: Mapping[int, int]) -> dict[int, tuple[Kin, ...]]:
-    """The children of a run by its steps, in the order in which they were started."""
+    """The children of a run by its steps, in the order in which they were started; by 0 those of `finally`."""
     below: dict[UUID, list[ChildRecord]] = defaultdict(list)
     for record in records:
         below[record.parent].append(record)

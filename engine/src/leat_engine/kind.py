@@ -4,17 +4,21 @@ A kind is two entry points of the same name: ``leat.specs`` gives the pydantic m
 and the operator need; ``leat.kinds`` gives the class that executes it, which only runners import.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Protocol, TypeGuard
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Protocol, TypeGuard
 from uuid import UUID
 
 from pydantic import BaseModel
 
 from leat_engine.child import Call
+from leat_engine.errors import LeatError
 from leat_engine.job import StepKey
+from leat_engine.reference import reference_in
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.waits import Heard, Wanted
 
@@ -74,6 +78,98 @@ class NoMail:
         """Nothing comes anyway."""
 
 
+Source = Callable[[], AsyncIterator[bytes]]
+"""Gives the bytes of a file, in pieces; asked again, it begins at the beginning."""
+
+
+class ArtifactProblem(LeatError):
+    """An artifact cannot be put or read. A kind lets it through: it is how the attempt ends."""
+
+    def __init__(self, error: StepError) -> None:
+        super().__init__(error.message)
+        self.error = error
+
+
+class Artifacts(Protocol):
+    """Files of an attempt, and outputs that are too large for the store of runs."""
+
+    @property
+    def available(self) -> bool:
+        """Whether there is an artifact store, so that outputs may be large."""
+        ...
+
+    @property
+    def paths(self) -> Mapping[str, str | None]:
+        """What the step declares, by name, with the path of each if it has one."""
+        ...
+
+    async def put(self, name: str, source: Source) -> None:
+        """Put a declared artifact. Raises `ArtifactProblem`."""
+        ...
+
+    async def put_output(self, source: Source, content_type: str, *, once: bool = False) -> dict[str, Any]:
+        """Put a large output, or a part of it; gives the reference that stands for it. Raises `ArtifactProblem`.
+
+        ``once``: the source cannot begin again.
+        """
+        ...
+
+    def read(self, reference: Any) -> AsyncIterator[bytes] | None:
+        """The bytes behind a reference, in pieces, or None when the value is none. Raises `ArtifactProblem`."""
+        ...
+
+    async def file(self, reference: Any) -> Path:
+        """A file with what is behind a reference, until the end of the attempt. Raises `ArtifactProblem`."""
+        ...
+
+    def leave(self, name: str, content: Path | bytes) -> None:
+        """Take a declared artifact, to be put when the step has done its work; a file is moved away."""
+        ...
+
+
+class NoArtifacts:
+    """Of attempts without an artifact store."""
+
+    available = False
+    paths: Mapping[str, str | None] = MappingProxyType({})
+
+    async def put(self, name: str, source: Source) -> None:  # noqa: ARG002  the port's signature
+        """There is no place for it."""
+        raise ArtifactProblem(NO_STORE)
+
+    async def put_output(
+        self,
+        source: Source,  # noqa: ARG002  the port's signature
+        content_type: str,  # noqa: ARG002
+        *,
+        once: bool = False,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        """There is no place for it."""
+        raise ArtifactProblem(NO_STORE)
+
+    def read(self, reference: Any) -> AsyncIterator[bytes] | None:
+        """A reference leads nowhere."""
+        if reference_in(reference) is None:
+            return None
+        raise ArtifactProblem(NO_STORE)
+
+    async def file(self, reference: Any) -> Path:  # noqa: ARG002  the port's signature
+        """A reference leads nowhere."""
+        raise ArtifactProblem(NO_STORE)
+
+    def leave(self, name: str, content: Path | bytes) -> None:  # noqa: ARG002  the port's signature
+        """There is no place for it."""
+        raise ArtifactProblem(NO_STORE)
+
+
+NO_STORE = StepError(
+    ErrorType.ARTIFACT,
+    "there is no artifact store: set LEAT_ARTIFACTS_URL for the runners to s3://BUCKET/PREFIX or file:///DIRECTORY",
+    reason="NoArtifactStore",
+    retriable=False,
+)
+
+
 class Family(Protocol):
     """Runs of other Workflows, for a step that starts one. It answers as soon as the store does."""
 
@@ -114,6 +210,7 @@ class StepContext:
         logged_until: Of a kind that outlives its runner: when the last line was said that the store has, or None.
         note: Tells people what the step waits for, in one short sentence; "" when it does not wait any more.
         mail: What is told from outside, for a kind that waits for it.
+        artifacts: Files that the step leaves and reads, and outputs that are large.
         family: Starts runs of other Workflows, for a kind that does so.
     """
 
@@ -134,7 +231,17 @@ class StepContext:
     logged_until: datetime | None = None
     note: Callable[[str], None] = _untold
     mail: Mail = NoMail()  # noqa: RUF009  it holds nothing
+    artifacts: Artifacts = NoArtifacts()  # noqa: RUF009  it holds nothing
     family: Family = NoFamily()  # noqa: RUF009  nor does this
+
+    def keep(self, name: str, content: Path | bytes) -> None:
+        """Leave a file, or bytes, as an artifact that the step declares. The file is moved away.
+
+        Raises:
+            ArtifactProblem: The step declares no artifact of that name, or there is no artifact store.
+            OSError: The file cannot be moved.
+        """
+        self.artifacts.leave(name, content)
 
 
 class Kind(Protocol):

@@ -6,6 +6,18 @@ MIB = 1024 * KIB
 OUTPUT_BYTES = MIB
 """JSON bytes of a step's output, and of what one expression may give."""
 
+ARTIFACTS = 100
+"""Artifacts of one step."""
+
+ARTIFACT_BYTES = 64 * 1024 * MIB
+"""Bytes of one artifact, and of a large output."""
+
+FETCHED_BYTES = 8 * MIB
+"""Bytes of a large output that expressions may look into; a larger one can be handed on as a whole."""
+
+FILES = 100
+"""Files that a step is given."""
+
 INPUTS_BYTES = 256 * KIB
 """JSON bytes of a run's inputs, defaults included."""
 

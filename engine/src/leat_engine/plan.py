@@ -1,7 +1,7 @@
 """Spec to Plan, or Rejected with every reason. What is decided here is never looked up in the spec again."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from graphlib import TopologicalSorter
 from hashlib import blake2b
 from typing import Any
@@ -16,6 +16,7 @@ from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
 from leat_engine.layout import FINALLY, Draft, Placed, lay_out
+from leat_engine.look import Look, looks_of, undeclared
 from leat_engine.opener import Body, Choice, Fan, Opener
 from leat_engine.restraint import Restraint, Slots, compile_slots
 from leat_engine.result import State
@@ -23,6 +24,7 @@ from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import WorkflowSpec
 from leat_engine.spec.inputs import InputsSchema, compile_inputs
 from leat_engine.spec.kinds import outward_fields
+from leat_engine.spec.workflow import Artifact
 
 __all__ = ["END", "PURE_KINDS", "Edge", "InputsSchema", "Plan", "PlanStep", "compile_plan", "revision_id"]
 
@@ -46,6 +48,8 @@ class PlanStep:
         fatal: Its failure, if nothing handles it, is the failure of the run: nothing around it takes it.
         output: Of the end of a body: what the body gives.
         restraint: What holds its attempts back, or None.
+        looks: What its expressions read of outputs, by node: a large one is fetched for those that look into it.
+        artifacts: What it leaves, by name.
         undoes: It is a compensation: of this node, in the same scope. It needs nothing, and `END` begins it.
         cleanup: It is part of what a run does at its end: its failure does not stop the run.
     """
@@ -69,6 +73,8 @@ class PlanStep:
     fatal: bool = True
     output: Template | None = None
     restraint: Restraint | None = None
+    looks: tuple[tuple[int, Look], ...] = ()
+    artifacts: Mapping[str, Artifact] = field(default_factory=dict)
     undoes: int = 0
     cleanup: bool = False
 
@@ -177,7 +183,8 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     """
     reasons: list[Reason] = []
     drafts, placed = lay_out(spec, path, reasons)
-    shop = Workshop(spec, models, _names(spec, drafts[0]), path, _outlets(models), reasons)
+    declared = {each.step.name: frozenset(each.step.artifacts) for each in placed if each.step.artifacts}
+    shop = Workshop(spec, models, _names(spec, drafts[0]), path, _outlets(models), declared, reasons)
     _check_spec(spec, path, reasons)
     inputs, variables = InputsSchema({}), None
     with shop.collecting():
@@ -253,15 +260,17 @@ def _check_spec(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> None:
     size = len(orjson.dumps(spec.as_json()))
     if size > limits.SPEC_BYTES:
         reasons.append(Reason(path, f"is {size} bytes of JSON; a workflow may have {limits.SPEC_BYTES}"))
-    for noun, field, names in (("input", "inputs", spec.inputs), ("variable", "vars", spec.vars)):
+    for noun, member, names in (("input", "inputs", spec.inputs), ("variable", "vars", spec.vars)):
         for name in names:
-            check_name(noun, name, f"{path}.{field}.{name}", reasons)
+            check_name(noun, name, f"{path}.{member}.{name}", reasons)
 
 
 def _output(draft: Draft, shop: Workshop) -> Template | None:
     with shop.collecting():
         if draft.output is not None:
-            return compile_template(draft.output, f"{draft.path}.output", shop.names, outlets=shop.outlets)
+            output = compile_template(draft.output, f"{draft.path}.output", shop.names, outlets=shop.outlets)
+            shop.reasons.extend(undeclared([output], shop.artifacts))
+            return output
     return None
 
 
@@ -375,6 +384,8 @@ class _Assembly:
             opens=step.opens,
             fatal=fatal,
             restraint=step.restraint,
+            looks=tuple((draft.visible[look.step], look) for look in step.looks),
+            artifacts=step.spec.artifacts,
             undoes=draft.undoes,
             cleanup=draft.cleanup,
         )
@@ -396,9 +407,10 @@ class _Assembly:
         needs = tuple(Edge(node, DONE) for node in leaves)
         output = self.outputs[draft.number]
         reads = tuple(sorted(draft.visible[name] for name in output.reads)) if output else ()
+        looks = tuple((draft.visible[look.step], look) for look in looks_of([output]))
         pool = found[draft.opener].pool if draft.opener else self.spec.pool
         fatal = self._fatal(draft, found)
         return PlanStep(
             -draft.number, "end", "end", nothing, NoFields, needs, (), reads, None, NO_RETRY, None, None, pool,
-            draft.path, draft.number, None, fatal=fatal, output=output, cleanup=draft.cleanup,
+            draft.path, draft.number, None, fatal=fatal, output=output, looks=looks, cleanup=draft.cleanup,
         )  # fmt: skip

@@ -96,6 +96,11 @@ class Redactor:
     def __hash__(self) -> int:
         return hash(self._forms)
 
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """Everything that is looked for."""
+        return self._forms
+
     def text(self, text: str) -> str:
         """The text without secrets, nor pieces of them where it was cut: for errors and logs, which have bounds."""
         text = self._whole(text)

@@ -68,8 +68,13 @@ class Restraint:
     @property
     def reads(self) -> frozenset[str]:
         """Names of the steps that its keys read."""
+        return frozenset[str]().union(*(key.reads for key in self.keys))
+
+    @property
+    def keys(self) -> list[Template]:
+        """The expressions of its keys."""
         keys = [part.key for part in (self.slots, self.rate, self.fuse, self.cache) if part is not None]
-        return frozenset[str]().union(*(key.reads for key in keys if key is not None))
+        return [key for key in keys if key is not None]
 
 
 def compile_restraint(step: Step, path: str, names: Names, reasons: list[Reason]) -> Restraint | None:

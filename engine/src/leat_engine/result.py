@@ -75,6 +75,7 @@ class ErrorType(StrEnum):
     EXPRESSION = "Expression"  # an expression could not be evaluated
     INVALID = "Invalid"  # evaluated fields are not what the kind takes
     TOO_LARGE = "TooLarge"  # an output or an answer is over its limit
+    ARTIFACT = "Artifact"  # a file or a large output cannot be put, read or found; the reason says why
     NOT_FOUND = "NotFound"  # the pool does not know the kind or the function
     FORBIDDEN = "Forbidden"  # the pool does not serve the run's namespace
     SECRET_NOT_FOUND = "SecretNotFound"  # a secret, or its key, is in none of the places where the runner looks
@@ -127,9 +128,10 @@ class StepError:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The attempt did its work. ``output`` is a JSON value."""
+    """The attempt did its work. ``output`` is a JSON value, ``artifacts`` are references by name."""
 
     output: Any = None
+    artifacts: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +153,16 @@ Outcome = Succeeded | Failed | Parked
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a step ended, as later steps see it."""
+    """How a step ended, as later steps see it.
+
+    Attributes:
+        artifacts: References by name, of a step that declares some; None when they are in the store and were not read.
+    """
 
     state: State
     output: Any = None
     error: Mapping[str, Any] | None = None
+    artifacts: Mapping[str, Any] | None = None
 
 
 def _valid(text: str) -> str:

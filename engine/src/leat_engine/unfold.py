@@ -12,6 +12,7 @@ from typing import Any
 from leat_engine import limits
 from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
+from leat_engine.expression import ORIGINALS
 from leat_engine.job import StepKey
 from leat_engine.opener import Choice, Fan, Group, Loop, items_of
 from leat_engine.plan import PlanStep
@@ -121,7 +122,10 @@ def items(view: RunView, node: PlanStep, now: datetime) -> tuple[Any, list[Any]]
     if not isinstance(node.opens, Fan):
         raise TypeError(f"step {node.name} has no items")
     if node.id not in view.items:
-        value = node.opens.items.evaluate(view.bindings(node.reads, {}, now))
+        bound = view.bindings(node.reads, {}, now)
+        if ORIGINALS in bound:  # a large list is wanted itself, however large
+            bound[ORIGINALS] = {name: bound["steps"][name]["output"] for name in bound[ORIGINALS]}
+        value = node.opens.items.evaluate(bound)
         try:
             view.items[node.id] = (value, list(items_of(value)))
         except ValueError as error:

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from leat_engine.expression import ORIGINALS
 from leat_engine.job import ROOT_SCOPE, StepKey
+from leat_engine.look import wanted
 from leat_engine.plan import Plan, PlanStep
 from leat_engine.redaction import Redaction
 from leat_engine.result import Phase, Result, State
@@ -42,6 +44,7 @@ class RunView:
         pins: Of the run itself: how many wait for the store to say where its scopes are; it is not forgotten meanwhile.
         cancelled: Steps of the run, in any scope, that were cancelled; read when a stopped run is to end.
         items: What steps with `forEach` are over, as it was written, and as a list, once it was evaluated.
+        fetched: Outputs of its steps with the large values in them, of those that expressions look into.
         epoch: How often the run was migrated. Of an older one than the store's nothing is written any more.
     """
 
@@ -74,6 +77,7 @@ class RunView:
     pins: int = 0
     cancelled: Sequence[StepKey] = ()
     items: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
+    fetched: dict[int, Any] = field(default_factory=dict)
     epoch: int = 0
     _vars: Any = None
 
@@ -153,16 +157,18 @@ class RunView:
         Raises:
             ExpressionError: One of the workflow's ``vars`` cannot be evaluated.
         """
-        steps = {}
+        steps: dict[str, Any] = {}
+        originals: dict[str, Any] = {}
         for node in reads:
             result = self.result(node, fresh)
             if result is not None:
-                steps[self.plan.steps[node].name] = {
-                    "state": result.state.label,
-                    "output": result.output,
-                    "error": None if result.error is None else flattened(result.error),
-                }
+                step, fetched = self.plan.steps[node], self.of(node).fetched
+                if node in fetched:
+                    originals[step.name] = result.output
+                steps[step.name] = _shown(step, result, fetched.get(node, result.output))
         bound: dict[str, Any] = {"inputs": self.inputs, "steps": steps, "run": self._run(), "now": now, "vars": {}}
+        if originals:
+            bound[ORIGINALS] = originals
         if self.plan.vars is not None:
             if self._vars is None:
                 self._vars = self.plan.vars.evaluate(bound)
@@ -198,6 +204,17 @@ class RunView:
                 absent.append(read)
         return absent
 
+    def unfetched(self, node: PlanStep, fresh: Mapping[int, Result]) -> list[int]:
+        """Nodes with large outputs that expressions of ``node`` look into and that were not fetched yet."""
+        absent = []
+        for read, look in node.looks:
+            result = self.result(read, fresh)
+            if result is None or result.output is None or result.output is UNLOADED:
+                continue
+            if next(wanted(look, self.of(read).fetched.get(read, result.output)), None) is not None:
+                absent.append(read)
+        return absent
+
     def _run(self) -> dict[str, Any]:
         phase = self.outcome or self.stopping or Phase.RUNNING
         return {
@@ -207,6 +224,13 @@ class RunView:
             "workflow": self.workflow,
             "phase": phase.label,
         }
+
+
+def _shown(step: PlanStep, result: Result, output: Any) -> dict[str, Any]:
+    """A step's end as expressions see it."""
+    error = None if result.error is None else flattened(result.error)
+    shown = {"state": result.state.label, "output": output, "error": error}
+    return {**shown, "artifacts": result.artifacts or {}} if step.artifacts else shown
 
 
 def flattened(error: Mapping[str, Any]) -> dict[str, Any]:

@@ -157,4 +157,11 @@ class Operator:
 def _installation(settings: Settings) -> Installation:
     # The URL of the management API names no virtual host, that of the broker does.
     vhost = unquote(urlsplit(settings.amqp_url.get_secret_value()).path.removeprefix("/")) or "/"
-    return Installation(settings.namespace, settings.runner_image, settings.runner_secret, vhost)
+    return Installation(
+        settings.namespace,
+        settings.runner_image,
+        settings.runner_secret,
+        vhost,
+        settings.runner_artifacts_url,
+        settings.runner_artifacts_secret,
+    )

@@ -36,12 +36,16 @@ class Installation:
         image: Of pools that name none; None when every pool has to.
         secret: Name of the Secret with the addresses of Postgres and RabbitMQ.
         vhost: RabbitMQ's virtual host.
+        artifacts_url: Where files and large outputs go; "" keeps none.
+        artifacts_secret: Name of the Secret with the credentials for it; "" when the service account has the right.
     """
 
     namespace: str
     image: str | None
     secret: str
     vhost: str = "/"
+    artifacts_url: str = ""
+    artifacts_secret: str = ""
 
 
 def selector(pool: str) -> dict[str, str]:
@@ -110,8 +114,13 @@ _OWN = {
     "LEAT_TENANTS": "; write spec.namespaces",
     "LEAT_GRACE": "; write spec.terminationGracePeriodSeconds",
     "LEAT_METRICS_PORT": "",
+    "LEAT_ARTIFACTS_URL": "; all pools have one store, LEAT_RUNNER_ARTIFACTS_URL of the operator",
 }
 """Variables that the operator sets, and what to write instead."""
+
+
+_ADDRESSES = {"LEAT_DATABASE_URL": "database-url", "LEAT_AMQP_URL": "amqp-url"}
+_CREDENTIALS = {"AWS_ACCESS_KEY_ID": "access-key-id", "AWS_SECRET_ACCESS_KEY": "secret-access-key"}
 
 
 def _pod(name: str, spec: RunnerPoolSpec, installation: Installation, image: str) -> Body:
@@ -184,14 +193,15 @@ def _environment(name: str, spec: RunnerPoolSpec, installation: Installation, im
         values["LEAT_FUNCTIONS"] = ",".join(spec.functions)
     if spec.namespaces:
         values["LEAT_TENANTS"] = ",".join(spec.namespaces)
-    secrets = {"LEAT_DATABASE_URL": "database-url", "LEAT_AMQP_URL": "amqp-url"}
+    if installation.artifacts_url:
+        values["LEAT_ARTIFACTS_URL"] = installation.artifacts_url
+    secrets = [(name, installation.secret, key) for name, key in _ADDRESSES.items()]
+    if installation.artifacts_secret:
+        secrets += [(name, installation.artifacts_secret, key) for name, key in _CREDENTIALS.items()]
     return [
         {"name": "LEAT_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
         *({"name": key, "value": value} for key, value in values.items()),
-        *(
-            {"name": key, "valueFrom": {"secretKeyRef": {"name": installation.secret, "key": of}}}
-            for key, of in secrets.items()
-        ),
+        *({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}} for name, secret, key in secrets),
     ]
 
 

@@ -82,6 +82,12 @@ class Settings(BaseSettings):
         default="leat-runner",
         description="Secret with database-url, amqp-url and amqp-management-url, which pools' pods and KEDA read",
     )
+    runner_artifacts_url: str = Field(
+        default="", description="Where pools' runners put files and large outputs, as their LEAT_ARTIFACTS_URL"
+    )
+    runner_artifacts_secret: str = Field(
+        default="", description="Secret with access-key-id and secret-access-key for it, if the pods need some"
+    )
 
     @field_validator("watch_namespaces", "serve_names", mode="before")
     @classmethod

@@ -66,7 +66,8 @@ def is_apart(body: Body, record: RunRecord) -> bool:
     asked = bool(spec.get("suspend", False)) is not record.suspended and record.stopping is None
     asked = asked or (bool(spec.get("cancel", False)) and record.stopping is None)
     asked = asked or int(spec.get("priority", 0)) != record.priority
-    asked = asked or (spec.get("revision") or record.revision) != record.revision
+    elsewhere = (spec.get("revision") or record.revision) != record.revision
+    asked = asked or (elsewhere and record.stopping is None)
     done = record.succeeded + record.failed + record.skipped
     shown = (shown_phase(record).label, f"{done}/{record.total}", generation(body["metadata"]))
     return asked or shown != (status.get("phase"), status.get("progress"), status.get("observedGeneration"))

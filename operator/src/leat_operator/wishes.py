@@ -103,7 +103,7 @@ class Wishes:
             self.publish(await insist(lambda: self._to.store.suspend(run, suspend)))
             known.suspend = suspend
             log.info("run suspended" if suspend else "run resumed", run=str(run), uid=ref.uid)
-        if (revision := spec.get("revision") or known.revision) != known.revision:
+        if (revision := spec.get("revision") or known.revision) != known.revision and not known.cancel:
             known.revision = revision
             self._errands.start(self._migrate(run, revision, known.generation))
 

@@ -12,6 +12,7 @@ from typing import TypeVar
 import uvloop
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from leat_engine.artifacts import Objects
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError, StoreUnavailable
 from leat_engine.logs import configure
@@ -36,6 +37,7 @@ async def serve(settings: RunnerSettings) -> None:
     loop = asyncio.get_running_loop()
     for sign in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sign, stop.set)
+    objects = Objects.connect(settings.artifacts_url) if settings.artifacts_url else None
     setup = KindSetup(KindSettings())
     kinds = load_kinds(setup)
     runners: list[Runner] = []
@@ -59,11 +61,13 @@ async def serve(settings: RunnerSettings) -> None:
             settings.grace,
             ability_of(kinds, settings.pool_revision),
             frozenset(filter(None, settings.tenants.split(","))),
+            objects,
         )
         runner = Runner(store, queue, kinds, options, installed(setup.kubernetes))
-        caretakers = Caretakers(
-            store, queue, CaretakerOptions(settings.heartbeat / 4, silent_for=3 * settings.heartbeat)
+        rounds = CaretakerOptions(
+            settings.heartbeat / 4, silent_for=3 * settings.heartbeat, retention=settings.retention_days * 86_400
         )
+        caretakers = Caretakers(store, queue, rounds, objects=objects)
         gc.collect()
         gc.freeze()  # what is there now stays: no collection has to look at it again, which shows in the slowest steps
         await runner.start()

@@ -1,28 +1,51 @@
 """One attempt of a step with bodies: look how its scopes are, and tell the committer what is next."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
 
 from leat_engine.commit import Ended, Late
 from leat_engine.decide import failed, succeeded
 from leat_engine.errors import ExpressionError
+from leat_engine.job import StepKey
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.opener import Fan
 from leat_engine.opening import Opening
 from leat_engine.records import Block
 from leat_engine.result import ErrorType, Result, StepError
-from leat_engine.store import Store
 from leat_engine.unfold import Broken, Gather, Look, Open, Pause, Step, begin, broken, gathered, go_on, items
 from leat_runner.attempt import Attempt, cancelled
 from leat_runner.desk import persistently
 
 
-async def advance(attempt: Attempt, store: Store) -> Ended | Late | Opening:
+class Scopes(Protocol):
+    """Knows which scopes steps have opened, and how these ended. The store does."""
+
+    async def block(self, key: StepKey) -> Block | None:
+        """The scopes that a step has opened, or None."""
+        ...
+
+    async def ends(self, run_id: UUID, scopes: range, node: int, *, outputs: bool) -> Mapping[int, Result]:
+        """How a node has ended in scopes, by their numbers; those where it has not are missing."""
+        ...
+
+    async def gather_bytes(self, run_id: UUID, scopes: range, node: int) -> int:
+        """Bytes of JSON of the outputs of a node in scopes."""
+        ...
+
+    async def first_failed(self, run_id: UUID, scopes: range, node: int) -> tuple[int, Mapping[str, Any]] | None:
+        """The first of the scopes in which a node failed, and its error."""
+        ...
+
+
+async def advance(attempt: Attempt, store: Scopes) -> Ended | Late | Opening:
     """What follows for the step. Results that its expressions read are in the view."""
     view, node = attempt.view, attempt.node
     if view.stopping is not None:
         return _ended(attempt, cancelled(view))
     block = await persistently("block", lambda: store.block(attempt.key))
-    now = datetime.now(UTC)
+    now = attempt.clock()
     step = begin(view, node, now) if block is None else await _looked(attempt, block, store, now)
     match step:
         case Open():
@@ -39,7 +62,7 @@ async def advance(attempt: Attempt, store: Store) -> Ended | Late | Opening:
             raise ValueError(f"step {node.name} has not opened anything yet")
 
 
-async def _looked(attempt: Attempt, block: Block, store: Store, now: datetime) -> Step:
+async def _looked(attempt: Attempt, block: Block, store: Scopes, now: datetime) -> Step:
     view, node = attempt.view, attempt.node
     fan = isinstance(node.opens, Fan)
     if fan:
@@ -55,7 +78,7 @@ async def _looked(attempt: Attempt, block: Block, store: Store, now: datetime) -
     return go_on(view, node, Look(block, ends, attempt.resumed, now))
 
 
-async def _gather(attempt: Attempt, block: Block, store: Store, now: datetime) -> Result:
+async def _gather(attempt: Attempt, block: Block, store: Scopes, now: datetime) -> Result:
     view, scopes, node = attempt.view, _scopes(block), _result(attempt, block)
     size = await persistently("gather_bytes", lambda: store.gather_bytes(view.run_id, scopes, node))
     if size > OUTPUT_BYTES:
@@ -70,7 +93,7 @@ async def _gather(attempt: Attempt, block: Block, store: Store, now: datetime) -
     return succeeded(gathered(value, outputs, block.size))
 
 
-async def _broken(attempt: Attempt, block: Block, count: int, store: Store) -> Result:
+async def _broken(attempt: Attempt, block: Block, count: int, store: Scopes) -> Result:
     scopes, node = _scopes(block), _result(attempt, block)
     found = await persistently("first_failed", lambda: store.first_failed(attempt.view.run_id, scopes, node))
     scope, error = found or (block.base, {})

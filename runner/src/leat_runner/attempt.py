@@ -3,12 +3,12 @@
 import asyncio
 import random
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 from prometheus_client import Counter
@@ -19,7 +19,18 @@ from leat_engine.decide import admit, failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.expression import SECRETS, Held
 from leat_engine.job import StepKey, effect_key
-from leat_engine.kind import END_WORK, Kind, StepContext, outlives_runner
+from leat_engine.kind import (
+    END_WORK,
+    ArtifactProblem,
+    Artifacts,
+    Kind,
+    Mail,
+    NoArtifacts,
+    NoFamily,
+    StepContext,
+    StepLog,
+    outlives_runner,
+)
 from leat_engine.plan import END, PlanStep
 from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
@@ -27,9 +38,12 @@ from leat_engine.retry import Failure, delay_before_next
 from leat_engine.view import RunView, flattened
 from leat_runner.family import Family, Member
 from leat_runner.forsake import forsake
-from leat_runner.gates import Gates
+from leat_runner.kinds.setup import Clock, utc_now
+from leat_runner.logs import AttemptLog
+from leat_runner.passage import Perform
 from leat_runner.secrets import SecretError, SecretReader, holding, masked
-from leat_runner.voice import Mask, Voice, Words
+from leat_runner.shelf import Shelf
+from leat_runner.voice import Mask
 
 MAX_LOST = 3
 """Runners that may die under a step before it counts as what kills them."""
@@ -47,6 +61,8 @@ class Attempt:
         lost: Of these, attempts whose runner died: a few of them are.
         taken_over: When an earlier runner began this try, whose work may have outlived it.
         logged_until: When the last line was said that the store has of work that outlived its runner.
+        clock: Says what time it is; draw: a number from [0, 1), for the jitter of a retry. Where time is skipped, both
+            are others.
     """
 
     view: RunView
@@ -58,6 +74,8 @@ class Attempt:
     resumed: bool = False
     taken_over: datetime | None = None
     logged_until: datetime | None = None
+    clock: Clock = utc_now
+    draw: Callable[[], float] = random.random
 
     @property
     def key(self) -> StepKey:
@@ -65,15 +83,60 @@ class Attempt:
         return StepKey(self.view.run_id, self.view.scope, self.node.id)
 
 
+class Speech(Protocol):
+    """What one attempt says and hears."""
+
+    log_kept: AttemptLog | None
+
+    @property
+    def log(self) -> StepLog:
+        """Takes its lines."""
+        ...
+
+    @property
+    def note(self) -> Callable[[str], None]:
+        """Takes what it waits for."""
+        ...
+
+    @property
+    def mail(self) -> Mail:
+        """What it hears."""
+        ...
+
+
+class Voices(Protocol):
+    """Gives each attempt its speech."""
+
+    def of(self, key: StepKey, name: str, attempt: int, mask: Mask | None) -> Speech:
+        """The speech of an attempt of the step with this name."""
+        ...
+
+
+class Barriers(Protocol):
+    """What holds runs and attempts back."""
+
+    async def admit(self, attempt: Attempt) -> Outcome | None:
+        """None when the run may go on."""
+        ...
+
+    async def around(self, attempt: Attempt, perform: Perform) -> Outcome:
+        """Execute an attempt of a step that has limits or a cache, as soon as it may."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Means:
-    """What a runner carries attempts out with. ``tenants``: namespaces whose steps it executes; all when empty."""
+    """What attempts are carried out with: in a runner, or where a run is only rehearsed, which starts no other ones.
+
+    ``tenants``: namespaces whose steps are executed; all when empty.
+    """
 
     kinds: Mapping[str, Kind]
     secrets: SecretReader
-    voice: Voice
-    gates: Gates
-    family: Family
+    voice: Voices
+    gates: Barriers
+    family: Family | None = None
+    shelf: Shelf | None = None
     tenants: frozenset[str] = frozenset()
 
 
@@ -92,7 +155,7 @@ async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
     if view.stopping is not None and node.id > END:
         return _ended(attempt, cancelled(view))
     if outcome is None:
-        result = admit(view, node, {}, datetime.now(UTC))
+        result = admit(view, node, {}, attempt.clock())
         if result is not None:
             return _ended(attempt, result)
         perform = partial(_perform, means=means)
@@ -104,17 +167,18 @@ def concluded(attempt: Attempt, outcome: Outcome) -> Ended | Late:
     """What to write of an attempt's outcome."""
     view, node = attempt.view, attempt.node
     match outcome:
-        case Succeeded(output):
-            return _ended(attempt, _bounded(output))
+        case Succeeded(output, artifacts):
+            result = _bounded(output)
+            return _ended(attempt, result if artifacts is None else replace(result, artifacts=artifacts))
         case Parked(until):
-            seconds = max(0.0, (until - datetime.now(UTC)).total_seconds())
+            seconds = max(0.0, (until - attempt.clock()).total_seconds())
             return Late(view, node.id, attempt.number, seconds)
         case Failed(error):
             return _again_or_over(attempt, error)
 
 
 async def _perform(attempt: Attempt, means: Means) -> Outcome:
-    node, now = attempt.node, datetime.now(UTC)
+    node, now = attempt.node, attempt.clock()
     if means.tenants and attempt.view.namespace not in means.tenants:
         namespace = attempt.view.namespace
         message = (
@@ -180,27 +244,33 @@ class _Trial:
             return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
         redactor = Redactor([*held.values.values(), *held.results])
         with holding(redactor):
-            return masked(await self._execute(fields, redactor.text), redactor)
+            return masked(await self._execute(fields, redactor.text, redactor.forms), redactor)
 
     def _evaluated(self, held: Held | None) -> Any:
         view, node = self.attempt.view, self.attempt.node
         bound = {} if node.fields.constant else view.bindings(node.reads, {}, self.now)
         return node.fields.evaluate(bound if held is None else {**bound, SECRETS: held})
 
-    async def _execute(self, fields: Any, mask: Mask | None) -> Outcome:
+    async def _execute(self, fields: Any, mask: Mask | None, secrets: Collection[str] = ()) -> Outcome:
         attempt = self.attempt
         words = self.means.voice.of(attempt.key, attempt.node.name, attempt.number, mask)
+        artifacts = None if self.means.shelf is None else self.means.shelf.of(attempt, secrets)
         try:
             model = self._checked(fields)
             if isinstance(model, Failed):
                 return model
             self.begun = True
-            return await self.kind.execute(self._context(words), model)
+            outcome = await self.kind.execute(self._context(words, artifacts or NoArtifacts()), model)
+            return outcome if artifacts is None else await artifacts.kept(outcome)
+        except ArtifactProblem as problem:
+            return Failed(problem.error)
         except Exception as error:
             log.exception("step_defect")
             tail = traceback.format_exception_only(error)[-1].strip()
             return Failed(StepError(ErrorType.INTERNAL, tail))
         finally:
+            if artifacts is not None:
+                await artifacts.close()
             if words.log_kept is not None:
                 await words.log_kept.close()
 
@@ -211,7 +281,7 @@ class _Trial:
         except ValidationError as error:
             return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
 
-    def _context(self, words: Words) -> StepContext:
+    def _context(self, words: Speech, artifacts: Artifacts) -> StepContext:
         attempt, view = self.attempt, self.attempt.view
         return StepContext(
             key=attempt.key,
@@ -231,7 +301,8 @@ class _Trial:
             logged_until=attempt.logged_until,
             note=words.note,
             mail=words.mail,
-            family=Member(self.means.family, attempt, self.seconds),
+            artifacts=artifacts,
+            family=NoFamily() if self.means.family is None else Member(self.means.family, attempt, self.seconds),
         )
 
 
@@ -274,7 +345,7 @@ def _limit(attempt: Attempt, now: datetime) -> tuple[float | None, str]:
 
 def _again_or_over(attempt: Attempt, error: StepError) -> Ended | Late:
     view, node = attempt.view, attempt.node
-    elapsed = (datetime.now(UTC) - attempt.opened_at).total_seconds()
+    elapsed = (attempt.clock() - attempt.opened_at).total_seconds()
     if node.deadline is not None and elapsed >= node.deadline:
         return _ended(attempt, failed(error))
     try:
@@ -283,7 +354,7 @@ def _again_or_over(attempt: Attempt, error: StepError) -> Ended | Late:
         message = f"{problem}; while looking at: {error.message}"
         return _ended(attempt, failed(StepError(ErrorType.EXPRESSION, message, retriable=False)))
     failure = Failure(error, attempt.number - attempt.broken_off, elapsed)
-    delay = delay_before_next(node.retry, failure, wanted=wanted, random=random.random())  # noqa: S311  jitter
+    delay = delay_before_next(node.retry, failure, wanted=wanted, random=attempt.draw())
     if delay is None:
         return _ended(attempt, failed(error))
     if error.type == ErrorType.BREAKER_OPEN:
@@ -296,7 +367,7 @@ def _wanted(attempt: Attempt, error: StepError) -> bool:
     when = attempt.node.retry.when
     if when is None:
         return True
-    bound = attempt.view.bindings(attempt.node.reads, {}, datetime.now(UTC))
+    bound = attempt.view.bindings(attempt.node.reads, {}, attempt.clock())
     return bool(when.evaluate({**bound, "error": flattened(error.as_json())}))
 
 

@@ -6,32 +6,33 @@ from datetime import UTC, datetime
 from leat_engine.cleanup import Clean, clean_up
 from leat_engine.commit import Ended
 from leat_engine.crash import crash_point
-from leat_engine.decide import settle
+from leat_engine.decide import End, settle
 from leat_engine.job import END
 from leat_engine.kind import Kind
 from leat_engine.opening import Opening
 from leat_engine.records import Cleanup
-from leat_engine.result import Result, State
+from leat_engine.result import Failed, Phase, Result, State
 from leat_engine.store import Store
 from leat_runner.attempt import Attempt
 from leat_runner.desk import persistently
 from leat_runner.forsake import forsake
 from leat_runner.recall import locate, recall
+from leat_runner.shelf import Shelf
 
 
-async def clean(attempt: Attempt, store: Store, runner: int, kinds: Mapping[str, Kind]) -> Ended | Opening:
+async def clean(attempt: Attempt, store: Store, shelf: Shelf, kinds: Mapping[str, Kind]) -> Ended | Opening:
     """What `END` does now. Who has lost it meanwhile is refused when it is written."""
     view = attempt.view
     look = await _look(attempt, store)
     if look is None:
-        await recall(view, attempt.node, store)
+        unread = await recall(view, attempt.node, store, shelf) or await shelf.fetch(view, attempt.node)
         if view.stopping is not None:
             await forsake(view, attempt.node, kinds)
-        end = settle(view, {}, datetime.now(UTC))
+        end = settle(view, {}, datetime.now(UTC)) if unread is None else _unread(unread)
         crash_point("before settle")
         await persistently(
             "settle_run",
-            lambda: store.cleanups.settle(runner, view.run_id, attempt.number, end, view.plan.undoing),
+            lambda: store.cleanups.settle(shelf.runner, view.run_id, attempt.number, end, view.plan.undoing),
         )
         crash_point("after settle")
         look = await _look(attempt, store)
@@ -50,6 +51,11 @@ async def clean(attempt: Attempt, store: Store, runner: int, kinds: Mapping[str,
 
 async def _look(attempt: Attempt, store: Store) -> Cleanup | None:
     return await persistently("cleanup", lambda: store.cleanups.look(attempt.view.run_id))
+
+
+def _unread(why: Failed) -> End:
+    """The end of a run whose output looks into what cannot be read."""
+    return End(Phase.FAILED, error=why.error.as_json())
 
 
 def _over(attempt: Attempt) -> Ended:

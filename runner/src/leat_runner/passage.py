@@ -7,7 +7,6 @@ it lets through half-open runs at once.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -148,7 +147,7 @@ def keys_of(attempt: "Attempt") -> Keys:
     restraint = node.restraint
     if restraint is None:
         return Keys(None, None, None, None)
-    bound = view.bindings(node.reads, {}, datetime.now(UTC))
+    bound = view.bindings(node.reads, {}, attempt.clock())
     redaction = view.redaction
     own = f"{view.workflow}/{view.plan.full_name(node)}"
 

@@ -23,6 +23,11 @@ class RunnerSettings(BaseSettings):
     cpu_slots: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, description="CPU steps at once.")
     heartbeat: float = Field(default=2.0, gt=0, description="Seconds between signs of life; silent for three, dead.")
     grace: float = Field(default=25.0, ge=0, description="Seconds to finish at SIGTERM.")
+    artifacts_url: str = Field(
+        default="",
+        description="Where files and large outputs of steps go: `s3://BUCKET/PREFIX?endpoint=URL&region=NAME`, or "
+        "`file:///DIRECTORY` that all runners share. Without it outputs end at 1 MiB.",
+    )
     retention_days: float = Field(default=90, gt=0, description="Days that runs are kept in the store.")
     metrics_port: int | None = Field(default=None, description="Port of Prometheus metrics and health; none if unset.")
     metrics_host: str = Field(default="0.0.0.0", description="Address that the metrics port listens on.")  # noqa: S104

@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import Gauge
 
+from leat_engine.artifacts import Objects
 from leat_engine.commit import Committer, Ended, Late
 from leat_engine.decide import failed
 from leat_engine.errors import ExpressionError, StoreUnavailable
@@ -35,6 +36,7 @@ from leat_runner.lobby import Lobby
 from leat_runner.recall import recall
 from leat_runner.seats import Seats
 from leat_runner.secrets import SecretReader
+from leat_runner.shelf import Shelf
 from leat_runner.slots import Slots
 from leat_runner.timers import Timers
 from leat_runner.voice import Voice
@@ -58,6 +60,7 @@ class RunnerOptions:
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
         tenants: Namespaces whose steps it executes; all when empty.
+        objects: Where files and large outputs go, or None.
         workflow_grace: How long a step waits for a Workflow that is not there, from when it was first queued.
     """
 
@@ -69,6 +72,7 @@ class RunnerOptions:
     grace: float = 25.0
     ability: Ability | None = None
     tenants: frozenset[str] = frozenset()
+    objects: Objects | None = None
     workflow_grace: float = 300.0
 
 
@@ -92,10 +96,11 @@ class Runner:
         self._voice = Voice(store)
         self._gates = Gates(Lobby(store, self._claims.publish, self._claims.aside))
         self._seats = Seats(store, self._desk, (self._claims.publish, self._claims.aside), self.leave)
+        self._shelf = Shelf(store.artifacts, options.objects)
         self._family = Family(
             Household(store, self._claims.plans, self._claims.publish, self._claims.aside, options.workflow_grace)
         )
-        self._means = Means(kinds, secrets, self._voice, self._gates, self._family, options.tenants)
+        self._means = Means(kinds, secrets, self._voice, self._gates, self._family, self._shelf, options.tenants)
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -171,7 +176,7 @@ class Runner:
         self._heard = time.monotonic()
         self._committer = Committer(self._store, self.id, self, self._desk.writing)
         self._committer.start()
-        self._voice.runner = self._gates.lobby.runner = self._family.runner = self.id
+        self._voice.runner = self._gates.lobby.runner = self._family.runner = self._shelf.runner = self.id
         log.info("runner_registered", runner=self.id, pool=self.options.pool, slots=self.options.slots)
 
     async def _fence(self) -> None:
@@ -188,22 +193,31 @@ class Runner:
     # -- execute --------------------------------------------------------------------------------------------------
 
     def _execute(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._attempt(attempt))
+        task = asyncio.create_task(self._seated(attempt))
         self._desk.tasks[attempt.key] = task
         self._desk.begun[attempt.key] = time.monotonic()
         self._seats.running[attempt.key] = attempt
         task.add_done_callback(partial(self._put, attempt))
 
-    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening | None:
+    async def _seated(self, attempt: Attempt) -> Ended | Late | Opening | None:
         """What to write of the attempt; None when it was put back, and is somebody else's."""
+        if self._seats.limits(attempt) and not await self._seats.ask(attempt):
+            return None
+        return await self._attempt(attempt)
+
+    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
         try:
-            if self._seats.limits(attempt) and not await self._seats.ask(attempt):
-                return None
             if node.id == END and view.plan.cleans:
-                return await clean(attempt, self._store, self.id, self._kinds)
+                return await clean(attempt, self._store, self._shelf, self._kinds)
             if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
-                await recall(view, node, self._store)
+                unread = await recall(view, node, self._store, self._shelf)
+                if unread is not None:
+                    return concluded(attempt, unread)
+            if node.looks:
+                unread = await self._shelf.fetch(view, node)
+                if unread is not None:
+                    return concluded(attempt, unread)
             if node.opens is not None:
                 held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
                 return await advance(attempt, self._store) if held is None else concluded(attempt, held)

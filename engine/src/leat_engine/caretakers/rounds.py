@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from prometheus_client import Counter
 
+from leat_engine.artifacts import Objects
+from leat_engine.caretakers.expire import expire
 from leat_engine.caretakers.follow import follow
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.resend import resend
@@ -35,6 +37,7 @@ class CaretakerOptions:
         sweep_interval: Between two looks for what sleeps, though it could go on, and for children that do not follow.
         count_interval: Between two counts of what the metrics tell.
         forget_interval: Between two looks for what limits, caches and parents do not need any more.
+        expire_interval: Between two looks for objects of the artifact store that nothing needs.
         forget_after: Dead runners are remembered for so long.
         retention: Runs are kept for so long; then their whole month goes, once all of it is that old and over.
     """
@@ -46,6 +49,7 @@ class CaretakerOptions:
     count_interval: float = 10.0
     forget_interval: float = 30.0
     prune_interval: float = 3600.0
+    expire_interval: float = 60.0
     forget_after: float = 86_400.0
     retention: float = 90 * 86_400.0
 
@@ -59,6 +63,7 @@ class Caretakers:
         queue: Queue,
         options: CaretakerOptions | None = None,
         clock: Callable[[], float] = time.monotonic,
+        objects: Objects | None = None,
     ) -> None:
         self._store = store
         self._queue = queue
@@ -69,6 +74,8 @@ class Caretakers:
         self._last: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
         self._publishing: set[asyncio.Task[None]] = set()
+        self._objects = objects
+        self._expiring: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin the rounds."""
@@ -80,6 +87,9 @@ class Caretakers:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await asyncio.gather(*self._publishing)
+        if self._expiring is not None:
+            self._expiring.cancel()
+            await asyncio.gather(self._expiring, return_exceptions=True)
 
     async def _loop(self) -> None:
         while True:
@@ -114,6 +124,8 @@ class Caretakers:
                 await self._care("resend", resend(self._store, self._queue, options.patience))
             if self._turn("prune", now, options.prune_interval):
                 await self._prune()
+            if self._objects is not None and self._turn("expire", now, options.expire_interval):
+                self._expire(self._objects)
 
     def _touch(self, now: float) -> float:
         """Postgres answers at ``now``: for how long it has done so without a pause.
@@ -131,6 +143,20 @@ class Caretakers:
         kept, runners = timedelta(seconds=options.retention), timedelta(seconds=options.forget_after)
         for month in await self._store.prune(datetime.now(UTC), kept, runners):
             log.info("pruned", month=month)
+
+    def _expire(self, objects: Objects) -> None:
+        """Aside: an object store that stands still must not keep the other rounds waiting."""
+        if self._expiring is None or self._expiring.done():
+            self._expiring = asyncio.create_task(self._expired(objects), name="expire")
+
+    async def _expired(self, objects: Objects) -> None:
+        try:
+            kept = timedelta(seconds=self._options.retention)
+            await expire(self._store, objects, datetime.now(UTC) - kept)
+        except StoreUnavailable as error:
+            log.warning("round_held", reason=str(error))
+        except Exception:
+            log.exception("round_failed")
 
     async def _care(self, caretaker: str, work: Awaitable[list[Job]]) -> None:
         jobs = await work

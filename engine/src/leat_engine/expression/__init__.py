@@ -6,12 +6,14 @@ text, so nothing that a user's data holds is evaluated. Only `dialect` imports t
 """
 
 from leat_engine.expression.names import MEMBERS_OF_RUN, Names
+from leat_engine.expression.originals import ORIGINALS
 from leat_engine.expression.secrets import NOWHERE, SECRETS, Held, Outlets, SecretRef
 from leat_engine.expression.template import Spot, Template, as_text, compile_condition, compile_template
 
 __all__ = [
     "MEMBERS_OF_RUN",
     "NOWHERE",
+    "ORIGINALS",
     "SECRETS",
     "Held",
     "Names",

@@ -8,7 +8,7 @@ from leat_engine.spelling import unknown
 Names = Mapping[str, frozenset[str] | None]
 """Variables by name; the members each is known to have, or None when any member may be there."""
 
-MEMBERS_OF_STEP = frozenset({"state", "output", "error"})
+MEMBERS_OF_STEP = frozenset({"state", "output", "error", "artifacts"})
 MEMBERS_OF_RUN = frozenset({"id", "name", "namespace", "workflow", "phase"})
 _NOUNS = {"inputs": "input", "steps": "step", "vars": "variable", "run": "field of run"}
 

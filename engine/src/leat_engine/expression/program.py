@@ -16,7 +16,7 @@ from leat_engine.expression.dialect import GUARD, VAULT, environment
 from leat_engine.expression.rewrite import copies, guarded, has_loops, needs_guard
 from leat_engine.expression.scan import CompileError
 from leat_engine.expression.secrets import SECRETS, UNTOLD, problems, secrets_read
-from leat_engine.expression.tree import Node, Path, parse_tree, paths_read
+from leat_engine.expression.tree import Node, Path, parse_tree, path_of, paths_read
 from leat_engine.spelling import unknown
 
 _STATUS = re.compile(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$")
@@ -30,15 +30,17 @@ class Program:
     Attributes:
         text: Its source.
         paths: What it reads of its variables.
+        path: The path that it is as a whole, such as ``steps.make.output``; None when it is more than that.
         secrets: What it asks ``secret()`` for.
         type: CEL type of the result, ``DYN`` when it is known only at evaluation.
     """
 
-    __slots__ = ("_compiled", "_loops", "paths", "secrets", "text", "type")
+    __slots__ = ("_compiled", "_loops", "path", "paths", "secrets", "text", "type")
 
     def __init__(self, text: str, compiled: Any, tree: Node, variables: frozenset[str]) -> None:
         self.text = text
         self.paths = tuple(path for path in paths_read(tree) if path[0] in variables)
+        self.path = path_of(tree)
         self.secrets = secrets_read(tree)
         self.type: str = compiled.return_type().name()
         self._loops = has_loops(tree)

@@ -1,7 +1,7 @@
 """Values with `${ }` in them: a string, or lists and objects of any depth."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -9,6 +9,7 @@ import orjson
 from leat_engine import limits
 from leat_engine.errors import ExpressionError, Reason, Rejected
 from leat_engine.expression.names import Names, check_names
+from leat_engine.expression.originals import ORIGINALS, original
 from leat_engine.expression.program import Program, compile_program
 from leat_engine.expression.scan import CompileError, brief, split
 from leat_engine.expression.secrets import NOWHERE, Outlets, SecretRef, misplaced
@@ -22,8 +23,17 @@ class _Expression:
     path: str
     program: Program
     condition: bool
+    whole: bool = False  # it is the value, and not a part of a text
+
+    @property
+    def bare(self) -> bool:
+        return self.whole and not self.condition and self.program.path is not None
 
     def evaluate(self, bindings: Bindings) -> Any:
+        if ORIGINALS in bindings and self.bare:
+            handed_on = original(self.program.path or (), bindings[ORIGINALS])
+            if handed_on is not None:
+                return handed_on.value
         try:
             value = self.program.evaluate(bindings)
         except ExpressionError as error:
@@ -73,11 +83,16 @@ _Node = _Expression | _Text | _Constant | _Object | _Array
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """One expression of a template: its field path, its source, and what it reads of its variables."""
+    """One expression of a template: its field path, its source, and what it reads of its variables.
+
+    Attributes:
+        bare: It is a value as a whole, and only a path: what it reads is handed on and not looked into.
+    """
 
     path: str
     text: str
     reads: tuple[Path, ...]
+    bare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +285,8 @@ class _Compiler:
             return _Constant("".join(texts))
         self.dynamic.add(below)
         compiled = tuple(part for part in parts if part is not None)
-        return compiled[0] if len(compiled) == 1 and isinstance(compiled[0], _Expression) else _Text(compiled)
+        alone = compiled[0] if len(compiled) == 1 else None
+        return replace(alone, whole=True) if isinstance(alone, _Expression) else _Text(compiled)
 
     def _expression(self, text: str, path: str, below: tuple[str | int, ...]) -> _Expression | None:
         try:
@@ -295,8 +311,8 @@ class _Compiler:
 
 def _spots(node: _Node) -> Iterator[Spot]:
     match node:
-        case _Expression(path=path, program=program):
-            yield Spot(path, program.text, program.paths)
+        case _Expression(path=path, program=program, bare=bare):
+            yield Spot(path, program.text, program.paths, bare)
         case _Text(parts=parts):
             for part in parts:
                 if not isinstance(part, str):

@@ -96,7 +96,7 @@ def paths_read(tree: Node) -> tuple[Path, ...]:
 
 def _paths(node: Node, own: frozenset[str]) -> Iterator[Path]:
     """Every path read below ``node``; ``own`` are the variables of the macros around it."""
-    path = _path(node)
+    path = path_of(node)
     if path is not None:
         if path[0] not in own:
             yield path
@@ -118,16 +118,16 @@ def _all(nodes: Iterable[Node], own: frozenset[str]) -> Iterator[Path]:
         yield from _paths(node, own)
 
 
-def _path(node: Node) -> Path | None:
+def path_of(node: Node) -> Path | None:
     """The path that ``node`` is as a whole, or None when it is more than selections from a variable."""
     match node:
         case Ident(name=name):
             return (name,)
         case Select(operand=operand, field=field):
-            base = _path(operand)
+            base = path_of(operand)
             return base and (*base, field)
         case Call(function=function, args=(operand, Const(text=str() as key))) if function in SELECTIONS:
-            base = _path(operand)
+            base = path_of(operand)
             return base and (*base, key)
         case _:
             return None

@@ -86,14 +86,21 @@ class Http(Model):
     query: Annotated[dict[str, Text | list[Text] | None], Outward()] = Field(default_factory=dict)
     """Query parameters by name; a list repeats the parameter, null leaves it out."""
     body: Annotated[Any, Outward()] = None
-    """Request body: text is sent as it is, anything else as JSON."""
+    """Request body: text is sent as it is, an artifact as the file that it is, anything else as JSON."""
     expect: Annotated[list[StatusRange], Field(min_length=1, max_length=32)] = Field(default_factory=lambda: ["2xx"])
     """Statuses that count as success: codes (`404`), classes (`2xx`) or ranges (`200-204`). Others fail the attempt
     with `HttpStatus`."""
     follow_redirects: bool = False
     """Whether to follow redirects."""
-    max_response_bytes: Annotated[int, Field(ge=1, le=limits.OUTPUT_BYTES)] = limits.OUTPUT_BYTES
-    """The largest answer that is read; a larger one fails the attempt with `TooLarge`."""
+    max_response_bytes: Annotated[int, Field(ge=1, le=limits.ARTIFACT_BYTES)] = limits.OUTPUT_BYTES
+    """The largest answer that is read; a larger one fails the attempt with `TooLarge`. An answer above 1 MiB goes to
+    the artifact store, and the output's `body` is a reference to it."""
+
+
+def _file_name(name: str) -> str:
+    if name.startswith("/") or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
+        raise ValueError(f"found {name!r}, expected a file below the script's directory, such as in/data.csv")
+    return name
 
 
 class Script(Model):
@@ -110,7 +117,13 @@ class Script(Model):
     env: Annotated[dict[str, Any], Outward()] = Field(default_factory=dict)
     """Environment variables by name; values that are no text are given as JSON."""
     stdin: Annotated[Any, Outward()] = None
-    """What the script reads from its standard input: text as it is, anything else as JSON."""
+    """What the script reads from its standard input: text as it is, an artifact as the file that it is, anything else
+    as JSON."""
+    files: Annotated[
+        dict[Annotated[str, AfterValidator(_file_name)], Any], Outward(), Field(max_length=limits.FILES)
+    ] = Field(default_factory=dict)
+    """Files that the script finds in its directory, by name: artifacts of other steps, such as
+    `${ steps.make.artifacts.report }`, text as it is, anything else as JSON."""
 
 
 class Transform(RootModel[Any]):

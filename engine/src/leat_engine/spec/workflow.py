@@ -108,6 +108,15 @@ class Case(Model):
         return self
 
 
+class Artifact(Model):
+    """A file that a step leaves, for later steps and for people."""
+
+    path: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
+    """Of a script: the file, relative to the directory in which the script runs. A function hands its file over."""
+    content_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[ -~]+$", max_length=253)] | None = None
+    """What kind of file it is, such as `text/csv`. `application/octet-stream` unless stated."""
+
+
 class Compensation(Model):
     """How what a step did is undone, when its run does not end well: a kind with its fields, or a body of `steps`.
 
@@ -180,6 +189,9 @@ class Step(Model):
     """A body: steps of this step. They read the steps around it, but are not read from outside; `output` is."""
     output: Any = None
     """With `steps`: what the body gives; it may read the steps of the body."""
+    artifacts: Annotated[dict[Name, Artifact], Field(max_length=limits.ARTIFACTS)] = Field(default_factory=dict)
+    """Files that the step leaves, by name; a later step reads one as `steps.NAME.artifacts.ARTIFACT`. They are kept in
+    the artifact store as long as the run is in the history."""
     concurrency: Concurrency | None = None
     """How many attempts of steps with the same key may run at once."""
     rate_limit: RateLimit | None = None

@@ -193,7 +193,7 @@ def _astray_of(row: asyncpg.Record) -> Astray:
     return Astray(
         row["id"],
         row["parent"],
-        stop=row["going"] and row["adrift"],
+        stop=row["going"] and row["adrift"] and not row["cleaning"],
         suspended=row["suspended"] if row["resting"] and row["going"] and not row["adrift"] else None,
         priority=row["priority"] if row["reordered"] else None,
     )

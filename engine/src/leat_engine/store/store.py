@@ -40,6 +40,7 @@ from leat_engine.records import (
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
+from leat_engine.store.artifacts import ArtifactRows
 from leat_engine.store.children import Children
 from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.lane import Lane
@@ -114,6 +115,7 @@ class Store:
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
         self.quotas = Quotas(self._connection, SQL)
+        self.artifacts = ArtifactRows(self._connection, SQL)
         self.cleanups = Cleanups(self._connection, SQL)
         self.scopes = Scopes(self._connection, SQL)
         self.children = Children(self._connection, SQL, self.quotas.admit)
@@ -585,6 +587,8 @@ class Store:
                         whole = row["kept"] == len(run.lineage.kept)
                     if not whole:
                         raise ValueError(f"the store has not all steps of run {run.lineage.name} any more")
+                    kept = None if run.lineage.cleanup else list(run.lineage.kept)
+                    await connection.fetch(SQL["copy_artifacts"], run.run_id, run.lineage.of, kept)
         return rows
 
     async def _stop(

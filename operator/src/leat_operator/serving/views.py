@@ -74,7 +74,9 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     metadata: Json = {"name": run.name, "namespace": run.namespace}
     if last < plan.total:
         metadata["continue"] = str(last)
-    return _run_steps(run, plan, steps, metadata)
+    answer = _run_steps(run, plan, steps, metadata)
+    answer["run"]["children"] = list(map(_child, kin.get(0, ())))
+    return answer
 
 
 def steps_within(run: RunRecord, plan: Plan, spot: Spot, own: Sequence[ShownStep]) -> Json:

@@ -11,13 +11,15 @@ import contextvars
 import difflib
 import threading
 import traceback
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, ClassVar
 
-from leat_engine.kind import StepContext, Weight
+from leat_engine.kind import ArtifactProblem, StepContext, Weight
+from leat_engine.reference import reference_in
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.spec.kinds import Function
-from leat_runner.kinds.output import details, succeeded
+from leat_runner.kinds.output import Large, details, encoded, put_large
 from leat_runner.kinds.setup import KindSetup
 from leat_runner.kinds.user_code import BadArguments, StepFunction, load_functions
 from leat_runner.overhear import SPEAKS, Speech
@@ -49,24 +51,36 @@ class FunctionKind:
         if function is None:
             return _unknown(fields.name, self._functions.keys(), self._sources)
         try:
-            arguments = function.bind(step, fields.arguments)
+            arguments = function.bind(step, await _with_files(step, function, fields.arguments))
         except BadArguments as error:
             return Failed(StepError(ErrorType.INVALID, str(error), reason="BadArguments", retriable=False))
         speech = Speech(step.log)
         outside = SPEAKS.set(speech)
         try:
-            return await (_on_loop if function.is_async else _in_thread)(function, arguments)
+            outcome = await (_on_loop if function.is_async else _in_thread)(function, arguments)
         finally:
             SPEAKS.reset(outside)
             speech.end()
+        return await put_large(step.artifacts, outcome)
 
     async def close(self) -> None:
         """Nothing is held; threads still in user code are not waited for."""
 
 
-async def _on_loop(function: StepFunction, arguments: dict[str, Any]) -> Outcome:
+async def _with_files(step: StepContext, function: StepFunction, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments, with a file in place of each artifact that the function takes as a `Path`."""
+    values = dict(arguments)
+    for name in function.files & values.keys():
+        if reference_in(values[name]) is not None:
+            values[name] = str(await step.artifacts.file(values[name]))
+    return values
+
+
+async def _on_loop(function: StepFunction, arguments: dict[str, Any]) -> Outcome | Large:
     try:
-        return succeeded(await function.call(**arguments))
+        return encoded(await function.call(**arguments))
+    except ArtifactProblem as problem:
+        return Failed(problem.error)
     except asyncio.CancelledError as error:
         # The user's code may raise it too, by awaiting something that was cancelled: that is only a failure.
         task = asyncio.current_task()
@@ -90,11 +104,11 @@ def failure(error: BaseException) -> Failed:
     return Failed(StepError(type(error).__name__, message, details=details({"traceback": trace})))
 
 
-async def _in_thread(function: StepFunction, arguments: dict[str, Any]) -> Outcome:
+async def _in_thread(function: StepFunction, arguments: dict[str, Any]) -> Outcome | Large:
     loop = asyncio.get_running_loop()
-    done: asyncio.Future[Outcome] = loop.create_future()
+    done: asyncio.Future[Outcome | Large] = loop.create_future()
 
-    def deliver(outcome: Outcome) -> None:
+    def deliver(outcome: Outcome | Large) -> None:
         if not done.done():
             done.set_result(outcome)
 
@@ -110,10 +124,12 @@ async def _in_thread(function: StepFunction, arguments: dict[str, Any]) -> Outco
     return await done
 
 
-def _call(function: StepFunction, arguments: dict[str, Any]) -> Outcome:
+def _call(function: StepFunction, arguments: dict[str, Any]) -> Outcome | Large:
     # Nothing may leave the thread as an exception: some, such as StopIteration, cannot be handed to a future.
     try:
-        return succeeded(function.call(**arguments))
+        return encoded(function.call(**arguments))
+    except ArtifactProblem as problem:
+        return Failed(problem.error)
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is the user's
         return failure(error)
 

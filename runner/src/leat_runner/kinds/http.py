@@ -11,8 +11,10 @@ from typing import ClassVar
 
 import aiohttp
 
-from leat_engine.kind import StepContext, Weight
-from leat_engine.result import ErrorType, Failed, Outcome, StepError
+from leat_engine.kind import ArtifactProblem, StepContext, Weight
+from leat_engine.limits import MIB, OUTPUT_BYTES
+from leat_engine.reference import reference_in
+from leat_engine.result import ErrorType, Failed, Outcome, StepError, Succeeded
 from leat_engine.spec.kinds import Http, status_expected
 from leat_runner.kinds.answer import Answer, unexpected
 from leat_runner.kinds.network import PrivateAddress, public_socket
@@ -28,6 +30,9 @@ IDLE_CONNECTION = 4.0
 CONNECT_TIMEOUT = 10.0
 SILENCE_TIMEOUT = 300.0
 """Seconds without a byte, for steps without a ``timeout``: a peer that vanished must not hold a slot for ever."""
+
+ANY_TYPE = "application/octet-stream"
+"""Of an answer that does not say what it is, RFC 9110 section 8.3."""
 
 EXCERPT = 2048
 """Bytes of an unexpected answer that go into the error."""
@@ -46,15 +51,27 @@ class HttpKind:
     async def execute(self, step: StepContext, fields: Http) -> Outcome:
         """Send the request once. The output is ``{status, headers, body}``, header names in lower case."""
         try:
-            request = request_of(step, fields)
+            upload = step.artifacts.read(fields.body)
+            request = request_of(step, fields if upload is None else fields.model_copy(update={"body": None}))
+            if (reference := reference_in(fields.body)) is not None:
+                request.headers["Content-Length"] = str(reference.size)  # many servers take no chunks
+                request.headers.setdefault("Content-Type", reference.content_type)
         except BadRequest as error:
             return Failed(StepError(ErrorType.INVALID, str(error), retriable=False))
         try:
-            async with self._response(step, request, fields) as response:
+            async with self._response(step, request, fields, upload) as response:
                 success = status_expected(response.status, fields.expect)
-                body, whole = await _read(response, fields.max_response_bytes if success else EXCERPT)
+                limit = min(fields.max_response_bytes, OUTPUT_BYTES) if success else EXCERPT
+                body, whole = await _read(response, limit)
+                if success and not whole and fields.max_response_bytes > limit:
+                    return await _kept(step, request, fields, response, body)
+                if not whole:
+                    # The rest is of no use, so neither is the connection that would have to deliver it first.
+                    response.close()
         except (aiohttp.ClientError, OSError) as error:
             return _no_answer(request, error)
+        if not whole:
+            body = body[:limit]
         answer = Answer(response.status, _headers(response), body)
         if not success:
             return Failed(unexpected(request, answer, fields.expect, self._clock()))
@@ -69,7 +86,7 @@ class HttpKind:
 
     @asynccontextmanager
     async def _response(
-        self, step: StepContext, request: Request, fields: Http
+        self, step: StepContext, request: Request, fields: Http, upload: AsyncIterator[bytes] | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         if self._session is None:
             self._session = self._open()
@@ -78,8 +95,8 @@ class HttpKind:
             request.method,
             request.url,
             headers=request.headers,
-            data=request.body,
-            allow_redirects=fields.follow_redirects,
+            data=request.body if upload is None else upload,
+            allow_redirects=fields.follow_redirects and upload is None,  # its bytes come once
             timeout=aiohttp.ClientTimeout(sock_connect=CONNECT_TIMEOUT, sock_read=silence),
         ) as response:
             yield response
@@ -107,10 +124,31 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bo
     async for part in response.content.iter_any():
         parts += part
         if len(parts) > limit:
-            # The rest is of no use, so neither is the connection that would have to deliver it first.
-            response.close()
-            return bytes(parts[:limit]), False
+            return bytes(parts), False
     return bytes(parts), True
+
+
+async def _kept(
+    step: StepContext, request: Request, fields: Http, response: aiohttp.ClientResponse, begun: bytes
+) -> Outcome:
+    """The output of an answer that is too large for the store of runs: it goes on to the artifact store as it comes."""
+    if not step.artifacts.available:
+        response.close()
+        return too_large(f"the answer to {request}", None, OUTPUT_BYTES)
+    headers = _headers(response)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        size = len(begun)
+        yield begun
+        async for part in response.content.iter_chunked(MIB):
+            size += len(part)
+            if size > fields.max_response_bytes:
+                response.close()
+                raise ArtifactProblem(too_large(f"the answer to {request}", None, fields.max_response_bytes).error)
+            yield part
+
+    body = await step.artifacts.put_output(pieces, headers.get("content-type", ANY_TYPE), once=True)
+    return Succeeded({"status": response.status, "headers": headers, "body": body})
 
 
 def _headers(response: aiohttp.ClientResponse) -> dict[str, str]:

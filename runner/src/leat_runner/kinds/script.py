@@ -7,6 +7,7 @@
   ``LEAT_WORKFLOW``, ``LEAT_STEP``, ``LEAT_ATTEMPT``, ``LEAT_IDEMPOTENCY_KEY``, ``LEAT_OUTPUT`` and ``TRACEPARENT``.
   Nothing of the runner's own environment is passed on. Values that are not texts are JSON, in ``env`` and in stdin.
 - The output is what the file ``$LEAT_OUTPUT`` holds: JSON if it parses, else text without the line ends at its end.
+- What ``files`` gives is in the directory when the script begins; what ``artifacts`` names is read when it succeeds.
 - A step leaves no process behind: its whole process group is killed when the script ends or is cancelled,
   or when the runner dies.
 
@@ -62,7 +63,12 @@ class ScriptKind:
         self._lifeline.close()
 
     async def _run(self, step: StepContext, fields: Script, workspace: Workspace) -> Outcome:
-        starting = asyncio.ensure_future(_start(step, fields, workspace))
+        try:
+            stdin = await workspace.provide(step.artifacts, fields.files, fields.stdin)
+        except OSError as error:
+            message = f"script.files: a file cannot be written: {error.strerror}"
+            return Failed(StepError(ErrorType.INVALID, message, retriable=False))
+        starting = asyncio.ensure_future(_start(step, fields, stdin, workspace))
         try:
             running = await asyncio.shield(starting)
         except asyncio.CancelledError:
@@ -81,7 +87,10 @@ class ScriptKind:
             raise
         finally:
             self._lifeline.release(running.process.pid)
-        return workspace.output() if code == 0 else _failed(code, running.err.tail)
+        if code:
+            return _failed(code, running.err.tail)
+        await workspace.leave(step.artifacts)
+        return await workspace.output(step.artifacts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,19 +133,19 @@ class Running:
             os.killpg(self.process.pid, number)
 
 
-async def _start(step: StepContext, fields: Script, workspace: Workspace) -> Running:
+async def _start(step: StepContext, fields: Script, stdin: Any, workspace: Workspace) -> Running:
     env = environment(step, fields.env, workspace)
-    workspace.fill(fields.run, fields.stdin)
+    workspace.fill(fields.run, stdin)
     outputs: list[Output] = []
     try:
         outputs.append(await Output.open("stdout", step.log))
         outputs.append(await Output.open("stderr", step.log))
         # stdin is a file and not a pipe, so that a script which never reads it blocks nobody.
-        with workspace.stdin.open("rb") as stdin:
+        with workspace.stdin.open("rb") as given:
             process = await asyncio.create_subprocess_exec(
                 *COMMANDS[fields.shell],
                 str(workspace.script),
-                stdin=stdin,
+                stdin=given,
                 stdout=outputs[0].fd,
                 stderr=outputs[1].fd,
                 cwd=workspace.home,

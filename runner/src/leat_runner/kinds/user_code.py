@@ -38,6 +38,7 @@ class StepFunction:
         context: Name of the parameter that gets the `StepContext`, or None.
         parameters: The others, which ``with`` gives.
         arguments: Validates ``with``; None for a function without parameters.
+        files: Parameters that are a `Path`: they get artifacts as files.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StepFunction:
     context: str | None
     parameters: tuple[str, ...]
     arguments: TypeAdapter[dict[str, Any]] | None
+    files: frozenset[str] = frozenset()
 
     def bind(self, step: StepContext, values: Mapping[str, Any]) -> dict[str, Any]:
         """The keyword arguments of one call.
@@ -122,6 +124,7 @@ def _step_function(function: Callable[..., Any]) -> StepFunction:
         raise FunctionsUnusable(f"LEAT_FUNCTIONS: {place} has an annotation that cannot be read: {error}") from error
     context: str | None = None
     fields: dict[str, Any] = {}
+    paths: set[str] = set()
     extra: Literal["allow", "forbid"] = "forbid"
     for parameter in inspect.signature(function).parameters.values():
         hint = hints.get(parameter.name, Any)
@@ -133,6 +136,8 @@ def _step_function(function: Callable[..., Any]) -> StepFunction:
             context = parameter.name
         else:
             fields[parameter.name] = hint if parameter.default is parameter.empty else NotRequired[hint]
+            if hint is Path or Path in get_args(hint):
+                paths.add(parameter.name)
     return StepFunction(
         name=getattr(function, MARK),
         call=function,
@@ -140,6 +145,7 @@ def _step_function(function: Callable[..., Any]) -> StepFunction:
         context=context,
         parameters=tuple(fields),
         arguments=_validator(fields, extra, place) if fields or extra == "allow" else None,
+        files=frozenset(paths),
     )
 
 

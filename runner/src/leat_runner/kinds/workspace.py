@@ -1,8 +1,8 @@
 """What a script finds around itself: its directory, its environment and the file it writes its output to."""
 
+import asyncio
 import os
 import shutil
-import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,12 +12,19 @@ from typing import Any
 import orjson
 import structlog
 
-from leat_engine.kind import StepContext
+from leat_engine.kind import ArtifactProblem, Artifacts, StepContext
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.result import ErrorType, Failed, StepError, Succeeded
 from leat_runner.kinds.output import succeeded, too_large
+from leat_runner.pieces import bytes_source, file_source, open_plain, write
 
 log = structlog.get_logger(__name__)
+
+_ENDS = 256
+"""Bytes at both ends of a large output that are looked at."""
+
+_PROVIDED: Any = object()
+"""Stands for a stdin that is there already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +63,57 @@ class Workspace:
     def fill(self, script: str, stdin: Any) -> None:
         """Write the script and its stdin: a text as it is, None as nothing, any other value as JSON."""
         self.script.write_text(script, encoding="utf-8")
-        self.stdin.write_text("" if stdin is None else _text(stdin), encoding="utf-8")
+        if stdin is not _PROVIDED:
+            self.stdin.write_text("" if stdin is None else _text(stdin), encoding="utf-8")
 
-    def output(self) -> Succeeded | Failed:
+    async def provide(self, artifacts: Artifacts, files: Mapping[str, Any], stdin: Any) -> Any:
+        """Write the files that the script is given; gives what is left of stdin to be written."""
+        for name, value in files.items():
+            pieces = artifacts.read(value)
+            if pieces is None:
+                pieces = bytes_source(b"" if value is None else _text(value).encode())()
+            await write(pieces, self.home / name)
+        pieces = artifacts.read(stdin)
+        if pieces is None:
+            return stdin
+        await write(pieces, self.stdin)
+        return _PROVIDED
+
+    async def leave(self, artifacts: Artifacts) -> None:
+        """Put the files that the step declares.
+
+        Raises:
+            ArtifactProblem: One is not there, or is no plain file of the script's own.
+        """
+        missing = []
+        for name, relative in artifacts.paths.items():
+            path = self.home / (relative or "")
+            found = await asyncio.to_thread(_own_file, path, self.home)
+            if found:
+                missing.append(f"artifacts.{name}.path: {relative!r} {found}; leave a plain file there")
+        if missing:
+            raise ArtifactProblem(StepError(ErrorType.INVALID, "; ".join(missing), "ArtifactMissing", retriable=False))
+        for name, relative in artifacts.paths.items():
+            await artifacts.put(name, file_source(self.home / (relative or "")))
+
+    async def output(self, artifacts: Artifacts) -> Succeeded | Failed:
         """What the script wrote to ``$LEAT_OUTPUT``: JSON if it parses, else text; null when there is nothing."""
         try:
-            # A script may have put a link or a named pipe there: the first could lead anywhere, the second blocks.
-            fd = os.open(self.output_file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            fd = open_plain(self.output_file)
         except FileNotFoundError:
             return Succeeded()
         except OSError as error:
             return _unreadable(str(error.strerror))
         try:
-            status = os.fstat(fd)
-            if not stat.S_ISREG(status.st_mode):
-                return _unreadable("not a plain file")
-            if status.st_size > OUTPUT_BYTES:
-                return too_large("the file $LEAT_OUTPUT", status.st_size, OUTPUT_BYTES)
-            return succeeded(_value(os.read(fd, OUTPUT_BYTES)))
+            size = os.fstat(fd).st_size
+            if size <= OUTPUT_BYTES:
+                return succeeded(_value(os.read(fd, OUTPUT_BYTES)))
+            if not artifacts.available:
+                return too_large("the file $LEAT_OUTPUT", size, OUTPUT_BYTES)
+            content_type = _content_type(os.pread(fd, _ENDS, 0), os.pread(fd, _ENDS, size - _ENDS))
         finally:
             os.close(fd)
+        return Succeeded(await artifacts.put_output(file_source(self.output_file), content_type))
 
     def remove(self) -> None:
         """Delete everything. A step is not wrong because that fails, but a disk fills up: somebody must hear of it."""
@@ -83,6 +121,26 @@ class Workspace:
             shutil.rmtree(self.root)
         except OSError as error:
             log.warning("script.directory_left", path=str(self.root), error=error.strerror)
+
+
+def _own_file(path: Path, home: Path) -> str:
+    """What is wrong with a file of the script, or "". A link within the path could lead out of its directory."""
+    try:
+        real = path.resolve(strict=True)
+        if not real.is_relative_to(home.resolve()):
+            return "leads out of the script's directory"
+        os.close(open_plain(path))
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"is {error.strerror or 'unreadable'}"
+    return ""
+
+
+def _content_type(first: bytes, last: bytes) -> str:
+    """What a large output is taken for, without reading it whole."""
+    ends = first.lstrip()[:1] + last.rstrip()[-1:]
+    return "application/json" if ends in {b"{}", b"[]"} else "text/plain"
 
 
 def environment(step: StepContext, env: Mapping[str, Any], workspace: Workspace) -> dict[str, str]:

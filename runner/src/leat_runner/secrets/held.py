@@ -39,8 +39,8 @@ def mask_held(_logger: object, _method: str, event: MutableMapping[str, Any]) ->
 def masked(outcome: Outcome, redactor: Redactor) -> Outcome:
     """The outcome of an attempt without its secrets."""
     match outcome:
-        case Succeeded(output):
-            return Succeeded(redactor.value(output))
+        case Succeeded(output, artifacts):
+            return Succeeded(redactor.value(output), artifacts)
         case Failed(error):
             return Failed(_masked(error, redactor))
         case Parked():

@@ -22,6 +22,8 @@ with m as materialized (
   update leat.signal t set step_id = m.new from m where t.run_id = $1 and t.step_id = m.old
 ), listeners as (
   update leat.listener t set step_id = m.new from m where t.run_id = $1 and t.step_id = m.old
+), artifacts as (
+  update leat.artifact t set step_id = m.new from m where t.run_id = $1 and t.step_id = m.old
 ), children as (
   update leat.run t set parent_step = m.new from m where t.parent_id = $1 and t.parent_step = m.old
 ), bodies as materialized (

@@ -1,0 +1,6 @@
+-- list_artifacts: all that counts of a run.  $1 run
+select a.run_id, a.scope, a.step_id, a.name, a.key, a.content_type, a.size, a.sha256
+from leat.artifact a
+join leat.step s on s.run_id = a.run_id and s.scope = a.scope and s.id = a.step_id and s.attempt = a.attempt and s.state = 4
+where a.run_id = $1 and a.size is not null
+order by a.scope, a.step_id, a.name;
