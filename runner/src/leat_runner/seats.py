@@ -19,7 +19,7 @@ from leat_engine.job import StepKey
 from leat_engine.store import Store
 from leat_engine.store.quotas import Claimed, Limited, Seated, Seating
 from leat_engine.view import RunView
-from leat_runner.desk import Desk, persistently
+from leat_runner.desk import RETRY_INTERVAL, Desk, persistently
 from leat_runner.lobby import Aside, Publish
 
 if TYPE_CHECKING:
@@ -119,11 +119,10 @@ class Seats:
                 asking = self._asking.pop(namespace, [])
                 try:
                     await self._ask(namespace, asking)
-                except Exception as error:  # a defect: it is that of the attempts, and others must go on
+                except Exception:  # a defect must not leave steps asking for ever: the question is put again
                     log.exception("seats_defect", namespace=namespace)
-                    for _, answer in asking:
-                        if not answer.done():
-                            answer.set_exception(error)
+                    self._asking[namespace] += [each for each in asking if not each[1].done()]
+                    await asyncio.sleep(RETRY_INTERVAL)
         finally:
             if self._rounds.get(namespace) is asyncio.current_task():
                 del self._rounds[namespace]
