@@ -1,14 +1,16 @@
 """Fixtures only. The first test that needs a part of the stack starts it; all later runs of pytest share it."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.stack import fresh_database, fresh_namespace, fresh_vhost
+from tests.support.topics import Topics
 
 from leat_engine.store import Store, migrate
-from leat_stack import Endpoints, Part, up
+from leat_stack import Endpoints, Part, kafka_source, up
 
 HOME = Path(__file__).parents[1] / ".leat" / "test"
 
@@ -32,6 +34,14 @@ def rabbitmq() -> Endpoints:
 @pytest.fixture(scope="session")
 def kubernetes() -> Endpoints:
     return up(HOME, [Part.KUBERNETES])
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Endpoints:
+    """A Kafka, where there is a Java for it; elsewhere the test is skipped, and says what to install."""
+    if (missing := kafka_source.missing(os.environ)) is not None:
+        pytest.skip(missing)
+    return up(HOME, [Part.KAFKA])
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +72,13 @@ def amqp_url(rabbitmq: Endpoints) -> Iterator[str]:
     """A virtual host for this module alone."""
     with fresh_vhost(rabbitmq) as url:
         yield url
+
+
+@pytest.fixture
+async def topics(kafka: Endpoints) -> AsyncIterator[Topics]:
+    """Topics for this test alone, gone at its end."""
+    async with Topics.at(kafka.kafka_url) as topics:
+        yield topics
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from leat_engine.spec.pool import NAME_CHARS, RunnerPool
 from leat_engine.spec.quota import RunQuota
 from leat_engine.spec.run import WorkflowRun
 from leat_engine.spec.signal import MIXED, WorkflowSignal
+from leat_engine.spec.trigger import ONE_SOURCE
 from leat_engine.spec.workflow import Workflow
 
 Schema = dict[str, Any]
@@ -112,6 +113,10 @@ RESOURCES = (
 
 # "is immutable" are the words by which Flux knows that an object has to be made anew where that is wished for.
 UNCHANGEABLE = "the spec of a run is immutable, but for suspend, cancel, priority, revision and ttlSecondsAfterFinished"
+ONE_URL = {
+    "rule": "has(self.url) != has(self.secretRef)",
+    "message": "expected exactly one of `url` and `secretRef`",
+}
 RULES: Mapping[str, list[Schema]] = {
     "WorkflowRunSpec": [
         {
@@ -152,20 +157,16 @@ RULES: Mapping[str, list[Schema]] = {
     ],
     "Trigger": [
         {
-            "rule": "has(self.schedule) != has(self.amqp)",
-            "message": "expected exactly one of `schedule` and `amqp`",
+            "rule": "[has(self.schedule), has(self.amqp), has(self.kafka)].filter(it, it).size() == 1",
+            "message": ONE_SOURCE,
         },
         {
             "rule": "!has(self.schedule) || !has(self.dedupe)",
             "message": "expected no `dedupe` with a schedule: it speaks of messages",
         },
     ],
-    "Amqp": [
-        {
-            "rule": "has(self.url) != has(self.secretRef)",
-            "message": "expected exactly one of `url` and `secretRef`",
-        }
-    ],
+    "Amqp": [ONE_URL],
+    "Kafka": [ONE_URL],
     "Replicas": [
         {"rule": "self.min <= self.max", "message": "expected `min` to be at most `max`, which is 10 unless stated"}
     ],

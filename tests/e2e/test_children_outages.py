@@ -18,6 +18,7 @@ def test_children_start_while_no_operator_is_there_and_what_was_deleted_meanwhil
     environment, user, tmp_path
 ):
     dsn, namespace = environment["LEAT_DATABASE_URL"], user.namespace
+    environment = {**environment, "LEAT_LEASE_DURATION": "15"}  # nothing here is about taking over soon
     user.workflow("hello", GREET, inputs={"who": {"type": "string"}}, output="${ steps.greet.output }")
     user.workflow("slow", {"name": "nap", "wait": {"duration": "1h"}})
     user.workflow("parent", {"name": "go", "signal": {"name": "go"}}, CALL, output="${ steps.call.output }")
@@ -31,8 +32,8 @@ def test_children_start_while_no_operator_is_there_and_what_was_deleted_meanwhil
         assert asyncio.run(go_on(dsn, namespace)) == (Phase.SUCCEEDED, "hello Ada")
         assert "slow" in shelf(dsn, namespace)
         with started("leat_operator", environment, tmp_path):
-            assert user.until("order-1", "Succeeded", 40)["output"] == "hello Ada"
-            eventually(lambda: shelf(dsn, namespace) == {"hello", "parent"}, "what was deleted is gone", 40)
+            assert user.until("order-1", "Succeeded", 60)["output"] == "hello Ada"
+            eventually(lambda: shelf(dsn, namespace) == {"hello", "parent"}, "what was deleted is gone", 60)
 
 
 def shelf(dsn, namespace):

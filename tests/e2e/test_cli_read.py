@@ -323,6 +323,26 @@ async def say(dsn, run_id, step, *texts):
 
 
 @pytest.mark.usefixtures("hello")
+def test_history_of_a_cluster_says_how_long_a_run_takes(ask, namespace, tmp_path):
+    spec = {"inputs": {"who": {"type": "string"}}, "steps": list(STEPS)}
+    document = {"apiVersion": "leat.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": "hello"}, "spec": spec}
+    file = tmp_path / "hello.yaml"
+    file.write_text(yaml.safe_dump(document))
+
+    def simulated():
+        done = ask("simulate", str(file), "--from-history", "-i", "who=Ada", "-o", "json")
+        if done.code == 2:
+            assert f"no run of 'hello' in namespace {namespace!r} of the cluster has ended lately" in done.err
+            return None
+        assert done.code == 0, done.err
+        return done.json
+
+    found = eventually(simulated, "a run of it was learned from", 90, every=1.0)
+    assert found["seconds"]["p50"] > 0
+    assert found["criticalPath"][0]["step"] in {"shout", "nap"}
+
+
+@pytest.mark.usefixtures("hello")
 def test_revisions_are_listed_with_what_differs_also_those_without_runs(user, ask):
     user.patch("hello", {"spec": {"inputs": {"greeting": {"default": "hello"}}}}, "workflows")
     newest, first = revisions(ask, "hello", 2)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import signal
-from base64 import b64encode
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 import yaml
-from kubernetes import client, config
+from kubernetes import config
 from tests.support.cli import leat
 from tests.support.operator import Shop, eventually, started
 from tests.support.queues import DEAD, Queues
 from tests.support.samples import FOLDER
+from tests.support.secrets import Secrets
 
 from leat_engine.result import Phase
 from leat_engine.schedule import Cron, due
@@ -198,35 +198,6 @@ def queues(rabbitmq, amqp_url):
     queues = Queues(rabbitmq, amqp_url)
     queues.declare("orders")
     return queues
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """Secrets of a namespace that hold a broker's URL."""
-
-    api: client.ApiClient
-    namespace: str
-    url: str
-
-    def create(self, name, **labels):
-        metadata = {"name": name, "labels": labels}
-        data = {"url": b64encode(self.url.encode()).decode()}
-        client.CoreV1Api(self.api).create_namespaced_secret(self.namespace, {"metadata": metadata, "data": data})
-
-    def label(self, name):
-        labels = {"metadata": {"labels": {"leat.dev/secret": "true"}}}
-        client.CoreV1Api(self.api).patch_namespaced_secret(name, self.namespace, labels)
-
-    def grant(self, name):
-        """Let the operator read it, as the page says."""
-        rule = {"apiGroups": [""], "resources": ["secrets"], "resourceNames": [name], "verbs": ["get"]}
-        role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "leat-triggers"}
-        account = {"kind": "ServiceAccount", "name": "leat-operator", "namespace": "leat-system"}
-        metadata = {"name": "leat-triggers"}
-        rights = client.RbacAuthorizationV1Api(self.api)
-        rights.create_namespaced_role(self.namespace, {"metadata": metadata, "rules": [rule]})
-        binding = {"metadata": metadata, "roleRef": role, "subjects": [account]}
-        rights.create_namespaced_role_binding(self.namespace, binding)
 
 
 @pytest.fixture

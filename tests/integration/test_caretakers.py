@@ -1,11 +1,14 @@
 """When a silent runner is taken for dead, and when it is not."""
 
+import asyncio
+
 import pytest
 from tests.support.hand import Hand, age
 from tests.support.queue import eventually
 
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import StoreUnavailable
+from leat_engine.queue.local import LocalQueue
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.store import Store
 
@@ -86,3 +89,21 @@ async def test_a_leader_that_freezes_in_its_round_is_followed_by_another(store, 
     with pytest.raises(StoreUnavailable):  # it wakes up, and its transaction is gone
         await freeze_until_followed()
     await other.close()
+
+
+async def test_rounds_end_although_one_of_them_loses_the_cancel(store):
+    began = asyncio.Event()
+
+    class Losing(Caretakers):
+        async def round(self):
+            began.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise StoreUnavailable("the connection is closed") from None
+
+    caretakers = Losing(store, LocalQueue(), CaretakerOptions(interval=0))
+    caretakers.start()
+    await began.wait()
+    async with asyncio.timeout(10):
+        await caretakers.stop()

@@ -7,7 +7,8 @@ import pytest
 from tests.support.queue import until
 from tests.support.queues import DEAD, Queues
 
-from leat_engine.queue.rabbit import Events, Fate
+from leat_engine.queue.rabbit import Events
+from leat_engine.trigger import Fate
 
 
 @pytest.fixture

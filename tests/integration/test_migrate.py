@@ -175,18 +175,17 @@ async def test_a_workflow_has_a_history_of_its_own(store):
 
 
 class Slow(Store):
-    """A store that answers a commit when it is let: the answer is on its way meanwhile."""
+    """A store that commits when it is let, and answers when it is let: the answer is on its way meanwhile."""
 
-    def let(self):
-        self.held = asyncio.Event()
-        self.free = asyncio.Event()
-        return self
+    def hold(self):
+        self.asked, self.go, self.written, self.answer = (asyncio.Event() for _ in range(4))
 
     async def commit(self, runner, writes):
+        self.asked.set()
+        await self.go.wait()
         written = await super().commit(runner, writes)
-        if hasattr(self, "held"):
-            self.held.set()
-            await self.free.wait()
+        self.written.set()
+        await self.answer.wait()
         return written
 
 
@@ -199,14 +198,13 @@ async def test_a_runner_that_has_not_heard_of_its_commit_goes_on_by_the_new_revi
         made = []
         for name in names:
             values = [f"${{ steps.{made[-1]['name']}.output }}"] if made else []
-            made.append(
-                {"name": name, "function": {"name": "add", "with": {"values": values, "seconds": 0 if made else 0.5}}}
-            )
+            made.append({"name": name, "function": {"name": "add", "with": {"values": values}}})
         return {"steps": made, "output": f"${{ steps.{names[-1]}.output }}"}
 
     old, new = chain("one", "two"), chain("one", "between", "two")
     slow = await Store.connect(database, size=6)
     slow.__class__ = Slow
+    slow.hold()
     queue = LocalQueue()
     kinds = load_kinds(KindSetup(KindSettings(functions=(str(FUNCTIONS),))))
     runner = Runner(slow, queue, kinds, RunnerOptions("slow", heartbeat=0.2))
@@ -218,22 +216,23 @@ async def test_a_runner_that_has_not_heard_of_its_commit_goes_on_by_the_new_revi
     await runner.start()
     caretakers.start()
     try:
-        slow.let()
         await queue.publish(await store.suspend(run.run_id, suspended=False))
-        await eventually(lambda: _state(store, run, 1), State.CLAIMED)
+        await asyncio.wait_for(slow.asked.wait(), 20)
         await store.suspend(run.run_id, suspended=True)  # so that step 2 is not claimed with the end of step 1
-        await asyncio.wait_for(slow.held.wait(), 20)
+        slow.go.set()
+        await asyncio.wait_for(slow.written.wait(), 20)
         jobs = await store.versions.migrate(run.run_id, plan_of(old), plan_of(new), resume=True)
         await queue.publish(jobs)
         await eventually(lambda: _state(store, run, 2), State.CLAIMED)
-        slow.free.set()
+        slow.answer.set()
         (record,) = await works.ended(run.run_id)
         assert record.output == 3
         executed = [line.split()[1] for line in works.effects.read_text().splitlines()]
         assert executed == ["one", "between", "two"]
         assert (record.revision, record.epoch) == (plan_of(new).revision, 1)
     finally:
-        slow.free.set()
+        slow.go.set()
+        slow.answer.set()
         await caretakers.stop()
         await runner.stop()
         await slow.close()

@@ -1,4 +1,4 @@
-"""The sample that needs a database, a broker and a mail server, with all three."""
+"""The samples that need a database, brokers and a mail server, with all of them."""
 
 import asyncio
 from email import message_from_bytes, policy
@@ -62,3 +62,17 @@ async def test_the_payment_is_written_told_and_confirmed(postgres_dsn, amqp_url,
     assert letter.get_content().strip() == "Thank you for 12.50 EUR."
     await database.close()
     await broker.close()
+
+
+async def test_the_order_is_announced_in_its_topic(kafka, topics):
+    (sample,) = samples("kafka")
+    topic = await topics.make("paid")
+    secrets = {"LEAT_SECRET_SHOP_KAFKA": kafka.kafka_url}
+    arguments = ("run", str(sample.file), "-o", "json", "-i", f"topic={topic}")
+    done = await asyncio.to_thread(leat, *arguments, env=secrets)
+    assert (done.code, done.json["phase"]) == (0, sample.phase), done.err
+    assert done.json["output"] == sample.output
+    assert not any(secret in done.out + done.err for secret in (kafka.kafka_url, urlsplit(kafka.kafka_url).password))
+    (record,) = await topics.records(topic)
+    assert (record.key, record.value) == (b"A-17", b'{"kind":"paid","id":"A-17"}')
+    assert dict(record.headers)["source"] == b"shop"

@@ -11,6 +11,7 @@ from tests.support.cli import leat
 from tests.support.console import BLOCK, tried
 from tests.support.queue import eventually
 
+from leat_cli.forest import outline
 from leat_cli.local import Means, run_here
 from leat_cli.order import order_of
 from leat_cli.progress import Lines
@@ -231,6 +232,47 @@ async def test_both_ways_of_telling_it_tell_the_same(perform, store):
         assert one["scopes"]["states"] == other.scopes.states
         within = [[(step["name"], step["state"]) for step in scope["steps"]] for scope in one["scopes"]["shown"]]
         assert within == [[(step.name, step.state) for step in scope.steps] for scope in other.scopes.shown]
+
+
+SAGA = {
+    "steps": [
+        {"name": "flight", "transform": 1, "compensate": {"transform": "given back"}},
+        {"name": "cars", "needs": ["flight"], "forEach": [1, 2], "transform": 1, "compensate": {"transform": "back"}},
+        {"name": "hotel", "needs": ["cars"], "fail": {"message": "no room"}},
+    ],
+    "finally": [{"name": "tell", "transform": "${ run.phase }"}],
+}
+
+
+async def test_what_a_run_does_at_its_end_is_shown_behind_its_steps(perform, store):
+    run_id, plan = await perform(SAGA)
+    run, nodes = await store.run(run_id), range(1, plan.total + 1)
+    steps, inside = await store.show_steps(run_id, nodes, 4096), await store.scopes.look(run_id, plan)
+    served = run_steps(run, plan, Page(nodes, steps, [], inside))["steps"]
+    names = ["flight", "cars", "hotel", "flight.compensate", "at the end"]
+    assert [step["name"] for step in served] == names
+    item = served[1]["scopes"]["shown"][1]["steps"]
+    assert [(step["name"], step["output"]) for step in item] == [("cars", 1), ("cars.compensate", "back")]
+    (tell,) = served[-1]["scopes"]["shown"][0]["steps"]
+    assert (served[-1]["state"], tell["name"], tell["output"]) == ("Succeeded", "tell", "Failed")
+    read = snapshot_of(run, SAGA, Recorded(steps, [], edges_of(plan), plan, inside)).steps
+    assert [(step.name, step.state) for step in read] == [(step["name"], step["state"]) for step in served]
+    assert [place.guide + place.step.name for place in outline(read)] == [
+        "├─ flight",
+        "│  └─ cars",
+        "│     ┆ item 0",
+        "│     ┆ ┆ ├─ cars",
+        "│     ┆ ┆ └─ cars.compensate",
+        "│     ┆ item 1",
+        "│     ┆ ┆ ├─ cars",
+        "│     ┆ ┆ └─ cars.compensate",
+        "│     └─ hotel",
+        "├─ flight.compensate",
+        "└─ at the end",
+        "   ┆ └─ tell",
+    ]
+    whole = snapshot_of(run, SAGA, Recorded(steps, [], edges_of(plan), plan, inside))
+    assert list(whole.result()["steps"]) == ["flight", "cars", "hotel"]
 
 
 async def test_the_tree_shows_bodies_and_pages_of_them(perform, database):

@@ -151,6 +151,23 @@ def test_bodies_say_how_often_they_are_done_and_cases_when_they_are_taken():
     assert "case 1: 1 < inputs.n" in [each.text for each in parsed(svg(picture)).iter()]
 
 
+def test_what_a_run_does_at_its_end_is_drawn_apart():
+    spec = {
+        "steps": [{"name": "a", "transform": 1, "compensate": {"transform": 2}}],
+        "finally": [{"name": "b", "transform": 1}, {"name": "c", "needs": ["b"], "transform": 1}],
+    }
+    drawn = text(picture_of(compile_plan(parse_spec(spec), load_models(), ""), "x"))
+    assert [re.split(r" {3,}(?=\w)", line.rstrip())[0] for line in drawn.splitlines()] == [
+        "x",
+        "├─ a",
+        "│  ┆ compensate",
+        "│  ┆ └─ a.compensate",
+        "└─ at the end",
+        "   ┆ └─ b",
+        "   ┆    └─ c",
+    ]
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[dict[int, Size], list[tuple[int, int]]]:
     count = draw(st.integers(1, 25))

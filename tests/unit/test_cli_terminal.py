@@ -1,5 +1,6 @@
 """How runs look to people."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from leat_cli import terminal
-from leat_cli.snapshot import RunSnapshot, StepSnapshot
+from leat_cli.describe import facts
+from leat_cli.snapshot import Outlook, RunSnapshot, StepSnapshot
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
@@ -79,3 +81,20 @@ def test_markup_in_names_and_messages_is_text():
         console.print(terminal.tree(run(StepSnapshot("a", "fail", "Failed", 1, error=error), message="[x]"), NOW))
     assert "[red]no[/red] [/] [bold" in captured.get()
     assert "[x]" in captured.get()
+
+
+def test_a_run_says_when_it_is_likely_to_end_and_why_not_earlier():
+    outlook = Outlook(NOW + timedelta(seconds=125), NOW + timedelta(seconds=190), (("charge", 0.75), ("ship", 0.25)))
+    running = replace(run(), outlook=outlook)
+    assert terminal.outlook(running, NOW) == "ends in 2m05s (9 of 10: 3m10s)"
+    assert terminal.critical_path(running) == "charge 75% > ship 25%"
+    assert lines(None, running) == ["order-1: Running", "order-1: ends in 2m05s (9 of 10: 3m10s)"]
+    assert lines(running, running) == []
+    ended = replace(running, phase="Succeeded")
+    assert (terminal.outlook(ended, NOW), terminal.critical_path(ended)) == ("", "")
+
+
+def test_what_is_not_known_of_an_end_is_said_by_describe():
+    waiting = replace(run(), outlook=Outlook(unknown=("ship",), people=("review",)))
+    (line,) = [line for line in facts(waiting, NOW) if line.startswith("Estimate")]
+    assert line == "Estimate:   not known (ship: never ended yet; review: for somebody to answer)"

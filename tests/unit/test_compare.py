@@ -25,7 +25,7 @@ def moment(plan: Plan, done: Mapping[int, State], live: Mapping[int, tuple[State
     rows = [Progress(0, node, state, 1, executed=True) for node, state in done.items()]
     for step in plan.steps:
         arrived = sum(edge.step in done for edge in step.needs)
-        if step.body or step.id < END or step.id in done or (step.needs and not arrived):
+        if step.body or step.undoes or step.id < END or step.id in done or (step.needs and not arrived):
             continue
         if arrived < len(step.needs):
             rows.append(Progress(0, step.id, State.WAITING, 0, executed=False))
@@ -225,6 +225,14 @@ def test_inputs_are_what_the_other_revision_takes_and_none_is_shown_that_was_not
     shown = told(old, of(order={"type": "string"}, card={"type": "integer"}), rows, inputs=given)
     assert "spec.inputs.card: is sensitive in the run's revision" in shown
     assert "4711" not in shown
+
+
+def test_compensations_are_left_to_the_end_of_the_run():
+    undo = {"compensate": {"function": {"name": "undo"}}}
+    old = flat(work("one", **undo), work("two", "one"))
+    new = flat(work("one", **undo), work("two", "one"), work("three", "two"))
+    transfer = compare(old, new, {}, moment(old, ONE, {}), ())
+    assert [each.node for each in transfer.ready] == [2]
 
 
 # -- bodies -----------------------------------------------------------------------------------------------------------

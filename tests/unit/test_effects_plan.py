@@ -70,12 +70,21 @@ def test_a_message_may_hold_secrets_and_expressions():
     assert plan({"publish": {"amqp": message}}).steps[1].secrets == (SecretRef("db", "url"),)
 
 
+def test_a_record_may_hold_secrets_and_expressions():
+    record = {"url": READ, "topic": "paid", "key": "${ inputs.order }", "value": {"o": "${ inputs.order }"}}
+    assert plan({"publish": {"kafka": record}}).steps[1].secrets == (SecretRef("db", "url"),)
+
+
 def test_a_message_needs_a_broker():
-    assert rejected({"publish": {"kafka": {"topic": "x"}}}) == {
-        "publish.amqp": "is required and missing",
-        "publish.kafka": "there is no field 'kafka'; there is amqp",
-    }
+    assert rejected({"publish": {}}) == {"publish": "expected exactly one of `amqp` and `kafka`"}
+    both = {"amqp": {"url": "amqp://b"}, "kafka": {"url": "kafka://b", "topic": "x"}}
+    assert rejected({"publish": both}) == {"publish": "expected exactly one of `amqp` and `kafka`"}
     assert rejected({"publish": {"amqp": {"exchange": "x"}}}) == {"publish.amqp.url": "is required and missing"}
+    assert rejected({"publish": {"kafka": {"topik": "x"}}}) == {
+        "publish.kafka.url": "is required and missing",
+        "publish.kafka.topic": "is required and missing",
+        "publish.kafka.topik": "there is no field 'topik'; did you mean 'topic'?",
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 """Who asks by the read API, and what is shown, without a cluster."""
 
 import json
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from leat_cli.readapi import durations_of, outlook_of
+from leat_cli.snapshot import Outlook
+from leat_engine.durations import Facts
+from leat_engine.estimate import Estimate, Part
 from leat_engine.job import StepKey
 from leat_engine.plan import compile_plan
 from leat_engine.records import (
@@ -24,9 +29,10 @@ from leat_engine.records import (
 from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
+from leat_engine.store.durations import WorkflowKey
 from leat_operator.serving import views
 from leat_operator.serving.caller import Caller, FrontProxy
-from leat_operator.serving.views import Page, pool_loads, run_log, run_steps
+from leat_operator.serving.views import Page, pool_loads, run_log, run_steps, step_durations
 
 RUN = UUID("01958f4e-0000-7000-8000-000000000000")
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -147,6 +153,21 @@ def test_steps_stand_in_the_order_of_the_spec_those_without_a_row_included():
         0,
     )
     assert set(first) == set(second)
+
+
+def test_what_is_to_be_expected_of_a_run_is_read_as_it_is_told():
+    parts = (Part("reserve", 0.25), Part("charge", 0.75))
+    known = Estimate(AT + timedelta(seconds=5), AT + timedelta(seconds=9), parts)
+    told = run_steps(run(), PLAN, replace(page(PLAN, shown(1)), estimate=known))
+    assert outlook_of(told) == Outlook(known.finish, known.late, (("reserve", 0.25), ("charge", 0.75)))
+    unknown = run_steps(run(), PLAN, replace(page(PLAN), estimate=Estimate(None, None, (), ("charge",), ("review",))))
+    assert outlook_of(unknown) == Outlook(unknown=("charge",), people=("review",))
+    assert outlook_of(run_steps(run(), PLAN, page(PLAN))) is None
+
+
+def test_what_is_known_of_steps_is_read_as_it_is_told():
+    known = {"pay": Facts("http", 2.0, took={20: 2.0}), "each[]": Facts("script", 1.5, 0.5, span={3: 1.5})}
+    assert durations_of(step_durations(WorkflowKey("shop", "order"), known)) == known
 
 
 def test_nothing_sensitive_is_shown_wherever_it_went():

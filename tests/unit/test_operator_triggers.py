@@ -7,6 +7,7 @@ import pytest
 
 from leat_engine import limits
 from leat_engine.errors import Rejected
+from leat_engine.kafka.record import Record
 from leat_engine.queue.rabbit import Message
 from leat_engine.queue.rabbit.events import plain
 from leat_operator.event import event_of
@@ -41,6 +42,29 @@ def test_a_body_that_is_no_json_is_text_unless_it_says_that_it_is_json():
         event_of(message(b"a=1", "application/json"))
     with pytest.raises(Rejected, match="neither JSON nor text in UTF-8"):
         event_of(message(b"\xff"))
+
+
+def record(value, **more):
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    fields = {"id": "orders/0/7/1", "topic": "orders", "partition": 0, "offset": 7, "key": b"17", "headers": {}}
+    return Record(value=value, timestamp=at, **(fields | more))
+
+
+def test_an_event_has_what_the_record_has():
+    assert event_of(record(b'{"kind": "order"}', headers={"a": b"x", "b": b"\xff", "c": None})) == {
+        "id": "orders/0/7/1",
+        "key": "17",
+        "value": {"kind": "order"},
+        "headers": {"a": "x", "b": "/w==", "c": None},
+        "topic": "orders",
+        "partition": 0,
+        "offset": 7,
+        "timestamp": "2026-03-01T12:00:00Z",
+    }
+    assert event_of(record(None))["value"] is None
+    assert event_of(record(b"a=1"))["value"] == "a=1"
+    with pytest.raises(Rejected, match=r"event.value: is neither JSON nor text in UTF-8"):
+        event_of(record(b"\xff"))
 
 
 def test_a_message_that_is_too_large_is_refused_with_what_to_do():

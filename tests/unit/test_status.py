@@ -313,6 +313,13 @@ def test_a_run_says_what_it_goes_on_from():
     assert "rerunOf" not in shown(record())
 
 
+def test_a_status_tells_when_the_run_is_likely_to_end_until_it_has_ended():
+    finish = CREATED + timedelta(seconds=90.4)
+    assert run_status(Report(1, record()), None, 1, finish=finish)["estimatedFinishAt"] == "2026-03-01T12:01:30Z"
+    ended = record(phase=Phase.SUCCEEDED, live=0, finished_at=CREATED)
+    assert "estimatedFinishAt" not in run_status(Report(1, ended), None, 1, finish=finish)
+
+
 def test_a_run_that_was_migrated_says_so_and_one_that_cannot_be_says_why():
     assert "Migrated" not in statuses(shown(record()))
     told = condition(shown(record(revision="b" * 16, epoch=2)), "Migrated")

@@ -14,6 +14,7 @@ AT = datetime(2026, 7, 1, 3, 30, tzinfo=UTC)
 INPUTS = {"day": {"type": "string", "default": ""}, "amount": {"type": "integer", "minimum": 1, "default": 1}}
 NIGHTLY = {"name": "nightly", "schedule": {"cron": "30 5 * * *", "timeZone": "Europe/Berlin"}}
 ORDERS = {"name": "orders", "amqp": {"url": "amqp://rabbit/", "queue": "orders"}}
+PAID = {"name": "paid", "kafka": {"url": "kafkas://kafka-1,kafka-2", "topic": "paid"}}
 
 
 def compiled(*triggers, inputs=INPUTS):
@@ -104,7 +105,7 @@ def test_mistakes_are_refused_with_their_paths_when_the_workflow_is_planned():
     )
     zone = refused({"name": "x", "schedule": {"cron": "@daily", "timeZone": "Mars/Base"}})
     assert zone.keys() == {"spec.triggers[0].schedule.timeZone"}
-    assert "exactly one of `schedule` and `amqp`" in refused({"name": "x"})["spec.triggers[0]"]
+    assert "exactly one of `schedule`, `amqp` and `kafka`" in refused({"name": "x"})["spec.triggers[0]"]
     assert "no `when` with a schedule" in refused(NIGHTLY | {"when": True})["spec.triggers[0]"]
     assert "there is no field 'paylod'" in " ".join(refused(ORDERS | {"when": "${ event.paylod == 1 }"}).values())
     assert refused(ORDERS, inputs={"must": {"type": "string"}}).keys() == {"spec.triggers[0].inputs.must"}
@@ -122,6 +123,31 @@ def test_a_secret_may_stand_neither_in_inputs_nor_in_the_url():
         "exactly one of `url` and `secretRef`"
         in refused({"name": "x", "amqp": {"queue": "q"}})["spec.triggers[0].amqp"]
     )
+
+
+def test_a_record_makes_a_run_that_is_the_same_for_the_same_place():
+    (trigger,) = compiled(PAID | {"inputs": {"amount": "${ event.value.amount }", "day": "${ event.key }"}})
+    record = {"id": "paid/0/7/1", "key": "2026", "value": {"amount": 2}, "headers": {}, "topic": "paid"}
+    first, again = (run_for("report", trigger, record, which) for which in ("x", "y"))
+    assert first == again
+    assert first["spec"]["inputs"] == {"amount": 2, "day": "2026"}
+    assert first["metadata"]["annotations"] == {"leat.dev/event-id": "paid/0/7/1"}
+    other = run_for("report", trigger, record | {"id": "paid/1/7/1"}, "x")
+    assert other["metadata"]["name"] != first["metadata"]["name"]
+
+
+def test_mistakes_of_a_topic_are_refused_with_their_paths():
+    both = refused({**PAID, "amqp": ORDERS["amqp"]})["spec.triggers[0]"]
+    assert "exactly one of `schedule`, `amqp` and `kafka`" in both
+    path = "spec.triggers[0].kafka"
+    url = refused({"name": "x", "kafka": {"url": "kafka://me:word@kafka", "topic": "q"}})[f"{path}.url"]
+    assert "into a Secret" in url
+    assert "word" not in url.replace("password", "")
+    assert "kafkas://HOST" in refused({"name": "x", "kafka": {"url": "kafka", "topic": "q"}})[f"{path}.url"]
+    assert "letters, digits" in refused({"name": "x", "kafka": {"url": "kafka://k", "topic": "a b"}})[f"{path}.topic"]
+    dead = {"url": "kafka://k", "topic": "q", "deadLetterTopic": "q"}
+    assert "come again for ever" in refused({"name": "x", "kafka": dead})[path]
+    assert "there is no field 'body'" in " ".join(refused(PAID | {"when": "${ event.body == 1 }"}).values())
 
 
 def test_triggers_are_no_part_of_the_revision():

@@ -23,6 +23,7 @@ from leat_cli.revisions import revisions
 from leat_cli.run import run
 from leat_cli.runs import runs
 from leat_cli.signal import approve, reject, signal
+from leat_cli.simulate import simulate
 from leat_cli.steer import cancel, resume, suspend
 from leat_cli.test import test
 from leat_cli.top import top
@@ -42,7 +43,8 @@ app = typer.Typer(
 _LOOKING = (runs, tree, watch, logs, top, limits, revisions)
 _STEERING = (cancel, suspend, resume, signal, approve, reject, migrate)
 _STARTING = (rerun, redrive, backfill)
-_COMMANDS = (run, lint, test, debug, graph, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
+_AUTHORING = (lint, test, debug, graph, simulate)
+_COMMANDS = (run, *_AUTHORING, *_LOOKING, *_STEERING, *_STARTING, describe, get, completion, version)
 for command in _COMMANDS:
     app.command()(command)
 app.add_typer(db.app, name="db")

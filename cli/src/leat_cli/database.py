@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from leat_cli.problems import Invalid, Unavailable
-from leat_cli.recorded import Recorded, edges_of, plan_of, snapshot_of, steps_within
+from leat_cli.recorded import Recorded, edges_of, outlook_of, plan_of, snapshot_of, steps_within
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.source import RunQuery
 from leat_cli.versions import RevisionSnapshot
+from leat_engine.durations import Facts
 from leat_engine.errors import StoreRefused, StoreUnavailable
 from leat_engine.inside import NOTHING, Inside, NotThere, Within
 from leat_engine.job import ROOT_SCOPE
@@ -20,6 +22,7 @@ from leat_engine.kin import kin_of, owners_of
 from leat_engine.plan import Plan
 from leat_engine.records import RunRecord, ShownStep
 from leat_engine.store import Store
+from leat_engine.store.durations import WorkflowKey
 
 _MOST = 1000  # runs that are looked at for those in a phase
 _EVERYTHING = 2**31 - 1  # bytes of an output, and attempts of a step
@@ -94,9 +97,11 @@ class Database:
         steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
         attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
         plan = self._plan(run.revision, spec)
+        estimate = await self._store.durations.estimate(run, plan, datetime.now(UTC)) if plan else None
         children = await self._store.children.show(run.run_id) if run.children else []
         kin = kin_of(run.run_id, children, owners_of(plan) if plan else {})
-        return snapshot_of(run, spec, Recorded(steps, attempts, edges_of(plan), plan, inside, kin))
+        recorded = Recorded(steps, attempts, edges_of(plan), plan, inside, kin, outlook_of(estimate))
+        return snapshot_of(run, spec, recorded)
 
     async def _part(self, run: RunRecord, spec: Mapping[str, Any], plan: Plan | None, within: Within) -> RunSnapshot:
         if plan is None:
@@ -126,6 +131,11 @@ class Database:
         """
         await self.workflows(namespace)
         return None
+
+    async def durations(self, namespace: str, workflow: str) -> Mapping[str, Facts]:
+        """Return what is known of how long the steps of a workflow take, by path."""
+        key = WorkflowKey(namespace, workflow)
+        return (await self._store.durations.of([key]))[key]
 
     async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
         """Return the revisions that a workflow has had, the newest first."""

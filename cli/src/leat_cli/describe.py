@@ -74,6 +74,8 @@ def facts(run: "RunSnapshot", now: datetime) -> Iterator[str]:
         "Started": _moment(run.started_at),
         "Finished": _moment(run.finished_at),
         "Took": terminal.took(run.started_at, run.finished_at, now),
+        "Estimate": _estimate(run, now),
+        "Critical": terminal.critical_path(run),
         "Inputs": _value(run.inputs) if run.inputs else "",
         "Output": _value(run.output) if run.output is not None else "",
         "Error": _value(run.error) if run.error else "",
@@ -108,6 +110,18 @@ def details(name: str, step: "StepSnapshot", now: datetime) -> Iterator[str]:
     if lines:
         yield f"\n{name} ({step.kind})"
         yield from lines
+
+
+def _estimate(run: "RunSnapshot", now: datetime) -> str:
+    from leat_cli import terminal
+
+    if run.outlook is None or run.done:
+        return ""
+    if run.outlook.finish_at is not None:
+        return f"{terminal.outlook(run, now)}, at {_moment(run.outlook.finish_at)}"
+    why = [f"{', '.join(run.outlook.unknown)}: never ended yet"] if run.outlook.unknown else []
+    why += [f"{', '.join(run.outlook.people)}: for somebody to answer"] if run.outlook.people else []
+    return f"not known ({'; '.join(why)})"
 
 
 def _moment(at: datetime | None) -> str:

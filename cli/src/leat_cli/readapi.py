@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leat_cli.snapshot import (
     AttemptSnapshot,
     ChildSnapshot,
+    Outlook,
     RunSnapshot,
     ScopeSnapshot,
     ScopesSnapshot,
@@ -17,17 +18,26 @@ from leat_cli.snapshot import (
 )
 from leat_engine.result import State
 
+if TYPE_CHECKING:
+    from leat_engine.durations import Facts
+
 GROUP, VERSION = "read.leat.dev", "v1alpha1"
 ROOT = f"/apis/{GROUP}/{VERSION}"
 POOLS = f"{ROOT}/pools"
 _OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
 _CANCELLED = State.CANCELLED.label
-STEPS, LOG, REVISIONS = "workflowruns/steps", "workflowruns/log", "workflows/revisions"
+STEPS, LOG = "workflowruns/steps", "workflowruns/log"
+REVISIONS, DURATIONS = "workflows/revisions", "workflows/durations"
 
 
 def steps_path(namespace: str, name: str) -> str:
     """Return where the steps of a run are."""
     return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/steps"
+
+
+def durations_path(namespace: str, workflow: str) -> str:
+    """Return where it is told how long the steps of a workflow take."""
+    return f"{ROOT}/namespaces/{namespace}/workflows/{workflow}/durations"
 
 
 def log_path(namespace: str, name: str) -> str:
@@ -115,6 +125,23 @@ class PoolSnapshot:
         }
 
 
+def outlook_of(answer: Mapping[str, Any]) -> Outlook | None:
+    """Return what a `RunSteps` says is to be expected of the run; an older operator says nothing."""
+    found = (answer.get("run") or {}).get("estimate")
+    if not found:
+        return None
+    path = tuple((part["step"], float(part["share"])) for part in found["criticalPath"])
+    times = moment(found["finishAt"]), moment(found["lateAt"])
+    return Outlook(*times, path, tuple(found["unknown"]), tuple(found["people"]))
+
+
+def durations_of(answer: Mapping[str, Any]) -> "dict[str, Facts]":
+    """Return what a `StepDurations` tells of steps, by path."""
+    from leat_engine.durations import Facts
+
+    return {path: Facts.of(found["kind"], found) for path, found in answer["steps"].items()}
+
+
 def steps_of(answer: Mapping[str, Any], *, ended: bool) -> Iterator[StepSnapshot]:
     """Yield the steps of a `RunSteps`, in the order of the workflow.
 
@@ -143,6 +170,7 @@ def _step(found: Mapping[str, Any], *, ended: bool) -> StepSnapshot:
         runner=str(found.get("runner") or ""),
         note=found.get("note") or "",
         scopes=_scopes(found.get("scopes"), ended=ended),
+        cleanup=bool(found.get("cleanup")),
         children=tuple(map(_child, found.get("children") or ())),
     )
 
@@ -294,7 +322,9 @@ def step_as_json(step: StepSnapshot) -> dict[str, Any]:
     attempt = known.pop("attempts")
     facts = {"name": step.name, "kind": step.kind, "pool": step.pool, "needs": list(step.needs), "attempt": attempt}
     children = [child.as_json() for child in step.children]
-    inside = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    inside: dict[str, Any] = {} if step.scopes is None else {"scopes": _scopes_as_json(step.scopes)}
+    if step.cleanup:
+        inside["cleanup"] = True
     facts |= {"runner": step.runner, "note": step.note}
     return {**facts, **known, "attempts": earlier, "children": children, **inside}
 

@@ -8,6 +8,7 @@ from typing import Any
 from leat_cli.snapshot import (
     AttemptSnapshot,
     ChildSnapshot,
+    Outlook,
     RunSnapshot,
     ScopeSnapshot,
     ScopesSnapshot,
@@ -15,9 +16,21 @@ from leat_cli.snapshot import (
     sensitive_inputs,
 )
 from leat_engine.errors import Rejected
-from leat_engine.inside import NOTHING, Inside, ShownBlock, ShownScope, Spot, label, nodes_of
+from leat_engine.estimate import Estimate
+from leat_engine.inside import (
+    AT_THE_END,
+    NOTHING,
+    Inside,
+    ShownBlock,
+    ShownScope,
+    Spot,
+    compensations_of,
+    label,
+    nodes_of,
+)
+from leat_engine.job import ROOT_SCOPE
 from leat_engine.kin import Kin
-from leat_engine.plan import Plan, PlanStep, compile_plan
+from leat_engine.plan import END, Plan, PlanStep, compile_plan
 from leat_engine.records import RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.redaction import REDACTED, Redaction
 from leat_engine.result import Phase, State
@@ -40,6 +53,7 @@ class Recorded:
     plan: Plan | None = None
     inside: Inside = NOTHING
     kin: Mapping[int, tuple[Kin, ...]] = field(default_factory=dict)
+    outlook: Outlook | None = None
 
 
 def plan_of(spec: Mapping[str, Any]) -> Plan | None:
@@ -48,6 +62,14 @@ def plan_of(spec: Mapping[str, Any]) -> Plan | None:
         return compile_plan(parse_spec(spec), load_models(), "")
     except Rejected:
         return None
+
+
+def outlook_of(estimate: Estimate | None) -> Outlook | None:
+    """Return what is shown of an estimate."""
+    if estimate is None:
+        return None
+    path = tuple((part.step, part.share) for part in estimate.path)
+    return Outlook(estimate.finish, estimate.late, path, estimate.unknown, estimate.people)
 
 
 def edges_of(plan: Plan | None) -> Edges:
@@ -82,6 +104,7 @@ def snapshot_of(run: RunRecord, spec: Mapping[str, Any], recorded: Recorded | No
         steps=None if recorded is None else tuple(_steps_of(spec, run, recorded)),
         reason=str((run.error or {}).get("type", "")) if run.phase is Phase.FAILED else "",
         rerun_of=run.rerun_of or "",
+        outlook=None if recorded is None else recorded.outlook,
         parent=run.parent or "",
         children=() if recorded is None else tuple(map(_child, recorded.kin.get(0, ()))),
     )
@@ -98,6 +121,7 @@ def _steps_of(spec: Mapping[str, Any], run: RunRecord, recorded: Recorded) -> It
         planned = StepSnapshot(step["name"], kind_of(step), "", pool=pool, needs=needs)
         told = tell.step(planned, found.get(number), earlier[number], tell.scopes(0, number))
         yield replace(told, children=tuple(map(_child, recorded.kin.get(number, ()))))
+    yield from tell.cleanups()
 
 
 def steps_within(plan: Plan, run: RunRecord, spot: Spot, own: Sequence[ShownStep]) -> tuple[StepSnapshot, ...]:
@@ -111,6 +135,8 @@ def steps_within(plan: Plan, run: RunRecord, spot: Spot, own: Sequence[ShownStep
     """
     tell = _Teller(plan, spot.inside, Redaction.of(plan.sensitive, run.inputs, run.hidden), run.phase.done)
     nodes = nodes_of(plan, spot.body) if spot.node is None else [plan.steps[spot.node]]
+    if spot.node is None:
+        nodes += compensations_of(plan, spot.body, spot.inside.steps.get(spot.scope, own))
     return tuple(tell.steps(spot.scope, nodes, own))
 
 
@@ -176,8 +202,19 @@ class _Teller:
         found = ScopesSnapshot(block.states, tuple(self._scope(self.plan, node, block, each) for each in block.scopes))
         return found.ended() if self.ended else found
 
+    def cleanups(self) -> Iterator[StepSnapshot]:
+        """What the run itself has done at its end: compensations, and `finally` as a step with a body."""
+        if self.plan is None:
+            return
+        undone = compensations_of(self.plan, 0, self.inside.steps.get(ROOT_SCOPE, ()))
+        yield from (replace(step, cleanup=True) for step in self.steps(ROOT_SCOPE, undone))
+        if (scopes := self.scopes(ROOT_SCOPE, END)) is not None:
+            yield StepSnapshot(AT_THE_END, "finally", scopes.shown[0].state, scopes=scopes, cleanup=True)
+
     def _scope(self, plan: Plan, node: int, block: ShownBlock, scope: ShownScope) -> ScopeSnapshot:
-        steps = self.steps(scope.number, nodes_of(plan, block.block.body))
+        begun = self.inside.steps.get(scope.number, ())
+        nodes = nodes_of(plan, block.block.body) + compensations_of(plan, block.block.body, begun)
+        steps = self.steps(scope.number, nodes)
         state = State.CLAIMED if scope.state is None else scope.state
         return ScopeSnapshot(scope.index, label(plan.steps[node], block.block, scope.index), state.label, tuple(steps))
 

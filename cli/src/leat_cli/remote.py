@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from http import HTTPStatus
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from leat_cli import readapi
@@ -21,6 +21,9 @@ from leat_cli.source import Place, RunQuery, no_run
 from leat_cli.versions import RevisionSnapshot
 from leat_engine.inside import Within
 from leat_engine.result import Phase
+
+if TYPE_CHECKING:
+    from leat_engine.durations import Facts
 
 GROUP, VERSION = "leat.dev", "v1alpha1"
 _PAGE = 500
@@ -253,6 +256,17 @@ class Cluster:
         resource = await self._get("workflows", namespace, name)
         return workflow_of_resource(resource) if resource else None
 
+    async def durations(self, namespace: str, workflow: str) -> "Mapping[str, Facts]":
+        """Return what is known of how long the steps of a workflow take, by path.
+
+        Raises:
+            Unavailable: The read API has nothing of it; says why.
+        """
+        try:
+            return readapi.durations_of(await self._server.get(readapi.durations_path(namespace, workflow)))
+        except Refused as error:
+            raise Unavailable(_why_not(error, readapi.DURATIONS), lasting=error.lasting) from error
+
     async def resource(self, plural: str, namespace: str, name: str) -> dict[str, Any] | None:
         """Return a resource as it is, or None when there is none of this name."""
         return await self._get(plural, namespace, name)
@@ -287,6 +301,7 @@ class Cluster:
             while True:
                 answer = await self._server.get(readapi.steps_path(run.namespace, run.name), page)
                 found += readapi.steps_of(answer, ended=run.done)
+                run = replace(run, outlook=readapi.outlook_of(answer) or run.outlook)
                 page["continue"] = answer["metadata"].get("continue") or ""
                 if not page["continue"]:
                     return replace(run, steps=tuple(found), children=readapi.children_of(answer))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from leat_cli.snapshot import RunSnapshot, rfc3339, sensitive_inputs
+from leat_cli.snapshot import Outlook, RunSnapshot, rfc3339, sensitive_inputs
 from leat_engine.redaction import REDACTED
 
 
@@ -69,6 +69,7 @@ def run_of_resource(resource: Mapping[str, Any], workflow_spec: Mapping[str, Any
         failures=tuple(status.get("failures") or ()),
         reason=status.get("reason") or "",
         rerun_of=(spec.get("rerun") or {}).get("of", ""),
+        outlook=Outlook(_time(status["estimatedFinishAt"])) if status.get("estimatedFinishAt") else None,
     )
 
 

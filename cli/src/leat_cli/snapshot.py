@@ -96,6 +96,7 @@ class StepSnapshot:
         runner: Name of the runner that has it, or had it last; "" when that is not known.
         note: Why it waits, or "".
         scopes: What it has opened, if it has bodies.
+        cleanup: The run has done it at its end: a compensation, or `finally`.
         children: Runs that it started, in that order; of very many not all.
     """
 
@@ -114,6 +115,7 @@ class StepSnapshot:
     runner: str = ""
     note: str = ""
     scopes: ScopesSnapshot | None = None
+    cleanup: bool = False
     children: tuple[ChildSnapshot, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
@@ -130,6 +132,34 @@ class StepSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is to be expected of a run.
+
+    Attributes:
+        finish_at: In half of all cases it has ended by then; None when too little is known.
+        late_at: In nine of ten cases.
+        path: The steps that keep it from ending earlier, in their order, with their shares of the time that is left.
+        unknown: Steps that have never ended yet; ``people``: steps that wait for somebody.
+    """
+
+    finish_at: datetime | None = None
+    late_at: datetime | None = None
+    path: tuple[tuple[str, float], ...] = ()
+    unknown: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return ``{finishAt, lateAt, criticalPath: [{step, share}], unknown, people}``."""
+        return {
+            "finishAt": rfc3339(self.finish_at),
+            "lateAt": rfc3339(self.late_at),
+            "criticalPath": [{"step": step, "share": round(share, 3)} for step, share in self.path],
+            "unknown": list(self.unknown),
+            "people": list(self.people),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class RunSnapshot:
     """A run. ``steps`` is None when only the resource could be read, which counts steps and names the failed ones.
 
@@ -141,6 +171,7 @@ class RunSnapshot:
         gap: Why ``steps`` is None, and what to do about it.
         reason: Why it failed, as a word for programs: the type of its error, or "".
         rerun_of: The run that it goes on from, or "".
+        outlook: What is to be expected of it, if anything is.
         after: Of a page of scopes, where the next one begins; None when there is none.
         parent: The run of which a step started it, or "".
         children: Runs that steps of `finally` started, which have no line of their own.
@@ -164,6 +195,7 @@ class RunSnapshot:
     gap: str = ""
     reason: str = ""
     rerun_of: str = ""
+    outlook: Outlook | None = None
     after: int | None = None
     parent: str = ""
     children: tuple[ChildSnapshot, ...] = ()
@@ -186,7 +218,7 @@ class RunSnapshot:
 
     def result(self) -> dict[str, Any]:
         """Return what `leat run -o json` prints: ``{phase, output, error, steps: {NAME: ...}}``."""
-        steps = {step.name: step.as_json() for step in self.steps or ()}
+        steps = {step.name: step.as_json() for step in self.steps or () if not step.cleanup}
         return {"phase": self.phase, "output": self.output, "error": self.error, "steps": steps}
 
     def summary(self) -> dict[str, Any]:
@@ -205,6 +237,7 @@ class RunSnapshot:
             "revision": self.revision,
             "startedAt": rfc3339(self.started_at),
             "finishedAt": rfc3339(self.finished_at),
+            "estimate": self.outlook.as_json() if self.outlook else None,
         }
 
     def as_json(self) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from leat_cli.problems import Invalid
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
 from leat_cli.versions import RevisionSnapshot
 from leat_engine.inside import Within
+
+if TYPE_CHECKING:
+    from leat_engine.durations import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,10 @@ class Source(Protocol):
 
     async def workflow(self, namespace: str, name: str) -> WorkflowSnapshot | None:
         """Return the workflow of this name, or None."""
+        ...
+
+    async def durations(self, namespace: str, workflow: str) -> "Mapping[str, Facts]":
+        """Return what is known of how long the steps of a workflow take, by path; nothing before a run has ended."""
         ...
 
     async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:

@@ -110,14 +110,34 @@ def head(run: RunSnapshot, now: datetime) -> Text:
     """Return the line that stands above a run's steps."""
     moved = took(run.started_at, run.finished_at, now)
     line = Text.assemble((run.name, "bold"), "  ", state(run.phase), "  ", run.progress, "  ", (moved, "dim"))
+    if rest := outlook(run, now):
+        line.append(f"  {rest}", style="cyan")
     for word, other in (("rerun of", run.rerun_of), ("child of", run.parent)):
         if other:
             line.append(f"  {word} {other}", style="dim")
     return line
 
 
+def outlook(run: RunSnapshot, now: datetime) -> str:
+    """Return when the run is likely to end, such as ``ends in 2m05s (9 of 10: 3m10s)``; "" if that is not known."""
+    found = run.outlook
+    if found is None or found.finish_at is None or run.done:
+        return ""
+    late = f" (9 of 10: {took(now, found.late_at, now)})" if found.late_at else ""
+    return f"ends in {took(now, found.finish_at, now)}{late}"
+
+
+def critical_path(run: RunSnapshot) -> str:
+    """Return the steps that the end of a run depends on, with their shares of the time that is left; or ""."""
+    if run.outlook is None or run.done:
+        return ""
+    return " > ".join(f"{step} {share:.0%}" for step, share in run.outlook.path)
+
+
 def complaints(run: RunSnapshot) -> Iterator[Text]:
-    """Yield what went wrong, below the steps: failures that no step shows, and the run's own words."""
+    """Yield what stands below the steps: the critical path, failures that no step shows, and the run's own words."""
+    if path := critical_path(run):
+        yield Text(f"critical path: {path}", style="dim", overflow="ellipsis", no_wrap=True)
     for failure in () if run.steps else run.failures:
         step, reason, message = (failure.get(name, "") for name in ("step", "reason", "message"))
         yield Text(f"{step}  {reason}: {message}", style="red")
@@ -172,6 +192,8 @@ def changes(before: RunSnapshot | None, after: RunSnapshot, now: datetime) -> It
     turned = before is None or before.phase != after.phase
     if turned and not after.done:
         yield f"{after.name}: {after.phase}"
+    if (rest := outlook(after, now)) and not (before and outlook(before, now)):
+        yield f"{after.name}: {rest}"
     known = {step.name: step for step in (before.steps or ())} if before else {}
     for step in after.steps or ():
         old = known.get(step.name)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leat_engine.opener import Choice, Fan, Loop, Opener
@@ -19,6 +19,9 @@ ROWS = 500
 
 OUTPUT_BYTES = 1024
 """JSON bytes of an output within a body that is shown; of a larger one only the size is."""
+
+AT_THE_END = "at the end"
+"""What `finally` is called among the steps of a run: no step can have this name."""
 
 _SEGMENT = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9_-]*)(\[(?P<index>[0-9]{1,9})\])?")
 
@@ -60,8 +63,9 @@ class Inside:
     """Bodies of a run.
 
     Attributes:
-        blocks: By the scope and the node of the step that has opened them.
-        steps: By their scopes, as far as they have begun to exist; attempts: those that were followed by others.
+        blocks: By the scope and the node of the step that has opened them; node 0 has opened `finally`.
+        steps: By their scopes, as far as they have begun to exist; those of the run itself are its compensations.
+        attempts: Those that were followed by others.
     """
 
     blocks: Mapping[tuple[int, int], ShownBlock] = field(default_factory=dict)
@@ -129,9 +133,13 @@ def opener_in(plan: Plan, body: int, name: str) -> PlanStep:
 
 def nodes_of(plan: Plan, body: int) -> list[PlanStep]:
     """The steps of a body, in the order of the spec."""
-    if body == 0:
-        return list(plan.steps[1 : plan.total + 1])
-    return [step for step in plan.steps if step.id > END and step.body == body]
+    return [step for step in plan.steps if step.id > END and step.body == body and not step.undoes]
+
+
+def compensations_of(plan: Plan, body: int, begun: Iterable[ShownStep]) -> list[PlanStep]:
+    """The compensations that have begun in a scope of a body."""
+    known = {shown.record.key.step for shown in begun}
+    return [step for step in plan.steps if step.undoes and step.body == body and step.id in known]
 
 
 def many(opens: Opener | None) -> bool:

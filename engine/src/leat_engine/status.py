@@ -87,7 +87,13 @@ class Refusal:
     generation: int
 
 
-def run_status(report: "Report", plan: Plan | None, generation: int = 0, refusal: Refusal | None = None) -> Status:
+def run_status(
+    report: "Report",
+    plan: Plan | None,
+    generation: int = 0,
+    refusal: Refusal | None = None,
+    finish: datetime | None = None,
+) -> Status:
     """The status of the resource that stands for a run.
 
     Args:
@@ -96,6 +102,7 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, refusal
             then nothing is shown that may hold a sensitive value.
         generation: The newest generation of the resource that was seen; the record's own if that is newer.
         refusal: Why it does not go on by the revision that its resource asks for.
+        finish: When the run is likely to have ended.
     """
     run = report.run
     redaction = None if plan is None else Redaction.of(plan.sensitive, run.inputs, run.hidden)
@@ -143,6 +150,8 @@ def run_status(report: "Report", plan: Plan | None, generation: int = 0, refusal
         status["startedAt"] = _time(run.started_at, "milliseconds")
     if run.finished_at is not None:
         status["finishedAt"] = _time(run.finished_at, "milliseconds")
+    if finish is not None and not phase.done:
+        status["estimatedFinishAt"] = _time(finish)
     if failures := _failures(report.failures, plan, redaction):
         status["failures"] = failures
     if output is not None:

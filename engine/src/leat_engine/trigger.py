@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from hashlib import blake2b
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -27,11 +28,19 @@ EVENT_ID = "leat.dev/event-id"
 SKIP_DEADLINE = timedelta(minutes=5)
 NAME_CHARS = 253
 MEMBERS_OF_TRIGGER = frozenset({"name", "scheduledAt", "localTime"})
-MEMBERS_OF_EVENT = frozenset({"id", "body", "headers", "routingKey", "exchange", "contentType", "timestamp"})
+MEMBERS_OF_MESSAGE = frozenset({"id", "body", "headers", "routingKey", "exchange", "contentType", "timestamp"})
+MEMBERS_OF_RECORD = frozenset({"id", "key", "value", "headers", "topic", "partition", "offset", "timestamp"})
 
 T = TypeVar("T")
 
 _SAMPLE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Fate(Enum):
+    """How a message is settled with its broker."""
+
+    DONE = auto()
+    REJECTED = auto()  # to the dead letters
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class Trigger:
     """One trigger of a workflow, compiled.
 
     Attributes:
-        policy: Of a schedule; None with a queue.
+        policy: Of a schedule; None with a queue or a topic.
         path: Field path in the Workflow, for messages.
         schema: What the workflow takes.
     """
@@ -202,10 +211,10 @@ def written(moment: datetime) -> str:
 
 
 def _compile(spec: TriggerSpec, schema: InputsSchema, path: str) -> Trigger:
-    names: Names = {"trigger": MEMBERS_OF_TRIGGER} if spec.schedule else {"event": MEMBERS_OF_EVENT}
+    names = _names(spec)
     inputs = compile_template(spec.inputs, f"{path}.inputs", names)
     when = None if spec.when is None else compile_condition(spec.when, f"{path}.when", names)
-    identity = "${ event.id }" if spec.dedupe is None and spec.amqp else spec.dedupe
+    identity = "${ event.id }" if spec.dedupe is None and spec.schedule is None else spec.dedupe
     dedupe = compile_template(identity, f"{path}.dedupe", names)
     policy = None if spec.schedule is None else _policy(spec.schedule)
     trigger = Trigger(spec, path, policy, inputs, when, dedupe, schema)
@@ -214,6 +223,12 @@ def _compile(spec: TriggerSpec, schema: InputsSchema, path: str) -> Trigger:
     else:
         _check_names(spec.inputs, schema, f"{path}.inputs")
     return trigger
+
+
+def _names(spec: TriggerSpec) -> Names:
+    if spec.schedule is not None:
+        return {"trigger": MEMBERS_OF_TRIGGER}
+    return {"event": MEMBERS_OF_MESSAGE if spec.kafka is None else MEMBERS_OF_RECORD}
 
 
 def _policy(schedule: Schedule) -> Policy:

@@ -1,12 +1,12 @@
-"""Consumers: messages of queues start runs. A message is acknowledged once its WorkflowRun is there, never before.
+"""Consumers: messages of queues and records of topics start runs.
 
-What fits no run is rejected, and goes to the dead letters of its queue with every reason in the log. What the API
-server does not take at the moment waits unacknowledged, and with it the queue behind the prefetch.
+A message is acknowledged, the offset of a record committed, once its WorkflowRun is there, never before. What fits no
+run is rejected, and goes to the dead letters, if there are any, with every reason in the log. What the API server does
+not take at the moment waits unacknowledged, and with it all behind the prefetch.
 """
 
 import asyncio
 import uuid
-from base64 import b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,28 +14,21 @@ from typing import Any
 
 import structlog
 
-from leat_engine.errors import Reason, Rejected
-from leat_engine.queue.rabbit import Events, Fate, Message
-from leat_engine.spec.trigger import Amqp, SecretKey, check_url
-from leat_engine.trigger import Trigger, run_for, written
+from leat_engine.errors import Rejected
+from leat_engine.kafka.record import Record
+from leat_engine.queue.rabbit import Message
+from leat_engine.trigger import Fate, Trigger, run_for, written
 from leat_operator import metrics
 from leat_operator.catalog import Catalog, Listed
 from leat_operator.cluster import Cluster, Forbidden, NotFound, Refused
 from leat_operator.event import event_of
-from leat_operator.insist import insist
-from leat_operator.objects import SECRETS
+from leat_operator.sources import PAUSE, Events, Key, Sources
 from leat_operator.standing import Standing
 from leat_operator.start import Starter
 
 log = structlog.get_logger(__name__)
 
 TICK = 1.0
-PAUSE = 5.0
-"""Seconds between two attempts to start a run that the API server forbids, or to read a Secret."""
-MAY_READ = "leat.dev/secret"
-
-Key = tuple[str, str, str]
-"""Namespace, Workflow, trigger."""
 
 
 @dataclass(slots=True)
@@ -49,11 +42,11 @@ class Consumer:
 
 
 class Consumers:
-    """Keeps a consumer for each queue that a Workflow names."""
+    """Keeps a consumer for each queue and each topic that a Workflow names."""
 
     def __init__(self, starter: Starter, cluster: Cluster, catalog: Catalog, standing: Standing) -> None:
         self._starter = starter
-        self._cluster = cluster
+        self._sources = Sources(cluster, standing)
         self._catalog = catalog
         self._standing = standing
         self._consumers: dict[Key, Consumer] = {}
@@ -73,7 +66,7 @@ class Consumers:
             (listed.ref.namespace, listed.ref.name, trigger.name): (listed, trigger)
             for listed in self._catalog.all()
             for trigger in listed.triggers
-            if trigger.spec.amqp is not None
+            if trigger.spec.schedule is None
         }
         over = [
             key
@@ -90,17 +83,12 @@ class Consumers:
                 self._standing.tell_trigger(key[:2], key[2], message=consumer.events.away)
 
     async def _keep(self, key: Key, listed: Listed, trigger: Trigger) -> None:
-        """Find out where the queue is, then consume it."""
-        amqp = trigger.spec.amqp
-        if amqp is None:
-            return
+        """Find out where the messages are, then consume them."""
         try:
-            url = await self._url(key, amqp)
-            events = Events(
-                url, amqp.queue, prefetch=amqp.prefetch, handle=partial(self._take, key, listed.ref.name, trigger)
-            )
-        except Exception as error:  # a defect that one queue meets must not stop the others
-            log.exception("queue not consumed", namespace=key[0], workflow=key[1], trigger=key[2])
+            handle = partial(self._take, key, listed.ref.name, trigger)
+            events = await self._sources.events(key, trigger, handle)
+        except Exception as error:  # a defect that one trigger meets must not stop the others
+            log.exception("messages not consumed", namespace=key[0], workflow=key[1], trigger=key[2])
             self._standing.tell_trigger(key[:2], key[2], message=f"cannot be consumed: {type(error).__name__}")
             return
         events.start()
@@ -113,42 +101,7 @@ class Consumers:
         if consumer.events is not None:
             await consumer.events.close()
 
-    async def _url(self, key: Key, amqp: Amqp) -> str:
-        """The URL of the broker, as soon as it can be known."""
-        if amqp.secret_ref is None:
-            return amqp.url or ""
-        while True:
-            found = await self._secret(key[0], amqp.secret_ref)
-            if isinstance(found, str):
-                return found
-            self._standing.tell_trigger(key[:2], key[2], message=found.message)
-            await asyncio.sleep(PAUSE)
-
-    async def _secret(self, namespace: str, ref: SecretKey) -> str | Reason:
-        """What a Secret holds, or why it is not to be had. Nothing of its value is ever told."""
-        secret, path = f"Secret {ref.name}", "secretRef"
-        try:
-            body = await insist(lambda: self._cluster.get(SECRETS, namespace, ref.name), even_forbidden=False)
-        except Forbidden:
-            return Reason(
-                path,
-                f"the operator may not read {secret}: kubectl create role leat-triggers -n {namespace} --verb=get "
-                f"--resource=secrets --resource-name={ref.name}, and a rolebinding of it to the operator's account",
-            )
-        if body is None:
-            return Reason(path, f"there is no {secret} in namespace {namespace}")
-        if (body["metadata"].get("labels") or {}).get(MAY_READ) != "true":
-            command = f"kubectl label secret {ref.name} -n {namespace} {MAY_READ}=true"
-            return Reason(path, f"{secret} does not say that workflows may read it. If they may: {command}")
-        data: Mapping[str, str] = body.get("data") or {}
-        if ref.key not in data:
-            return Reason(path, f"{secret} has no key {ref.key!r}; it has: {', '.join(sorted(data)) or 'none'}")
-        try:
-            return check_url(b64decode(data[ref.key]).decode().strip())
-        except ValueError:  # its text would show the value
-            return Reason(path, f"key {ref.key!r} of {secret} is no URL such as amqp://USER:PASSWORD@HOST/VHOST")
-
-    async def _take(self, key: Key, workflow: str, trigger: Trigger, message: Message) -> Fate:
+    async def _take(self, key: Key, workflow: str, trigger: Trigger, message: Message | Record) -> Fate:
         """Turn a message into a run, if it is to be one."""
         where = {"namespace": key[0], "workflow": key[1], "trigger": key[2], "message_id": message.id}
         try:
@@ -164,13 +117,13 @@ class Consumers:
         if body is None:
             metrics.UNFIRED.labels("condition").inc()
             return Fate.DONE
-        return await self._start(key, body, where)
+        return await self._start(key, body, "kafka" if isinstance(message, Record) else "amqp", where)
 
-    async def _start(self, key: Key, body: Mapping[str, Any], where: Mapping[str, str | None]) -> Fate:
+    async def _start(self, key: Key, body: Mapping[str, Any], source: str, where: Mapping[str, str | None]) -> Fate:
         """Start a run, and wait as long as something keeps it back: a quota, a policy, a namespace on its way out."""
         while True:
             try:
-                if await self._starter.start(key[0], body, "amqp"):
+                if await self._starter.start(key[0], body, source):
                     self._standing.tell_trigger(key[:2], key[2], lastFiredAt=written(self._starter.now()))
             except (Forbidden, NotFound) as error:
                 log.warning("run not started", **where, error=str(error))

@@ -28,7 +28,7 @@ SERVED = Counter(
     "leat_operator_requests_total", "Requests to the webhook and the read API, by route and status", ["route", "code"]
 )
 FIRED = Counter(
-    "leat_operator_trigger_runs_total", "Runs that triggers started, by source (schedule, amqp)", ["source"]
+    "leat_operator_trigger_runs_total", "Runs that triggers started, by source (schedule, amqp, kafka)", ["source"]
 )
 UNFIRED = Counter(
     "leat_operator_trigger_unfired_total",

@@ -24,6 +24,7 @@ from leat_engine.status import FAILURES, Refusal, Status, begun_at, run_status, 
 from leat_engine.store import Store
 from leat_operator import metrics
 from leat_operator.catalog import Catalog
+from leat_operator.forecasts import Forecasts, Looked
 from leat_operator.inbox import Absent, Inbox
 from leat_operator.insist import insist
 from leat_operator.objects import RUNS, Ref
@@ -56,6 +57,7 @@ class Tracked:
         latest: What is to be told next.
         due: When; infinite when nothing is.
         busy: A patch is on its way.
+        looked: How far the run was when ``latest`` was read, if that was asked.
     """
 
     ref: Ref
@@ -65,6 +67,7 @@ class Tracked:
     latest: Report | None = None
     due: float = float("inf")
     busy: bool = False
+    looked: Looked | None = None
     refusal: Refusal | None = None
 
 
@@ -76,6 +79,7 @@ class Reporter:
         self._catalog = catalog
         self._patcher = patcher
         self._inbox = inbox
+        self._forecasts = Forecasts(store)
         self._sending = 0
         self._ending: set[UUID] = set()
         self._runs: dict[UUID, Tracked] = {}
@@ -117,7 +121,8 @@ class Reporter:
         steps = await self._store.steps(run_id) if run.failed or run.noted else []
         failed = [step for step in steps if step.state is State.FAILED]
         waiting = next(((step.key.step, step.note) for step in steps if step.note), (0, ""))
-        self._take(Report(0, run, tuple(failed[:FAILURES]), *waiting))
+        looked = await self._forecasts.look([run])
+        self._take(Report(0, run, tuple(failed[:FAILURES]), *waiting), looked.get(run_id))
         self._wake()
 
     def settled(self, uid: str) -> bool:
@@ -141,14 +146,15 @@ class Reporter:
         metrics.UNREPORTED.set(len(self._ending))
         while len(self._ending) < BACKLOG:
             reports = await self._store.reports(LIMIT)
+            looked = await self._forecasts.look(report.run for report in reports)
             for report in reports:
-                self._take(report)
+                self._take(report, looked.get(report.run.run_id))
             if reports:
                 await self._store.reported([(report.run.run_id, report.version) for report in reports])
             if len(reports) < LIMIT:
                 return
 
-    def _take(self, report: Report) -> None:
+    def _take(self, report: Report, looked: Looked | None) -> None:
         run, now = report.run, time.monotonic()
         if report.version and run.phase.done and self.settled(run.uid or ""):
             return  # the list was not cleared when it was read before
@@ -157,7 +163,7 @@ class Reporter:
         if report.version and report.version <= tracked.version:
             return
         tracked.version = max(tracked.version, report.version)
-        tracked.latest = report
+        tracked.latest, tracked.looked = report, looked
         self._moved = now
         if run.phase.done:
             self._ending.add(run.run_id)
@@ -181,12 +187,15 @@ class Reporter:
     async def _send(self, run_id: UUID, tracked: Tracked) -> None:
         sent: Report | None = None
         plan = await self._plan(tracked)
+        if tracked.latest is not None:
+            await self._forecasts.learn(tracked.latest.run, plan)
 
         def render() -> Status:
             nonlocal sent
             sent, tracked.latest = tracked.latest or sent, None
             assert sent is not None  # noqa: S101 (it was due because there is one)
-            return run_status(sent, plan, tracked.generation, tracked.refusal)
+            finish = self._forecasts.finish(sent.run, plan, tracked.looked)
+            return run_status(sent, plan, tracked.generation, tracked.refusal, finish)
 
         try:
             crash_point("before report")

@@ -60,8 +60,8 @@ async def serve(settings: RunnerSettings) -> None:
             settings.heartbeat,
             settings.grace,
             ability_of(kinds, settings.pool_revision),
-            frozenset(filter(None, settings.tenants.split(","))),
             objects,
+            frozenset(filter(None, settings.tenants.split(","))),
         )
         runner = Runner(store, queue, kinds, options, installed(setup.kubernetes))
         rounds = CaretakerOptions(

@@ -22,7 +22,7 @@ from leat_engine.opening import Opening
 from leat_engine.plan import PlanStep
 from leat_engine.queue.port import Queue
 from leat_engine.records import Ability, Delayed, Interrupted
-from leat_engine.result import ErrorType, StepError
+from leat_engine.result import ErrorType, Outcome, StepError
 from leat_engine.store import Store
 from leat_engine.view import RunView
 from leat_runner.advance import advance
@@ -59,8 +59,8 @@ class RunnerOptions:
         heartbeat: Between two signs of life; a runner silent for three of them is dead.
         grace: Time to finish at a stop; what runs longer is handed on.
         ability: What the pool is announced to be able to do; None announces nothing.
-        tenants: Namespaces whose steps it executes; all when empty.
         objects: Where files and large outputs go, or None.
+        tenants: Namespaces whose steps it executes; all when empty.
         workflow_grace: How long a step waits for a Workflow that is not there, from when it was first queued.
     """
 
@@ -71,8 +71,8 @@ class RunnerOptions:
     heartbeat: float = 2.0
     grace: float = 25.0
     ability: Ability | None = None
-    tenants: frozenset[str] = frozenset()
     objects: Objects | None = None
+    tenants: frozenset[str] = frozenset()
     workflow_grace: float = 300.0
 
 
@@ -100,7 +100,9 @@ class Runner:
         self._family = Family(
             Household(store, self._claims.plans, self._claims.publish, self._claims.aside, options.workflow_grace)
         )
-        self._means = Means(kinds, secrets, self._voice, self._gates, self._family, self._shelf, options.tenants)
+        self._means = Means(
+            kinds, secrets, self._voice, self._gates, self._family, self._shelf, tenants=options.tenants
+        )
         self._loops: list[asyncio.Task[None]] = []
         self._committer: Committer
         self._heard = float("-inf")
@@ -193,37 +195,22 @@ class Runner:
     # -- execute --------------------------------------------------------------------------------------------------
 
     def _execute(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._seated(attempt))
+        task = asyncio.create_task(self._attempt(attempt))
         self._desk.tasks[attempt.key] = task
         self._desk.begun[attempt.key] = time.monotonic()
         self._seats.running[attempt.key] = attempt
         task.add_done_callback(partial(self._put, attempt))
 
-    async def _seated(self, attempt: Attempt) -> Ended | Late | Opening | None:
+    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening | None:
         """What to write of the attempt; None when it was put back, and is somebody else's."""
-        if self._seats.limits(attempt) and not await self._seats.ask(attempt):
-            return None
-        return await self._attempt(attempt)
-
-    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
         try:
+            if self._seats.limits(attempt) and not await self._seats.ask(attempt):
+                return None
             if node.id == END and view.plan.cleans:
                 return await clean(attempt, self._store, self._shelf, self._kinds)
-            if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
-                unread = await recall(view, node, self._store, self._shelf)
-                if unread is not None:
-                    return concluded(attempt, unread)
-            if node.looks:
-                unread = await self._shelf.fetch(view, node)
-                if unread is not None:
-                    return concluded(attempt, unread)
-            if node.opens is not None:
-                held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
-                return await advance(attempt, self._store) if held is None else concluded(attempt, held)
-            if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
-                attempt = await self._taken_over(attempt)
-            return await carry_out(attempt, self._means)
+            unread = await self._read_up(attempt)
+            return await self._done(attempt) if unread is None else concluded(attempt, unread)
         except ExpressionError as error:  # of a step around this one
             return Ended(
                 view, node.id, attempt.number, failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
@@ -232,6 +219,23 @@ class Runner:
             log.exception("attempt_defect", run=str(view.run_id), step=node.name, attempt=attempt.number)
             defect = StepError(ErrorType.INTERNAL, f"{type(error).__name__}: {error}", retriable=False)
             return Ended(view, node.id, attempt.number, failed(defect))
+
+    async def _read_up(self, attempt: Attempt) -> Outcome | None:
+        """Know what the attempt's expressions read; how it ends when that cannot be."""
+        view, node = attempt.view, attempt.node
+        unread = None
+        if view.missing(node, {}) or (node.id <= END and not view.complete) or view.unnamed:
+            unread = await recall(view, node, self._store, self._shelf)
+        return await self._shelf.fetch(view, node) if node.looks and unread is None else unread
+
+    async def _done(self, attempt: Attempt) -> Ended | Late | Opening:
+        view, node = attempt.view, attempt.node
+        if node.opens is not None:
+            held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
+            return await advance(attempt, self._store) if held is None else concluded(attempt, held)
+        if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
+            attempt = await self._taken_over(attempt)
+        return await carry_out(attempt, self._means)
 
     async def _taken_over(self, attempt: Attempt) -> Attempt:
         """The attempt with what is known of the work that an earlier runner may have left."""

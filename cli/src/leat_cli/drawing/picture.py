@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from leat_engine.expression import Template
 from leat_engine.graph import DONE, TAKEN_BY_DEFAULT, Edge
+from leat_engine.inside import AT_THE_END
 from leat_engine.opener import Choice, Fan, Loop, Opener
 from leat_engine.plan import END, Plan, PlanStep
 from leat_engine.result import State
@@ -77,7 +78,7 @@ def picture_of(plan: Plan, title: str) -> Picture:
         ids[step.id] = by_path.setdefault(step.path, step).id
     drawn = _Drawn(by_path, steps)
     links = (Link(ids[edge.step], ids[step.id], ends(edge)) for step in steps for edge in step.needs if edge.step > END)
-    return Picture(title, drawn.below(""), tuple(links))
+    return Picture(title, tuple(drawn.roots()), tuple(links))
 
 
 def ends(edge: Edge) -> str:
@@ -130,10 +131,14 @@ class _Drawn:
                 around = around.rpartition(".")[0]
             within = path.removeprefix(around).removeprefix(".")
             opens = by_path[around].opens if around else None
-            self._inside.setdefault(around, []).append((_label(within, opens) if around else "", step))
+            self._inside.setdefault(around, []).append((_label(within, opens) if around else _root(step), step))
 
-    def below(self, path: str) -> tuple[Node, ...]:
-        return tuple(node for body in self._bodies(path) for node in body.nodes)
+    def roots(self) -> Iterator[Node]:
+        """The workflow's own steps, and what it does at the end as one more."""
+        for body in self._bodies(""):
+            yield from (
+                [Node(END, AT_THE_END, body.label, bodies=(replace(body, label=""),))] if body.label else body.nodes
+            )
 
     def _bodies(self, path: str) -> Iterator[Body]:
         labels = dict.fromkeys(label for label, _ in self._inside.get(path, ()))
@@ -146,6 +151,10 @@ class _Drawn:
         if (again := self._again.get(step.id)) is None:
             return node
         return replace(node, kind=f"{step.kind} · {again.kind}", when=node.when or condition(again.when))
+
+
+def _root(step: PlanStep) -> str:
+    return "finally" if step.cleanup else ""
 
 
 def _label(within: str, opens: Opener | None) -> str:

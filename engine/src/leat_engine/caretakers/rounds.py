@@ -11,6 +11,7 @@ from prometheus_client import Counter
 
 from leat_engine.artifacts import Objects
 from leat_engine.caretakers.expire import expire
+from leat_engine.caretakers.fold import fold
 from leat_engine.caretakers.follow import follow
 from leat_engine.caretakers.rescue import rescue
 from leat_engine.caretakers.resend import resend
@@ -37,6 +38,7 @@ class CaretakerOptions:
         sweep_interval: Between two looks for what sleeps, though it could go on, and for children that do not follow.
         count_interval: Between two counts of what the metrics tell.
         forget_interval: Between two looks for what limits, caches and parents do not need any more.
+        fold_interval: Between two looks for runs whose steps tell how long they took.
         expire_interval: Between two looks for objects of the artifact store that nothing needs.
         forget_after: Dead runners are remembered for so long.
         retention: Runs are kept for so long; then their whole month goes, once all of it is that old and over.
@@ -48,6 +50,7 @@ class CaretakerOptions:
     sweep_interval: float = 1.0
     count_interval: float = 10.0
     forget_interval: float = 30.0
+    fold_interval: float = 5.0
     prune_interval: float = 3600.0
     expire_interval: float = 60.0
     forget_after: float = 86_400.0
@@ -92,7 +95,8 @@ class Caretakers:
             await asyncio.gather(self._expiring, return_exceptions=True)
 
     async def _loop(self) -> None:
-        while True:
+        me = asyncio.current_task()
+        while me is None or not me.cancelling():  # what fails in the moment of a cancel hides it, but for this count
             await asyncio.sleep(self._options.interval)
             try:
                 await self.round()
@@ -122,6 +126,8 @@ class Caretakers:
                 await forget(self._store)
             if self._turn("resend", now, options.patience / 2):
                 await self._care("resend", resend(self._store, self._queue, options.patience))
+            if self._turn("fold", now, options.fold_interval):
+                await fold(self._store, datetime.now(UTC))
             if self._turn("prune", now, options.prune_interval):
                 await self._prune()
             if self._objects is not None and self._turn("expire", now, options.expire_interval):
@@ -143,6 +149,7 @@ class Caretakers:
         kept, runners = timedelta(seconds=options.retention), timedelta(seconds=options.forget_after)
         for month in await self._store.prune(datetime.now(UTC), kept, runners):
             log.info("pruned", month=month)
+        await self._store.durations.forget(kept)
 
     def _expire(self, objects: Objects) -> None:
         """Aside: an object store that stands still must not keep the other rounds waiting."""

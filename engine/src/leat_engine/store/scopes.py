@@ -1,7 +1,7 @@
 """Bodies of a run, for people who read: the crossing of `inside`. Bounded, however many items a `forEach` has.
 
-One look costs two statements for each level of bodies that the plan has, and two for the steps in what is shown; a run
-without bodies costs none.
+One look costs two statements for each level of bodies that the plan has, two for the steps in what is shown, and two
+for compensations if there are any; a run without all of these costs none.
 """
 
 from collections import defaultdict
@@ -14,8 +14,9 @@ from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine import inside
 from leat_engine.inside import Inside, NotThere, ShownBlock, ShownScope, Spot, Within
-from leat_engine.plan import Plan
-from leat_engine.records import Block
+from leat_engine.job import ROOT_SCOPE
+from leat_engine.plan import END, Plan
+from leat_engine.records import Block, ShownAttempt, ShownStep
 from leat_engine.result import State
 from leat_engine.store.rows import shown_attempt_of, shown_step_of
 
@@ -41,7 +42,10 @@ class Scopes:
     async def look(self, run_id: UUID, plan: Plan, scope: int = 0, body: int = 0) -> Inside:
         """What is inside of a scope's steps, and inside of theirs: of each step the scopes that are worth showing."""
         async with self._connection() as connection:
-            return await _Look(connection, self._sql, run_id, plan).below({scope: body})
+            look = _Look(connection, self._sql, run_id, plan)
+            if scope == ROOT_SCOPE and plan.undoing:
+                await look.undone()
+            return await look.below({scope: body})
 
     async def spot(self, run_id: UUID, plan: Plan, within: Within) -> Spot:
         """What is at a path.
@@ -66,21 +70,33 @@ class _Look:
         self._run_id = run_id
         self._plan = plan
         self._openers = {step.body for step in plan.steps if step.opens is not None}
+        if plan.final is not None:
+            self._openers.add(0)
         self._blocks: dict[tuple[int, int], ShownBlock] = {}
         self._shown: list[int] = []
         self._room = inside.ROWS
+        self._steps: dict[int, list[ShownStep]] = defaultdict(list)
+        self._attempts: dict[int, list[ShownAttempt]] = defaultdict(list)
 
     def include(self, scope: int) -> None:
         """Show the steps of a scope itself, too."""
         if scope:
             self._shown.append(scope)
 
+    async def undone(self) -> None:
+        """Show the compensations of the run itself: its only steps behind those of the spec."""
+        nodes = self._plan.total + 1, max(step.id for step in self._plan.steps)
+        for row in await self._fetch("show_steps", *nodes, inside.OUTPUT_BYTES):
+            self._steps[ROOT_SCOPE].append(shown_step_of(row))
+        for row in await self._fetch("show_attempts", *nodes, ATTEMPTS):
+            self._attempts[ROOT_SCOPE].append(shown_attempt_of(row))
+
     async def below(self, scopes: Mapping[int, int]) -> Inside:
         """Everything below these scopes, whose bodies are given."""
         level = {scope: body for scope, body in scopes.items() if body in self._openers}
         while level:
             rows = await self._fetch("show_blocks", [*level], BLOCKS)
-            opened = [(row["scope"], row["step_id"], _block(row)) for row in rows if row["step_id"] > 0]
+            opened = [(row["scope"], row["step_id"], _block(row)) for row in rows if self._shows(row)]
             level = await self._choose(opened, inside.SCOPES) if opened else {}
         return await self._inside()
 
@@ -156,14 +172,18 @@ class _Look:
         return await self._fetch("show_scopes", *columns, most)
 
     async def _inside(self) -> Inside:
-        if not self._shown:
-            return Inside(self._blocks)
-        steps, attempts = defaultdict(list), defaultdict(list)
-        for row in await self._fetch("show_within", self._shown, inside.OUTPUT_BYTES, inside.ROWS):
-            steps[row["scope"]].append(shown_step_of(row))
-        for row in await self._fetch("show_tried", self._shown, ATTEMPTS, inside.ROWS):
-            attempts[row["scope"]].append(shown_attempt_of(row))
-        return Inside(self._blocks, dict(steps), dict(attempts))
+        if self._shown:
+            for row in await self._fetch("show_within", self._shown, inside.OUTPUT_BYTES, inside.ROWS):
+                self._steps[row["scope"]].append(shown_step_of(row))
+            for row in await self._fetch("show_tried", self._shown, ATTEMPTS, inside.ROWS):
+                self._attempts[row["scope"]].append(shown_attempt_of(row))
+        return Inside(self._blocks, dict(self._steps), dict(self._attempts))
+
+    def _shows(self, row: asyncpg.Record) -> bool:
+        """Whether a block is that of a step, or `finally`, and has scopes."""
+        final = self._plan.final
+        known = row["step_id"] > END or (final is not None and row["body"] == final.number)
+        return known and row["opened"] > 0
 
     async def _fetch(self, verb: str, *arguments: object) -> list[asyncpg.Record]:
         found: list[asyncpg.Record] = await self._connection.fetch(self._sql[verb], self._run_id, *arguments)

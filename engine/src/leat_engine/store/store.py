@@ -43,6 +43,7 @@ from leat_engine.store.access import connecting, reaching
 from leat_engine.store.artifacts import ArtifactRows
 from leat_engine.store.children import Children
 from leat_engine.store.cleanups import Cleanups
+from leat_engine.store.durations import Durations
 from leat_engine.store.lane import Lane
 from leat_engine.store.quotas import Quotas
 from leat_engine.store.rows import (
@@ -114,8 +115,9 @@ class Store:
         self.statements = 0
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
-        self.quotas = Quotas(self._connection, SQL)
+        self.durations = Durations(self._connection, SQL)
         self.artifacts = ArtifactRows(self._connection, SQL)
+        self.quotas = Quotas(self._connection, SQL)
         self.cleanups = Cleanups(self._connection, SQL)
         self.scopes = Scopes(self._connection, SQL)
         self.children = Children(self._connection, SQL, self.quotas.admit)

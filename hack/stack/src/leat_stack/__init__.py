@@ -1,4 +1,4 @@
-"""Starts the real parts - Postgres, RabbitMQ, a Kubernetes API server - for the demo, the tests and the benchmarks.
+"""Starts the real parts - Postgres, RabbitMQ, an API server, Kafka - for the demo, the tests and the benchmarks.
 
 The law of this room:
 
@@ -9,8 +9,8 @@ The law of this room:
 - What is missing on the machine is named together with how to get it.
 """
 
-from leat_stack.endpoints import Endpoints, Part
+from leat_stack.endpoints import STANDARD, Endpoints, Part
 from leat_stack.errors import StackError
 from leat_stack.stack import down, status, up
 
-__all__ = ["Endpoints", "Part", "StackError", "down", "status", "up"]
+__all__ = ["STANDARD", "Endpoints", "Part", "StackError", "down", "status", "up"]

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from leat_cli.postgres import PostgresUnavailableError
-from leat_stack import Endpoints, Part, StackError, down, status, up
+from leat_stack import STANDARD, Endpoints, Part, StackError, down, status, up
 
 DEFAULT_HOME = Path(".leat/stack")
 
@@ -39,14 +39,18 @@ def _parser() -> argparse.ArgumentParser:
         )
         if name == "up":
             command.add_argument(
-                "parts", nargs="*", type=Part, metavar="PART", help=f"any of {', '.join(Part)}; default: all"
+                "parts",
+                nargs="*",
+                type=Part,
+                metavar="PART",
+                help=f"any of {', '.join(Part)}; default: {', '.join(STANDARD)}",
             )
     return parser
 
 
 def _up(arguments: argparse.Namespace) -> None:
     start = time.monotonic()
-    up(arguments.home, arguments.parts or tuple(Part))
+    up(arguments.home, arguments.parts or STANDARD)
     home = shlex.quote(str(arguments.home))
     print(f'up after {time.monotonic() - start:.1f} s. Next: eval "$(leat-stack env --home {home})"')
 

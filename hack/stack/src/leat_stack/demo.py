@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from leat_cli.postgres import PostgresUnavailableError
-from leat_stack import Endpoints, Part, StackError, down, programs, up
+from leat_stack import Endpoints, StackError, down, programs, up
 from leat_stack.daemons import Daemons, Program, free_ports
 
 HOME = Path(".leat/demo")
@@ -47,7 +47,7 @@ def main() -> None:
 
 def _up(home: Path, sample: Path) -> None:
     start = time.monotonic()
-    endpoints, daemons = up(home, tuple(Part)), Daemons(home.resolve())
+    endpoints, daemons = up(home), Daemons(home.resolve())
     start_leat(endpoints, daemons)
     log.info("everything is up after %.1f s\n", time.monotonic() - start)
     shown = os.path.relpath(sample)

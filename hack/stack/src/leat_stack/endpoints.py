@@ -13,6 +13,11 @@ class Part(StrEnum):
     POSTGRES = "postgres"
     RABBITMQ = "rabbitmq"
     KUBERNETES = "kubernetes"
+    KAFKA = "kafka"
+
+
+STANDARD = (Part.POSTGRES, Part.RABBITMQ, Part.KUBERNETES)
+"""What Leat itself stands on. Others are started when they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,10 @@ class Endpoints:
     amqp_url: str = ""
     amqp_management_url: str = ""
     """RabbitMQ's HTTP API, credentials included, without a trailing slash."""
+    kafka_url: str = ""
+    """Kafka, with the user that may do everything; no topics are made unasked."""
+    kafka_tls_url: str = ""
+    """The same by TLS."""
     kubeconfig: str = ""
     """Path of a kubeconfig that may do everything."""
     operator_kubeconfig: str = ""

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 from leat_cli import postgres
-from leat_stack import apiserver, rabbitmq
+from leat_stack import apiserver, kafka, rabbitmq
 from leat_stack.daemons import Daemons, Program
-from leat_stack.endpoints import Endpoints, Part
+from leat_stack.endpoints import STANDARD, Endpoints, Part
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ DAEMONS = {
     Part.POSTGRES: (Part.POSTGRES,),
     Part.RABBITMQ: (Part.RABBITMQ,),
     Part.KUBERNETES: (apiserver.APISERVER, apiserver.ETCD),
+    Part.KAFKA: (Part.KAFKA,),
 }
 """The daemons of each part, in the order in which they are stopped."""
 
@@ -31,7 +32,7 @@ _START_SECONDS = 60.0
 _SETTINGS = {"max_connections": "200", "track_commit_timestamp": "on"}  # when a run ended, as the benchmark reads it
 
 
-def up(home: Path, parts: Collection[Part] = tuple(Part)) -> Endpoints:
+def up(home: Path, parts: Collection[Part] = STANDARD) -> Endpoints:
     """Start what does not run yet, in parallel, and return where everything is; also kept as `home/endpoints.json`.
 
     A part that was stopped or killed comes back at its address with its data.
@@ -40,7 +41,12 @@ def up(home: Path, parts: Collection[Part] = tuple(Part)) -> Endpoints:
         StackError, PostgresUnavailableError: a part cannot be started here; with what to do.
     """
     home = home.resolve()
-    starts = {Part.POSTGRES: _start_postgres, Part.RABBITMQ: rabbitmq.start, Part.KUBERNETES: apiserver.start}
+    starts = {
+        Part.POSTGRES: _start_postgres,
+        Part.RABBITMQ: rabbitmq.start,
+        Part.KUBERNETES: apiserver.start,
+        Part.KAFKA: kafka.start,
+    }
     with _locked(home), ThreadPoolExecutor() as pool:
         daemons = Daemons(home)
         going = [pool.submit(starts[part], home, daemons) for part in parts]
@@ -49,7 +55,7 @@ def up(home: Path, parts: Collection[Part] = tuple(Part)) -> Endpoints:
     return endpoints
 
 
-def stop(home: Path, parts: Collection[Part] = tuple(Part), *, kill: bool = False) -> None:
+def stop(home: Path, parts: Collection[Part] = STANDARD, *, kill: bool = False) -> None:
     """Stop the parts, in order or by SIGKILL, and keep their data: what a test of an outage needs."""
     daemons = Daemons(home.resolve())
     for part in parts:

@@ -1,6 +1,7 @@
 """The read API: steps of runs, revisions of workflows, load of pools, for those whose Kubernetes rights say so."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
@@ -15,6 +16,7 @@ from leat_engine.plan import Plan
 from leat_engine.records import RunRecord, ShownStep
 from leat_engine.spelling import unknown
 from leat_engine.store import Store
+from leat_engine.store.durations import WorkflowKey
 from leat_operator.admit import run_id
 from leat_operator.cluster import Cluster
 from leat_operator.objects import RUNS, Resource, Right
@@ -30,6 +32,7 @@ from leat_operator.serving.views import (
     pool_loads,
     run_log,
     run_steps,
+    step_durations,
     steps_within,
     workflow_revision,
     workflow_revisions,
@@ -68,6 +71,7 @@ class ReadApi:
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
             web.get(f"{run}/log", self._log),
+            web.get(base + "/namespaces/{namespace}/workflows/{name}/durations", self._durations),
             web.get(revisions, self._revisions),
             web.get(revisions + "/{revision}", self._revision),
         ]
@@ -96,7 +100,8 @@ class ReadApi:
         attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
         inside = await self._store.scopes.look(run.run_id, plan)
         children = await self._store.children.show(run.run_id) if run.children else []
-        return _json(run_steps(run, plan, Page(nodes, steps, attempts, inside, children)))
+        estimate = None if after else await self._store.durations.estimate(run, plan, datetime.now(UTC))
+        return _json(run_steps(run, plan, Page(nodes, steps, attempts, inside, children, estimate)))
 
     async def _within(self, request: web.Request, run: RunRecord, plan: Plan, path: str) -> web.Response:
         limit = _number(request, "limit", SCOPES, SCOPES_MOST) or SCOPES
@@ -124,21 +129,25 @@ class ReadApi:
         lines = await self._store.logs(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
         return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
 
+    async def _durations(self, request: web.Request) -> web.Response:
+        key = WorkflowKey(*await self._workflow(request, "durations"))
+        return _json(step_durations(key, (await self._store.durations.of([key]))[key]))
+
     async def _revisions(self, request: web.Request) -> web.Response:
-        namespace, name = await self._workflow(request)
+        namespace, name = await self._workflow(request, "revisions")
         return _json(workflow_revisions(namespace, name, await self._store.versions.history(namespace, name)))
 
     async def _revision(self, request: web.Request) -> web.Response:
-        namespace, name = await self._workflow(request)
+        namespace, name = await self._workflow(request, "revisions")
         found = await self._store.versions.revision(namespace, name, request.match_info["revision"])
         if found is None:
             raise Answer(404, f"Workflow {name} has had no revision {request.match_info['revision'][:40]!r}")
         return _json(workflow_revision(found))
 
-    async def _workflow(self, request: web.Request) -> tuple[str, str]:
-        """The Workflow, there or not any more, that a request asks about, if the caller may read its revisions."""
+    async def _workflow(self, request: web.Request, subresource: str) -> tuple[str, str]:
+        """The Workflow, there or not any more, that a request asks about, if the caller may read that of it."""
         namespace, name = request.match_info["namespace"], request.match_info["name"]
-        right = Right("get", WORKFLOWS_READ, namespace, "revisions", name)
+        right = Right("get", WORKFLOWS_READ, namespace, subresource, name)
         await self._access.require(self._caller(request), right)
         self._served(namespace)
         return namespace, name

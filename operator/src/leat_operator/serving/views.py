@@ -2,16 +2,29 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
-from leat_engine.inside import NOTHING, Inside, ShownBlock, ShownScope, Spot, label, nodes_of
+from leat_engine.durations import Facts
+from leat_engine.estimate import Estimate
+from leat_engine.inside import (
+    AT_THE_END,
+    NOTHING,
+    Inside,
+    ShownBlock,
+    ShownScope,
+    Spot,
+    compensations_of,
+    label,
+    nodes_of,
+)
+from leat_engine.job import ROOT_SCOPE
 from leat_engine.kin import Kin, kin_of, owners_of
 from leat_engine.limits import KIB, MIB
-from leat_engine.plan import Plan, PlanStep
+from leat_engine.plan import END, Plan, PlanStep
 from leat_engine.records import (
     Announced,
     Backlog,
@@ -26,6 +39,7 @@ from leat_engine.records import (
 )
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
+from leat_engine.store.durations import WorkflowKey
 from leat_engine.store.versions import ShownVersion
 from leat_operator.serving.answers import API_VERSION
 
@@ -47,7 +61,9 @@ Json = dict[str, Any]
 class Page:
     """Steps of a run: those of the nodes in ``nodes``, as far as they have begun to exist, and their bodies.
 
-    ``children``: runs below the run, of any depth.
+    Attributes:
+        children: Runs below the run, of any depth.
+        estimate: What is to be expected of the run; on the first page, if anything is.
     """
 
     nodes: range
@@ -55,6 +71,7 @@ class Page:
     attempts: Sequence[ShownAttempt]
     inside: Inside = NOTHING
     children: Sequence[ChildRecord] = ()
+    estimate: Estimate | None = None
 
 
 def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
@@ -74,7 +91,10 @@ def run_steps(run: RunRecord, plan: Plan, page: Page) -> Json:
     metadata: Json = {"name": run.name, "namespace": run.namespace}
     if last < plan.total:
         metadata["continue"] = str(last)
+    else:
+        steps += told.cleanups()
     answer = _run_steps(run, plan, steps, metadata)
+    answer["run"]["estimate"] = _estimate(page.estimate)
     answer["run"]["children"] = list(map(_child, kin.get(0, ())))
     return answer
 
@@ -91,7 +111,10 @@ def steps_within(run: RunRecord, plan: Plan, spot: Spot, own: Sequence[ShownStep
     seen = spot.inside
     told = _Told(plan, Redaction.of(plan.sensitive, run.inputs, run.hidden), seen)
     nodes = nodes_of(plan, spot.body) if spot.node is None else [plan.steps[spot.node]]
-    steps = told.steps(spot.scope, nodes, seen.steps.get(spot.scope, own), seen.attempts.get(spot.scope, ()))
+    begun = seen.steps.get(spot.scope, own)
+    if spot.node is None:
+        nodes += compensations_of(plan, spot.body, begun)
+    steps = told.steps(spot.scope, nodes, begun, seen.attempts.get(spot.scope, ()))
     metadata: Json = {"name": run.name, "namespace": run.namespace}
     if (after := spot.after) is not None:
         metadata["continue"] = str(after)
@@ -128,6 +151,16 @@ def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *,
         "lines": shown,
         "after": shown[-1]["seq"] if shown else after,
         "finished": finished,
+    }
+
+
+def step_durations(key: WorkflowKey, facts: Mapping[str, Facts]) -> Json:
+    """`StepDurations`: what is known of how long the steps of a workflow take, by path."""
+    return {
+        "kind": "StepDurations",
+        "apiVersion": API_VERSION,
+        "metadata": {"name": key.workflow, "namespace": key.namespace},
+        "steps": {path: {"kind": known.kind, **known.as_json()} for path, known in sorted(facts.items())},
     }
 
 
@@ -180,6 +213,19 @@ def _run(run: RunRecord, plan: Plan) -> Json:
     }
 
 
+def _estimate(estimate: Estimate | None) -> Json | None:
+    """`{finishAt, lateAt, criticalPath: [{step, share}], unknown, people}`, as `Estimate` has them."""
+    if estimate is None:
+        return None
+    return {
+        "finishAt": moment(estimate.finish),
+        "lateAt": moment(estimate.late),
+        "criticalPath": [{"step": part.step, "share": round(part.share, 3)} for part in estimate.path],
+        "unknown": list(estimate.unknown),
+        "people": list(estimate.people),
+    }
+
+
 def _child(kin: Kin) -> Json:
     record = kin.record
     return {
@@ -219,10 +265,22 @@ class _Told:
                 }
             yield step
 
+    def cleanups(self) -> Iterator[Json]:
+        """What the run itself has done at its end: compensations, and `finally` as a step with a body."""
+        begun, attempts = self.inside.steps.get(ROOT_SCOPE, ()), self.inside.attempts.get(ROOT_SCOPE, ())
+        for undone in self.steps(ROOT_SCOPE, compensations_of(self.plan, 0, begun), begun, attempts):
+            yield {**undone, "cleanup": True}
+        if (block := self.inside.blocks.get((ROOT_SCOPE, END))) is not None:
+            (scope,) = (self._scope(self.plan.steps[END], block, each) for each in block.scopes)
+            final = replace(self.plan.steps[END], name=AT_THE_END, kind="finally", needs=())
+            step = _step(self.plan, final, None, (), self.redaction)
+            scopes = {"states": dict(block.states), "shown": [scope]}
+            yield {**step, "state": scope["state"], "scopes": scopes, "cleanup": True}
+
     def _scope(self, node: PlanStep, block: ShownBlock, scope: ShownScope) -> Json:
-        seen = self.inside
-        inner = nodes_of(self.plan, block.block.body)
-        steps = self.steps(scope.number, inner, seen.steps.get(scope.number, ()), seen.attempts.get(scope.number, ()))
+        begun = self.inside.steps.get(scope.number, ())
+        inner = nodes_of(self.plan, block.block.body) + compensations_of(self.plan, block.block.body, begun)
+        steps = self.steps(scope.number, inner, begun, self.inside.attempts.get(scope.number, ()))
         return {
             "index": scope.index,
             "label": label(node, block.block, scope.index),

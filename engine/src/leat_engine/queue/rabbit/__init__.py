@@ -9,7 +9,7 @@ Priorities: RabbitMQ 4.3 and later deliver strictly by priority, 4.0 to 4.2 know
 before 4.0 a quorum queue has none. There, priorities show only in the order in which runners poll the store.
 """
 
-from leat_engine.queue.rabbit.events import Events, Fate, Message
+from leat_engine.queue.rabbit.events import Events, Message
 from leat_engine.queue.rabbit.queue import RabbitQueue
 
-__all__ = ["Events", "Fate", "Message", "RabbitQueue"]
+__all__ = ["Events", "Message", "RabbitQueue"]

@@ -7,7 +7,6 @@ from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from enum import Enum, auto
 from functools import partial
 from typing import Any
 
@@ -17,6 +16,7 @@ from yarl import URL
 
 from leat_engine.queue.rabbit.connection import Link, Session
 from leat_engine.queue.rabbit.topology import RPC_TIMEOUT
+from leat_engine.trigger import Fate
 
 PORTS = {"amqp": 5672, "amqps": 5671}
 
@@ -32,13 +32,6 @@ class Message:
     exchange: str
     content_type: str
     timestamp: datetime | None
-
-
-class Fate(Enum):
-    """How a message is settled."""
-
-    DONE = auto()
-    REJECTED = auto()  # to the queue's dead letters
 
 
 class Events:
