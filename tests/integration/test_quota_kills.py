@@ -123,12 +123,33 @@ async def test_steps_of_bodies_joins_and_retries_have_seats_too(fleet, database,
         await load.store.quotas.put(SPACE, NOTHING_SAID)
 
 
+async def test_a_quota_acts_within_a_heartbeat_on_runners_that_are_at_work(fleet, database, amqp_url):
+    ready(fleet.start(slots=50), seconds=90)
+    connection = await asyncpg.connect(database)
+    async with Load.connected(database, amqp_url, fleet.effects) as load:
+        await load.submit([OF_STEPS] * 100)
+        await load.publish(await load.store.quotas.put(SPACE, Allowance(steps=0)))
+
+        async def at_rest():
+            question = "select count(*) from leat.step where state = 2"
+            return await connection.fetchval(question)
+
+        await eventually(at_rest, 0, 20)
+        assert await load.unfinished()
+        assert (await load.store.quotas.usage([SPACE]))[SPACE].waiting_steps > 0
+        await load.publish(await load.store.quotas.put(SPACE, Allowance(steps=10)))
+        account = await load.settle(60)
+        assert account.clean, str(account)
+        await load.publish(await load.store.quotas.put(SPACE, NOTHING_SAID))
+    await connection.close()
+
+
 POINTS = [f"{when} {what}" for what in ("seat", "put back", "admit") for when in ("before", "after")]
 
 
 @pytest.fixture(scope="module")
 def survivors(database, amqp_url, tmp_path_factory):
-    """A fleet of which one runner stays."""
+    """A fleet of which one runner stays. Tests with fleets of their own come before: it would take their steps."""
     with a_fleet(database, amqp_url, tmp_path_factory.mktemp("fleet")) as fleet:
         ready(fleet.start(slots=4), seconds=90)
         yield fleet
@@ -149,24 +170,3 @@ async def test_a_runner_that_dies_there_keeps_no_room_and_no_run(point, survivor
         used = (await load.store.quotas.usage([SPACE]))[SPACE]
         assert (used.active_runs, used.waiting_runs, used.waiting_steps) == (0, 0, 0)
         await load.store.quotas.put(SPACE, NOTHING_SAID)
-
-
-async def test_a_quota_acts_within_a_heartbeat_on_runners_that_are_at_work(fleet, database, amqp_url):
-    ready(fleet.start(slots=50), seconds=90)
-    connection = await asyncpg.connect(database)
-    async with Load.connected(database, amqp_url, fleet.effects) as load:
-        await load.submit([OF_STEPS] * 100)
-        await load.publish(await load.store.quotas.put(SPACE, Allowance(steps=0)))
-
-        async def at_rest():
-            question = "select count(*) from leat.step where state = 2"
-            return await connection.fetchval(question)
-
-        await eventually(at_rest, 0, 20)
-        assert await load.unfinished()
-        assert (await load.store.quotas.usage([SPACE]))[SPACE].waiting_steps > 0
-        await load.publish(await load.store.quotas.put(SPACE, Allowance(steps=10)))
-        account = await load.settle(60)
-        assert account.clean, str(account)
-        await load.publish(await load.store.quotas.put(SPACE, NOTHING_SAID))
-    await connection.close()
