@@ -124,6 +124,27 @@ async def test_replaying_a_commit_changes_nothing(store, hand):
     assert (await store.run(run.run_id), await store.steps(run.run_id)) == before
 
 
+async def test_a_replay_that_waits_behind_the_commit_that_it_replays_changes_nothing(store, hand, database):
+    spec = {"steps": [*steps("one", "two")["steps"], {"name": "join", "needs": ["one", "two"], "function": {"name": "add"}}]}
+    run, jobs = await accepted(store, spec)
+    await hand.claim(jobs)
+    writes = written_form([hand.decision(hand.view(run, spec, 1), done(1), takes=False)])
+    first, second = await asyncpg.connect(database), await asyncpg.connect(database)
+    transaction = first.transaction()
+    await transaction.start()
+    await first.fetch(SQL["commit"], hand.runner, *writes.literals())  # its answer is lost, and it is sent again
+    replay = asyncio.create_task(second.fetch(SQL["commit"], hand.runner, *writes.literals()))
+    await waits_for_a_lock(database, replay)
+    await transaction.commit()
+    before = (await store.run(run.run_id), await store.steps(run.run_id))
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await replay
+    assert (await store.run(run.run_id), await store.steps(run.run_id)) == before
+    assert (await store.commit(hand.runner, writes)).runs == {}
+    await first.close()
+    await second.close()
+
+
 async def test_a_join_is_begun_by_whoever_ends_its_last_need(store):
     spec = steps("a", "b", "c", join=["a", "b", "c"])
     run, _ = await accepted(store, spec)

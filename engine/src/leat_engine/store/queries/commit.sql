@@ -26,6 +26,7 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   update leat.step s set state = e.state, output = e.output, error = e.error, finished_at = now()
   from ended e
   where s.run_id = e.run_id and s.scope = e.scope and s.id = e.step and (e.run_id in (select id from good)) is true
+    and s.attempt = e.attempt and s.state = 2 and s.runner = $1  -- once more: this row is as it is now, `not_mine` saw it as it was
   returning s.run_id, s.id, s.state
 ), come as materialized (
   select c.*, (c.run_id in (select id from good where suspended)) is true as suspended
@@ -108,6 +109,8 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   insert into leat.report (run_id) select id from cnt where uid is not null
   on conflict (run_id) do update set version = nextval('leat.report_version')
 )
+-- A replay that has waited here for the commit that it replays divides by zero: nothing of it is written. Asked again, it is refused.
 select id as run_id, null::int as scope, null::int as step, null::int as attempt, phase as state, stopping from cnt
+where 1 / (select (count(*) = (select count(*) from ended where run_id in (select id from good)))::int from fin) = 1
 union all select run_id, scope, id, attempt, state, null from nxt where state in (1, 2)
 union all select run_id, scope, id, attempt, state, null from last;
