@@ -195,18 +195,21 @@ class Runner:
     # -- execute --------------------------------------------------------------------------------------------------
 
     def _execute(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._attempt(attempt))
+        task = asyncio.create_task(self._seated(attempt))
         self._desk.tasks[attempt.key] = task
         self._desk.begun[attempt.key] = time.monotonic()
         self._seats.running[attempt.key] = attempt
         task.add_done_callback(partial(self._put, attempt))
 
-    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening | None:
+    async def _seated(self, attempt: Attempt) -> Ended | Late | Opening | None:
         """What to write of the attempt; None when it was put back, and is somebody else's."""
+        if self._seats.limits(attempt) and not await self._seats.ask(attempt):
+            return None
+        return await self._attempt(attempt)
+
+    async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
         try:
-            if self._seats.limits(attempt) and not await self._seats.ask(attempt):
-                return None
             if node.id == END and view.plan.cleans:
                 return await clean(attempt, self._store, self._shelf, self._kinds)
             unread = await self._read_up(attempt)
