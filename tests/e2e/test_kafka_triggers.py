@@ -63,6 +63,14 @@ class Shelf:
 
         return self._do(uncommitted)
 
+    def begun(self, group):
+        """Whether it is settled where a group begins."""
+
+        async def begun(topics):
+            return bool(await topics.committed(group))
+
+        return self._do(begun)
+
     def kill(self):
         stop(self.home, [Part.KAFKA], kill=True)
         up(self.home, [Part.KAFKA])
@@ -146,7 +154,7 @@ def test_the_sample_of_a_topic_starts_a_run_for_each_order_whoever_dies(environm
 
 
 @pytest.mark.usefixtures("secret")
-def test_only_the_active_operator_consumes_and_the_next_one_goes_on(environment, user, shelf, tmp_path):
+def test_only_the_active_operator_consumes_and_the_next_one_goes_on(environment, user, shelf, namespace, tmp_path):
     shelf.make("orders")
     kafka = {"secretRef": {"name": "kafka"}, "topic": "orders"}
     inputs = {"inputs": {"n": {"type": "integer"}}}
@@ -160,7 +168,8 @@ def test_only_the_active_operator_consumes_and_the_next_one_goes_on(environment,
         first = stack.enter_context(started("leat_operator", environment, tmp_path))
         active(first)
         second = stack.enter_context(started("leat_operator", environment, tmp_path))
-        eventually(lambda: all(consumed(user, name) for name in ("one", "two")), "both consume", 40)
+        groups = [f"leat.{namespace}.{name}.orders" for name in ("one", "two")]
+        eventually(lambda: all(map(shelf.begun, groups)), "it is settled where both begin", 40, every=0.5)
         shelf.publish("orders", *range(5))
         eventually(lambda: sum(outputs(user).values()) == 10, "each record starts both", 40)
         assert second.metric("leat_operator_trigger_runs_total") == 0

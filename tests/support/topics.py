@@ -10,6 +10,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from leat_engine.kafka.connection import Way, client_settings, connecting, cut
 from leat_engine.spec.brokers import brokers_of
@@ -82,5 +83,8 @@ class Topics:
 
     async def committed(self, group: str) -> Mapping[int, int]:
         """The offsets that a group has committed, by partition."""
-        offsets = await self.admin.list_consumer_group_offsets(group)
+        try:
+            offsets = await self.admin.list_consumer_group_offsets(group)
+        except GroupCoordinatorNotAvailableError:  # of a broker that never had a group
+            return {}
         return {partition.partition: offset.offset for partition, offset in offsets.items()}
