@@ -125,7 +125,7 @@ async def test_replaying_a_commit_changes_nothing(store, hand):
 
 
 async def test_a_replay_that_waits_behind_the_commit_that_it_replays_changes_nothing(store, hand, database):
-    spec = {"steps": [*steps("one", "two")["steps"], {"name": "join", "needs": ["one", "two"], "function": {"name": "add"}}]}
+    spec = steps("one", "two", join=["one", "two"])
     run, jobs = await accepted(store, spec)
     await hand.claim(jobs)
     writes = written_form([hand.decision(hand.view(run, spec, 1), done(1), takes=False)])

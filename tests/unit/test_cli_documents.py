@@ -170,7 +170,7 @@ def test_lint_notes_what_it_did_not_check(write):
 
 def test_lint_refuses_a_kind_of_leat_that_does_not_exist(write):
     (found,) = lint(write(workflow().replace("kind: Workflow", "kind: Worfklow")))
-    assert found == "FILE:2: kind: found 'Worfklow', expected Workflow or WorkflowRun"
+    assert found == "FILE:2: kind: found 'Worfklow', expected Workflow, WorkflowRun or RunQuota"
 
 
 def test_lint_refuses_an_empty_file(write):
