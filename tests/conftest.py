@@ -11,6 +11,7 @@ from tests.support.topics import Topics
 
 from leat_engine.store import Store, migrate
 from leat_stack import Endpoints, Part, kafka_source, up
+from leat_stack import mariadb as mariadb_server
 
 HOME = Path(__file__).parents[1] / ".leat" / "test"
 
@@ -42,6 +43,14 @@ def kafka() -> Endpoints:
     if (missing := kafka_source.missing(os.environ)) is not None:
         pytest.skip(missing)
     return up(HOME, [Part.KAFKA])
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Endpoints:
+    """A MariaDB, where its server is installed; elsewhere the test is skipped, and says what to install."""
+    if (missing := mariadb_server.missing(os.environ)) is not None:
+        pytest.skip(missing)
+    return up(HOME, [Part.MARIADB])
 
 
 @pytest.fixture(scope="module")

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from leat_engine import limits
+from leat_engine.spec.dialects import readings
 from leat_engine.spec.kinds import Outward, Verbatim
 from leat_engine.spec.model import Model
-from leat_engine.spec.placeholders import numbered
 from leat_engine.spelling import unknown
 
 IDEMPOTENCY_KEY = "idempotencyKey"
@@ -18,7 +18,7 @@ ROWS = 100_000
 
 
 class Sql(Model):
-    """Executes one statement in a transaction of its own, on PostgreSQL or what speaks its protocol.
+    """Executes one statement in a transaction of its own, on PostgreSQL, MySQL, MariaDB, or what speaks as they do.
 
     The output is `{rows, rowCount}`: a list of objects by column, and the number of rows given or changed. In the
     statement `:name` stands for a value of `parameters`, and `:idempotencyKey` for the key of the step, the same for
@@ -26,7 +26,8 @@ class Sql(Model):
     """
 
     url: Annotated[str, Outward(), Field(min_length=1, max_length=8192)]
-    """The database: `postgresql://HOST:5432/NAME`, with `?sslmode=verify-full` where the way is not yours."""
+    """The database: `postgresql://HOST:5432/NAME`, `mysql://HOST:3306/NAME` or `mariadb://HOST:3306/NAME`, with
+    `?sslmode=verify-full` where the way is not yours."""
     username: Annotated[str | None, Outward()] = None
     """Who connects, instead of the URL's user."""
     password: Annotated[str | None, Outward()] = None
@@ -48,13 +49,13 @@ class Sql(Model):
 
     @field_validator("query")
     @classmethod
-    def _holds_no_expression(cls, query: str) -> str:
+    def _holds_no_expression(cls, query: str, info: ValidationInfo) -> str:
         if "${" in query:
             raise ValueError(
                 "found `${`: a statement holds no expressions, as a value must never be read as SQL; "
                 "write :name here and `parameters: {name: ${ ... }}`"
             )
-        numbered(query)
+        readings(query, info.data.get("url", ""))
         return query
 
     @field_validator("parameters")
@@ -65,11 +66,17 @@ class Sql(Model):
         query = info.data.get("query")
         if query is None:  # it has a reason of its own
             return parameters
-        named = numbered(query).names
-        for name in named:
-            if name not in parameters and name != IDEMPOTENCY_KEY:
-                known = [*parameters, IDEMPOTENCY_KEY]
-                raise ValueError(f"`query` reads :{name}, and {unknown('parameter', name, known)}")
-        if unread := [name for name in parameters if name not in named]:
-            raise ValueError(f"`query` does not read {', '.join(f':{name}' for name in unread)}")
+        reasons = [_misfit(read.names, parameters) for read in readings(query, info.data.get("url", ""))]
+        if all(reasons):  # while the URL does not say which database it is, it is one where they fit
+            raise ValueError(reasons[0])
         return parameters
+
+
+def _misfit(named: tuple[str, ...], parameters: dict[str, Any]) -> str | None:
+    """Why these parameters are not those of the statement, if they are not."""
+    for name in named:
+        if name not in parameters and name != IDEMPOTENCY_KEY:
+            return f"`query` reads :{name}, and {unknown('parameter', name, [*parameters, IDEMPOTENCY_KEY])}"
+    if unread := [name for name in parameters if name not in named]:
+        return f"`query` does not read {', '.join(f':{name}' for name in unread)}"
+    return None

@@ -1,4 +1,4 @@
-"""Starts the real parts - Postgres, RabbitMQ, an API server, Kafka - for the demo, the tests and the benchmarks.
+"""Starts the real parts - Postgres, RabbitMQ, an API server, Kafka, MariaDB - for demo, tests and benchmarks.
 
 The law of this room:
 

@@ -14,6 +14,7 @@ class Part(StrEnum):
     RABBITMQ = "rabbitmq"
     KUBERNETES = "kubernetes"
     KAFKA = "kafka"
+    MARIADB = "mariadb"
 
 
 STANDARD = (Part.POSTGRES, Part.RABBITMQ, Part.KUBERNETES)
@@ -33,6 +34,10 @@ class Endpoints:
     """Kafka, with the user that may do everything; no topics are made unasked."""
     kafka_tls_url: str = ""
     """The same by TLS."""
+    mariadb_url: str = ""
+    """MariaDB, with the user that may do everything; no database is named."""
+    mariadb_certificate: str = ""
+    """Path of the certificate that vouches for MariaDB's."""
     kubeconfig: str = ""
     """Path of a kubeconfig that may do everything."""
     operator_kubeconfig: str = ""

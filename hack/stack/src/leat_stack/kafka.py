@@ -9,15 +9,9 @@ import subprocess
 import uuid
 from base64 import urlsafe_b64encode
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from leat_stack.certificates import loopback_certificate
 from leat_stack.daemons import Daemons, Program, free_ports
 from leat_stack.endpoints import Endpoints, Part
 from leat_stack.errors import StackError
@@ -26,7 +20,6 @@ from leat_stack.kafka_source import Server, locate
 log = logging.getLogger(__name__)
 
 _START_SECONDS = 90.0
-_DAYS = 365
 
 
 @dataclass(frozen=True)
@@ -71,7 +64,7 @@ def _made(root: Path, server: Server) -> Broker:
     """Make the data folder of a new broker, with its one user."""
     root.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds the password
     broker = Broker(secrets.token_urlsafe(16), *free_ports(4))
-    key, certificate = _certificate(root)
+    key, certificate = loopback_certificate(root)
     (root / "server.properties").write_text(_properties(root, broker, key, certificate))
     (root / "log4j2.yaml").write_text(_LOGGING)
     cluster = urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -146,31 +139,6 @@ Configuration:
       AppenderRef:
         - ref: STDOUT
 """
-
-
-def _certificate(root: Path) -> tuple[str, str]:
-    """A key and a certificate for loopback that vouches for itself, in PEM; the latter is kept for clients too."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "leat-stack")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=_DAYS))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate = made.public_bytes(serialization.Encoding.PEM).decode()
-    (root / "ca.pem").write_text(certificate)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return private.decode(), certificate
 
 
 def _one_line(pem: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from leat_cli import postgres
-from leat_stack import apiserver, kafka, rabbitmq
+from leat_stack import apiserver, kafka, mariadb, rabbitmq
 from leat_stack.daemons import Daemons, Program
 from leat_stack.endpoints import STANDARD, Endpoints, Part
 
@@ -25,6 +25,7 @@ DAEMONS = {
     Part.RABBITMQ: (Part.RABBITMQ,),
     Part.KUBERNETES: (apiserver.APISERVER, apiserver.ETCD),
     Part.KAFKA: (Part.KAFKA,),
+    Part.MARIADB: (Part.MARIADB,),
 }
 """The daemons of each part, in the order in which they are stopped."""
 
@@ -46,6 +47,7 @@ def up(home: Path, parts: Collection[Part] = STANDARD) -> Endpoints:
         Part.RABBITMQ: rabbitmq.start,
         Part.KUBERNETES: apiserver.start,
         Part.KAFKA: kafka.start,
+        Part.MARIADB: mariadb.start,
     }
     with _locked(home), ThreadPoolExecutor() as pool:
         daemons = Daemons(home)

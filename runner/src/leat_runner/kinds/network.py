@@ -55,6 +55,20 @@ def _wrapped(address: IPv6Address) -> IPv4Address | None:
     return address.ipv4_mapped or address.sixtofour
 
 
+async def public_hosts(host: str, port: int) -> list[str]:
+    """The public addresses that ``host`` leads to, for clients that only take a host; at least one.
+
+    Raises:
+        PrivateAddress: All that the name leads to is private.
+        OSError: The name is not known.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    public = [str(info[4][0]) for info in found if is_public(str(info[4][0]))]
+    if not public:
+        raise PrivateAddress
+    return public
+
+
 async def connected(host: str, port: int, *, guarded: bool) -> socket.socket:
     """A connected socket to the first address of ``host`` that answers; with ``guarded`` only to public ones.
 

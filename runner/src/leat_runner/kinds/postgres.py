@@ -8,10 +8,8 @@ values are sent.
 import asyncio
 import re
 import ssl
-from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, cast
 from urllib.parse import quote, unquote, urlencode
 
@@ -22,22 +20,23 @@ from asyncpg.transaction import Transaction
 
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.result import ErrorType, StepError
-from leat_engine.spec.placeholders import Numbered
 from leat_runner.kinds.address import Address
 from leat_runner.kinds.kept import IDLE, Kept
 from leat_runner.kinds.network import PrivateAddress, PublicLoop
-from leat_runner.kinds.output import dumps, too_large
+from leat_runner.kinds.output import dumps
 from leat_runner.kinds.sql_errors import lost, refused
 from leat_runner.kinds.sql_values import BadValue, parameter, row
-
-CONNECT_TIMEOUT = 10.0
-CLOSE_TIMEOUT = 2.0
-
-CONNECTIONS = 8
-"""Connections of one runner to one database, at most. Further steps wait for one."""
-
-BATCH = 100
-"""Rows that are fetched at once; after each batch the limits are looked at."""
+from leat_runner.kinds.statement import (
+    BATCH,
+    CLOSE_TIMEOUT,
+    CONNECT_TIMEOUT,
+    CONNECTIONS,
+    NotDone,
+    Statement,
+    check_columns,
+    too_many_bytes,
+    too_many_rows,
+)
 
 _Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 _ISOLATION: Mapping[str, _Isolation] = {
@@ -53,26 +52,6 @@ _BROKEN = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inter
 Connection: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Prepared: TypeAlias = "PreparedStatement[asyncpg.Record]"
-
-
-class NotDone(Exception):
-    """The statement was not executed, or nobody knows. Carries the step's error."""
-
-    def __init__(self, error: StepError) -> None:
-        super().__init__(error.message)
-        self.error = error
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement, ready to execute. ``seconds`` is what the server lets it take."""
-
-    text: Numbered
-    parameters: Mapping[str, Any]
-    isolation: str
-    read_only: bool
-    max_rows: int
-    seconds: float
 
 
 class Databases:
@@ -186,20 +165,18 @@ def _arguments(prepared: Prepared, statement: Statement) -> list[Any]:
 async def _rows(prepared: Prepared, arguments: list[Any], most: int) -> list[dict[str, Any]]:
     """The rows, fetched in batches so that neither of the limits is passed by much."""
     columns = prepared.get_attributes()
-    if repeated := [name for name, times in Counter(column.name for column in columns).items() if times > 1]:
-        raise BadValue(f"sql.query: two columns are called '{repeated[0]}'; give one another name, with AS")
+    check_columns(column.name for column in columns)
     types = [column.type.name for column in columns]
     cursor = await prepared.cursor(*arguments)
     rows: list[dict[str, Any]] = []
     size = 0
     while batch := await cursor.fetch(min(BATCH, most + 1 - len(rows))):
         if len(rows) + len(batch) > most:
-            text = f"the statement gives more than {most} rows; add a LIMIT, or raise `maxRows`"
-            raise NotDone(StepError(ErrorType.TOO_LARGE, text, retriable=False, details={"limit": most}))
+            raise too_many_rows(most)
         given = [row(dict(record), types) for record in batch]
         size += len(dumps(given))
         if size > OUTPUT_BYTES:
-            raise NotDone(too_large("what the statement gives", None, OUTPUT_BYTES).error)
+            raise too_many_bytes()
         rows += given
     return rows
 

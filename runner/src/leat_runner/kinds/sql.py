@@ -5,22 +5,25 @@ from typing import ClassVar
 
 from leat_engine.kind import StepContext, Weight
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
-from leat_engine.spec.placeholders import numbered
+from leat_engine.spec.dialects import SCHEMES, Dialect, bound, dialects_of
 from leat_engine.spec.sql import IDEMPOTENCY_KEY, Sql
+from leat_runner.kinds import mysql, postgres
 from leat_runner.kinds.address import BadAddress, Rule, address_of
 from leat_runner.kinds.output import succeeded
-from leat_runner.kinds.postgres import Databases, NotDone, Statement
 from leat_runner.kinds.setup import KindSetup
+from leat_runner.kinds.statement import Client, NotDone, Statement
 
 STATEMENT_TIMEOUT = 300.0
 """Seconds for steps without a ``timeout``, to connect and execute."""
 
-RULE = Rule(
-    "sql.url",
-    {"postgresql": 5432, "postgres": 5432},
-    "postgresql://HOST:5432/NAME",
-    frozenset({"application_name", "host", "options", "port", "sslmode", "sslrootcert", "target_session_attrs"}),
-)
+PORTS = {Dialect.POSTGRES: 5432, Dialect.MYSQL: 3306}
+EXAMPLES = {Dialect.POSTGRES: "postgresql://HOST:5432/NAME", Dialect.MYSQL: "mysql://HOST:3306/NAME"}
+QUERIES = {
+    Dialect.POSTGRES: frozenset(
+        {"application_name", "host", "options", "port", "sslmode", "sslrootcert", "target_session_attrs"}
+    ),
+    Dialect.MYSQL: frozenset({"sslmode", "sslrootcert"}),
+}
 
 
 class SqlKind:
@@ -29,19 +32,24 @@ class SqlKind:
     weight: ClassVar[Weight] = Weight.IO
 
     def __init__(self, setup: KindSetup) -> None:
-        self._databases = Databases(public_only=not setup.settings.http_private_networks)
+        public_only = not setup.settings.http_private_networks
+        self._clients: dict[Dialect, Client] = {
+            Dialect.POSTGRES: postgres.Databases(public_only=public_only),
+            Dialect.MYSQL: mysql.Databases(public_only=public_only),
+        }
 
     async def execute(self, step: StepContext, fields: Sql) -> Outcome:
         """Execute the statement once. The output is ``{rows, rowCount}``."""
+        dialect = _dialect(fields.url)
         try:
-            address = address_of(RULE, fields.url, fields.username, fields.password)
+            address = address_of(_rule(dialect), fields.url, fields.username, fields.password)
         except BadAddress as error:
             return Failed(StepError(ErrorType.INVALID, str(error), retriable=False))
         if not address.username:
-            text = "sql.url: it names no user; write it as postgresql://USER@HOST/NAME, or give `username`"
+            text = f"sql.url: it names no user; write it as {address.scheme}://USER@HOST/NAME, or give `username`"
             return Failed(StepError(ErrorType.INVALID, text, retriable=False))
         statement = Statement(
-            text=numbered(fields.query),
+            text=bound(fields.query, dialect),
             parameters={**fields.parameters, IDEMPOTENCY_KEY: step.idempotency_key},
             isolation=fields.isolation,
             read_only=fields.read_only,
@@ -51,7 +59,7 @@ class SqlKind:
         try:
             # A step with a timeout is cut by the runner.
             async with asyncio.timeout(STATEMENT_TIMEOUT if step.timeout is None else None):
-                return succeeded(await self._databases.execute(address, statement))
+                return succeeded(await self._clients[dialect].execute(address, statement))
         except NotDone as error:
             return Failed(error.error)
         except TimeoutError:
@@ -60,4 +68,14 @@ class SqlKind:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._databases.close()
+        for client in self._clients.values():
+            await client.close()
+
+
+def _dialect(url: str) -> Dialect:
+    return dialects_of(url)[0]
+
+
+def _rule(dialect: Dialect) -> Rule:
+    schemes = {scheme: PORTS[of] for scheme, of in SCHEMES.items()}
+    return Rule("sql.url", schemes, EXAMPLES[dialect], QUERIES[dialect])
