@@ -17,4 +17,4 @@ def test_every_step_of_the_page_is_one():
     blocks = re.findall(r"```yaml\n(- .*?)```", PAGE.read_text(), flags=re.DOTALL)
     steps = [step for block in blocks for step in yaml.safe_load(block)]
     plan = compile_plan(parse_spec({"inputs": INPUTS, "steps": steps}), load_models(), "r")
-    assert [step.kind for step in plan.steps[1:]] == ["sql", "publish", "publish", "email"]
+    assert [step.kind for step in plan.steps[1:]] == ["sql", "sql", "publish", "publish", "email"]

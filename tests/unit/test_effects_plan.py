@@ -57,6 +57,30 @@ def test_the_parameters_are_those_of_the_statement(parameters, message):
     assert message in rejected({"sql": {"url": URL, "query": "select :a", "parameters": parameters}})["sql.parameters"]
 
 
+ESCAPED = "select 'it\\'s', :a"
+"""Reads :a where a backslash escapes; elsewhere it is in a string that does not end."""
+
+
+@pytest.mark.parametrize("url", ["mysql://db/shop", "mariadb://${ inputs.order }/shop", READ, "${ inputs.order }"])
+def test_a_statement_is_read_as_the_database_does_to_which_the_url_leads_or_may_lead(url):
+    plan({"sql": {"url": url, "query": ESCAPED, "parameters": {"a": 1}}})
+
+
+def test_a_statement_that_only_another_database_could_read_is_refused():
+    found = rejected({"sql": {"url": URL, "query": ESCAPED, "parameters": {"a": 1}}})
+    assert found == {"sql.parameters": "`query` does not read :a"}
+    found = rejected({"sql": {"url": "mysql://db/shop", "query": "select ?"}})
+    assert "found '?', expected a name such as :order" in found["sql.query"]
+    dollars = {"query": "select $$ :a $$", "parameters": {}}
+    plan({"sql": {"url": URL, **dollars}})
+    assert "there is no parameter 'a'" in rejected({"sql": {"url": "mariadb://db/shop", **dollars}})["sql.parameters"]
+
+
+def test_a_statement_that_no_database_can_read_is_refused_while_the_url_is_not_known():
+    found = rejected({"sql": {"url": READ, "query": "select :ordr", "parameters": {"order": 1}}})
+    assert found == {"sql.parameters": "`query` reads :ordr, and there is no parameter 'ordr'; did you mean 'order'?"}
+
+
 def test_a_numbered_parameter_is_refused():
     assert "expected a name such as :order" in rejected({"sql": {"url": URL, "query": "select $1"}})["sql.query"]
 

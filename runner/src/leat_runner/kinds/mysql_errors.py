@@ -57,11 +57,22 @@ REASONS = {
 
 _NAMES = {number: name for name, number in vars(ER).items() if isinstance(number, int)}
 
-_SPOKEN = frozenset({1044, 1045, 1048, 1364, 1406, 1264, 1451, 1452, 1644, 1792, 3819, 4025})
-"""Errors whose messages quote names and no values; those about the statement itself, of the class 42, do neither."""
+_SPOKEN = frozenset({1044, 1045, 1048, 1264, 1364, 1406, 1451, 1452, 1644, 1792, 3819, 4025})
+"""Errors whose messages quote names and no values."""
+
+_VALUED = frozenset({1139, 1231})
+"""Of those about the statement itself, the class 42, the ones that quote values."""
 
 _PLACE = re.compile(r" for (?:key|column) (?:'[^']*'|`[^`]*`(?:\.`[^`]*`)*)(?: at row \d+)?$")
-_CONSTRAINT = re.compile(r"CONSTRAINT `([^`]+)`|Check constraint '([^']+)'|for key '([^']+)'$")
+
+_CONSTRAINTS = {
+    1062: re.compile(r"for key '([^']+)'$"),
+    1451: re.compile(r"CONSTRAINT `([^`]+)`"),
+    1452: re.compile(r"CONSTRAINT `([^`]+)`"),
+    3819: re.compile(r"Check constraint '([^']+)'"),
+    4025: re.compile(r"CONSTRAINT `([^`]+)`"),
+}
+"""Where a message names the constraint. Only there: elsewhere in it a row may be quoted."""
 
 
 def error_of(address: Address, number: int, state: str, message: str) -> StepError:
@@ -74,15 +85,13 @@ def error_of(address: Address, number: int, state: str, message: str) -> StepErr
     details = {"sqlState": state, "code": number}
     if number in CANCELED:
         return StepError(ErrorType.TIMEOUT, f"{address} cancelled the statement: {said}", details=details)
-    told = {}
-    if found := _CONSTRAINT.search(message):
-        told["constraint"] = next(filter(None, found.groups()))
+    found = number in _CONSTRAINTS and _CONSTRAINTS[number].search(message)
+    told = {"constraint": found[1]} if found else {}
     error = refused(address, code=state, reason=reason_of(number), message=said, told=told)
     if error.type is not ErrorType.SQL:
         return error
-    return replace(
-        error, retriable=error.retriable or number in RETRIABLE, details={**(error.details or {}), "code": number}
-    )
+    retriable = error.retriable or number in RETRIABLE
+    return replace(error, retriable=retriable, details={**error.details, "code": number})
 
 
 def reason_of(number: int) -> str:
@@ -93,7 +102,7 @@ def reason_of(number: int) -> str:
 
 def _without_values(number: int, state: str, message: str) -> str:
     """The message without what it quotes of rows and parameters: they may be secrets."""
-    if number in _SPOKEN or state.startswith("42"):
+    if number in _SPOKEN or (state.startswith("42") and number not in _VALUED):
         return message
     head = re.split(r"['\"`:(]", message, maxsplit=1)[0].rstrip()
     place = _PLACE.search(message)
