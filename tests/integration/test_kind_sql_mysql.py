@@ -1,6 +1,7 @@
 """sql steps on a real MariaDB: the words, outputs and errors are those of PostgreSQL."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from random import Random
 from urllib.parse import urlsplit
 
@@ -112,9 +113,9 @@ async def test_rows_are_objects_and_values_keep_their_types(do, database):
 
 
 async def test_parameters_keep_their_types_in_the_statement_itself(do):
-    query = "select :a as a, :b as b, :c as c, :d as d, :a as e, ':none' as literal limit :n"
+    query = "select :a as a, :b as b, :c as c, :d as d, :a as e, 'ü :none' as literal limit :n"
     done = await output(do(query, parameters={"a": 1, "b": "1", "c": None, "d": 0.5, "n": 1}))
-    assert done["rows"] == [{"a": 1, "b": "1", "c": None, "d": 0.5, "e": 1, "literal": ":none"}]
+    assert done["rows"] == [{"a": 1, "b": "1", "c": None, "d": 0.5, "e": 1, "literal": "ü :none"}]
 
 
 @pytest.mark.parametrize("mode", ["", "NO_BACKSLASH_ESCAPES", "ANSI"])
@@ -367,6 +368,48 @@ async def test_a_url_that_leads_nowhere_is_refused(do):
     assert "found sslmode 'maybe', expected one of prefer, disable," in error.message
     error = await failed(do("select 1", url="mysql://app@db/shop?unix_socket=/run/mysqld.sock"))
     assert "the parameter 'unix_socket' cannot be given; there is sslmode, sslrootcert" in error.message
+
+
+@asynccontextmanager
+async def _without_tls(port):
+    """A way to the server on which somebody takes the word that there is TLS out of its greeting."""
+    sent, tasks, writers = [], set(), []
+
+    async def relay(reader, writer):
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        writers.extend([writer, back])
+        greeting = bytearray(await there.read(65536))
+        # Behind the length, the protocol and the version: a thread, eight bytes of salt, one of nothing, capabilities.
+        greeting[greeting.index(0, 5) + 1 + 4 + 8 + 1 + 1] &= ~0x08
+        writer.write(greeting)
+        for one, other in ((reader, back), (there, writer)):
+            tasks.add(asyncio.create_task(pump(one, other)))
+
+    async def pump(reader, writer):
+        while data := await reader.read(65536):
+            sent.append(data)
+            writer.write(data)
+        writer.close()
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1], sent
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.gather(*tasks, *(writer.wait_closed() for writer in writers), return_exceptions=True)
+
+
+async def test_nothing_is_said_to_a_server_that_has_no_tls_where_the_url_asks_for_it(do, url):
+    parts = urlsplit(url)
+    async with _without_tls(parts.port) as (port, sent):
+        stripped = url.replace(str(parts.port), str(port))
+        for mode in ("require", "verify-ca", "verify-full"):
+            error = await failed(do("select 1", url=f"{stripped}?sslmode={mode}"))
+            assert seen(error) == ("Connection", "Tls", True)
+            assert "TLS: the server has none" in error.message
+        assert sent == []
+        async with a_kind(SqlKind) as kind:
+            await output(do("select 1", url=stripped, by=kind))
+        assert sent
 
 
 @pytest.fixture

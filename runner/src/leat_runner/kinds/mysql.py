@@ -81,7 +81,7 @@ class Databases:
 
 
 async def _close(sessions: Sessions) -> None:
-    sessions.close()
+    await sessions.close()
 
 
 async def _transaction(sessions: Sessions, session: Session, statement: Statement) -> dict[str, Any]:

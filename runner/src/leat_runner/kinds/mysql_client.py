@@ -7,7 +7,7 @@ What it lacks is here: TLS that is not done without, SQLSTATEs, and an end of wh
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -132,16 +132,41 @@ class Session(Connection):  # type: ignore[misc]
         await self._execute_command(_RESET, b"")
         await self._read_ok_packet()
 
+    def close(self) -> None:
+        """End it here, at once: without this a server that says nothing could keep its TLS open."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        self._writer = self._reader = None
+
+    async def leave(self) -> None:
+        """Say goodbye, so that the server counts no client that was lost, and close it."""
+        writer = self._writer
+        if writer is None:
+            return
+        try:
+            with suppress(*BROKEN):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await self.ensure_closed()
+                    await writer.wait_closed()
+        finally:
+            self.close()
+
     async def _read_packet(self, packet_type: type[MysqlPacket] = _Packet) -> Any:
         return await super()._read_packet(packet_type)
 
     async def _request_authentication(self) -> None:
         # The address is connected to. From here on the name counts, for which the certificate has to be valid.
         self._host = self._address.host
-        # Without this the client would go on in clear text, whoever it is that takes TLS out of the greeting.
-        if _mode(self._address) not in ("prefer", "disable") and not self.server_capabilities & CLIENT.SSL:
-            raise NoTls
-        await super()._request_authentication()
+        if not self.server_capabilities & CLIENT.SSL:
+            # Without this the client would go on in clear text, whoever it is that takes TLS out of the greeting.
+            if _mode(self._address) not in ("prefer", "disable"):
+                raise NoTls
+            self.client_flag &= ~CLIENT.SSL  # it would promise a handshake that does not come
+        try:
+            await super()._request_authentication()
+        except BaseException:
+            self.close()
+            raise
 
 
 async def connected(address: Address, context: ssl.SSLContext | None, *, public_only: bool) -> Session:
@@ -230,14 +255,14 @@ class Sessions:
                 try:
                     await other.run(f"kill {number}")
                 finally:
-                    other.close()
+                    await other.leave()
         except (*BROKEN, Refusal, NoTls):
             return  # there is no such session any more, or no server
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close what is idle."""
-        while self._idle:
-            self._idle.pop().close()
+        idle, self._idle = self._idle, []
+        await asyncio.gather(*(session.leave() for session in idle))
 
     def _rested(self) -> Session | None:
         while self._idle:

@@ -7,7 +7,7 @@ from leat_engine.kind import StepContext, Weight
 from leat_engine.result import ErrorType, Failed, Outcome, StepError
 from leat_engine.spec.dialects import SCHEMES, Dialect, bound, dialects_of
 from leat_engine.spec.sql import IDEMPOTENCY_KEY, Sql
-from leat_runner.kinds import mysql, postgres
+from leat_runner.kinds import postgres
 from leat_runner.kinds.address import BadAddress, Rule, address_of
 from leat_runner.kinds.output import succeeded
 from leat_runner.kinds.setup import KindSetup
@@ -32,11 +32,8 @@ class SqlKind:
     weight: ClassVar[Weight] = Weight.IO
 
     def __init__(self, setup: KindSetup) -> None:
-        public_only = not setup.settings.http_private_networks
-        self._clients: dict[Dialect, Client] = {
-            Dialect.POSTGRES: postgres.Databases(public_only=public_only),
-            Dialect.MYSQL: mysql.Databases(public_only=public_only),
-        }
+        self._public_only = not setup.settings.http_private_networks
+        self._clients: dict[Dialect, Client] = {}
 
     async def execute(self, step: StepContext, fields: Sql) -> Outcome:
         """Execute the statement once. The output is ``{rows, rowCount}``."""
@@ -59,7 +56,7 @@ class SqlKind:
         try:
             # A step with a timeout is cut by the runner.
             async with asyncio.timeout(STATEMENT_TIMEOUT if step.timeout is None else None):
-                return succeeded(await self._clients[dialect].execute(address, statement))
+                return succeeded(await self._client(dialect).execute(address, statement))
         except NotDone as error:
             return Failed(error.error)
         except TimeoutError:
@@ -70,6 +67,24 @@ class SqlKind:
         """Close the connections."""
         for client in self._clients.values():
             await client.close()
+
+    def _client(self, dialect: Dialect) -> Client:
+        client = self._clients.get(dialect)
+        if client is None:
+            client = self._clients[dialect] = _client_of(dialect, public_only=self._public_only)
+        return client
+
+
+def _client_of(dialect: Dialect, *, public_only: bool) -> Client:
+    match dialect:
+        case Dialect.POSTGRES:
+            return postgres.Databases(public_only=public_only)
+        case Dialect.MYSQL:
+            # Not above: its client asks at once for the name of the runner's user, and not every user in a pod has one.
+            # Who has no steps for it does without.
+            from leat_runner.kinds import mysql  # noqa: PLC0415
+
+            return mysql.Databases(public_only=public_only)
 
 
 def _dialect(url: str) -> Dialect:
