@@ -371,7 +371,7 @@ async def test_a_url_that_leads_nowhere_is_refused(do):
 
 
 @asynccontextmanager
-async def _without_tls(port):
+async def _without_tls(port, plugin=b"mysql_native_password\0"):
     """A way to the server on which somebody takes the word that there is TLS out of its greeting."""
     sent, tasks, writers = [], set(), []
 
@@ -381,7 +381,7 @@ async def _without_tls(port):
         greeting = bytearray(await there.read(65536))
         # Behind the length, the protocol and the version: a thread, eight bytes of salt, one of nothing, capabilities.
         greeting[greeting.index(0, 5) + 1 + 4 + 8 + 1 + 1] &= ~0x08
-        writer.write(greeting)
+        writer.write(greeting.replace(b"mysql_native_password\0", plugin))
         for one, other in ((reader, back), (there, writer)):
             tasks.add(asyncio.create_task(pump(one, other)))
 
@@ -410,6 +410,15 @@ async def test_nothing_is_said_to_a_server_that_has_no_tls_where_the_url_asks_fo
         async with a_kind(SqlKind) as kind:
             await output(do("select 1", url=stripped, by=kind))
         assert sent
+
+
+@pytest.mark.parametrize("mode", ["prefer", "disable"])
+async def test_a_password_is_not_told_to_who_asks_for_it_in_clear_text(do, url, mode):
+    parts = urlsplit(url)
+    async with _without_tls(parts.port, b"mysql_clear_password\0\0") as (port, sent):
+        error = await failed(do("select 1", url=f"{url.replace(str(parts.port), str(port))}?sslmode={mode}"))
+        assert seen(error) == ("Connection", "Tls", True)
+        assert sent == []
 
 
 @pytest.fixture

@@ -29,6 +29,9 @@ does not understand it says RuntimeError."""
 _RESET = 0x1F
 """COM_RESET_CONNECTION: rolls back, and forgets variables, settings, temporary tables and prepared statements."""
 
+_READABLE = frozenset({"mysql_clear_password", "mysql_old_password"})
+"""Ways to log in by which others on the way would get the password, or as good as that."""
+
 SSL_MODES = ("prefer", "disable", "require", "verify-ca", "verify-full")
 """As on PostgreSQL; the first is the usual one."""
 
@@ -44,7 +47,7 @@ class Refusal(Exception):
 
 
 class NoTls(Exception):
-    """The server has no TLS, and the URL asks for it."""
+    """The server has no TLS, and the URL asks for it, or the server for a password that everybody could read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,9 @@ class _Packet(MysqlPacket):  # type: ignore[misc]
 
 class Session(Connection):  # type: ignore[misc]
     """One session of a user. Its texts are UTF-8."""
+
+    _reader: Any
+    _writer: Any
 
     def __init__(self, address: Address, host: str, context: ssl.SSLContext | None) -> None:
         super().__init__(
@@ -162,11 +168,19 @@ class Session(Connection):  # type: ignore[misc]
             if _mode(self._address) not in ("prefer", "disable"):
                 raise NoTls
             self.client_flag &= ~CLIENT.SSL  # it would promise a handshake that does not come
+        if self._server_auth_plugin in _READABLE and not self.client_flag & CLIENT.SSL:
+            raise NoTls
         try:
             await super()._request_authentication()
         except BaseException:
             self.close()
             raise
+
+    async def _process_auth(self, plugin_name: bytes, auth_packet: Any) -> None:
+        # The client gives the password to whoever asks for it.
+        if plugin_name.decode("latin-1") in _READABLE and not self._secure:
+            raise NoTls
+        await super()._process_auth(plugin_name, auth_packet)
 
 
 async def connected(address: Address, context: ssl.SSLContext | None, *, public_only: bool) -> Session:
