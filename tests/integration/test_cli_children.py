@@ -89,7 +89,7 @@ def test_a_database_shows_children_and_their_parents(database):
     of = ("--database", database, "-n", "test")
     (step,) = leat("tree", run, *of, "-o", "json").json["steps"]
     assert [(each["name"], each["phase"]) for each in step["children"]] == [(child, "Running")]
-    assert f"» {child}  ● Running" in leat("describe", run, *of).out
+    assert f"» {child} ● Running" in " ".join(leat("describe", run, *of).out.split())
     assert f"Parent:     {run}\n" in leat("describe", child, *of).out
     found = {each["name"]: each["parent"] for each in leat("runs", *of, "-o", "json").json}
     assert found == {run: None, child: run}

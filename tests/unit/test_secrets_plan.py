@@ -71,7 +71,7 @@ def test_a_secret_is_refused_where_it_would_be_stored_shown_or_decide(path):
     step = given if given.keys() & MODELS.keys() else {**given, "transform": 1}
     message = rejected(step, **spec)[path]
     assert "reads secret('pay', 'token'), which would be stored or shown here" in message
-    assert "function.with, http.body, http.headers, http.query, mail.password, publish.amqp, script.env" in message
+    assert "http.body, http.headers, http.query, mail.password, publish.amqp, publish.kafka, script.env" in message
 
 
 def test_a_secret_in_a_default_of_an_input_is_refused_as_it_would_stay_text():

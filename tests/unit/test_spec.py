@@ -46,7 +46,7 @@ def test_a_resource_of_the_api_server_is_read_with_all_its_metadata():
         ({"tiemout": "1s"}, "spec.tiemout", "there is no field 'tiemout'; did you mean 'timeout'?"),
         ({"timeout": 5}, "spec.timeout", "found 5, expected string"),
         ({"timeout": "5"}, "spec.timeout", "found '5', expected a duration such as 500ms, 30s, 1h30m or 2d"),
-        ({"finally": []}, "spec.finally", "`finally` is not supported by this version"),
+        ({"finally": {}}, "spec.finally", "found an object, expected list"),
         ({"steps": {}}, "spec.steps", "found an object, expected list"),
         ({"steps": [{"transform": 1}]}, "spec.steps[0].name", "is required and missing"),
         ({"defaults": {"retry": {"max": "3"}}}, "spec.defaults.retry.max", "found '3', expected integer"),
