@@ -117,7 +117,7 @@ async def test_a_step_that_is_interrupted_before_its_first_breath_is_cancelled(d
     spec = {"steps": [{"name": "hang", "function": {"name": "hang"}}]}
     async with Load.connected(database, amqp_url, effects) as load, running(database, amqp_url, cared=False) as runner:
         run, _ = await accepted(load.store, spec)
-        await runner._claims._plans.get(run.revision)
+        await runner._claims.plans.get(run.revision)
         claims = await load.store.claim(runner.id, [job(run.run_id, 1)])
         await load.store.stop(run.run_id, CANCEL)
         told = await load.store.interrupted(runner.id)

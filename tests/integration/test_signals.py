@@ -115,7 +115,7 @@ async def test_a_step_that_is_being_parked_while_a_signal_comes_is_due(waiter, d
     await waiter.hear()
     connection = await asyncpg.connect(database)
     async with connection.transaction():
-        late = ([waiter.run_id], [0], [1], [1], [None], [1000.0], ["default"])
+        late = ([waiter.run_id], [0], [1], [1], [None], [1000.0], ["default"], [0])
         await connection.fetch(SQL["delay"], waiter.hand.runner, *late)
         telling = asyncio.create_task(waiter.deliver())
         await waits_for_a_lock(database, telling)
