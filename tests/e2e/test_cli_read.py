@@ -398,11 +398,17 @@ def test_a_new_run_takes_the_revision_that_is_there(user):
 def revisions(ask, workflow, count):
     """What the read API says of a workflow, once there are so many."""
 
-    def look():
-        found = ask("revisions", workflow, "-o", "json").json
-        return found if len(found) == count else None
+    found = []
 
-    return eventually(look, f"{count} revisions of {workflow}", 90)
+    def look():
+        found[:] = ask("revisions", workflow, "-o", "json").json
+        return len(found) == count
+
+    try:
+        eventually(look, f"{count} revisions of {workflow}", 30)
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {found}") from error
+    return found
 
 
 def migrated(status):

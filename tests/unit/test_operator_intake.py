@@ -397,3 +397,14 @@ def test_a_run_that_the_store_does_not_know_cannot_be_gone_on_from(catalog):
 def test_the_inline_workflow_of_the_old_run_may_be_repeated(catalog):
     inline = {"steps": CHAIN, "inputs": INPUTS}
     assert readmit(again(workflow=None, inline=inline), recalled(catalog), catalog).run.lineage.kept == (1,)
+
+
+def test_a_revision_is_of_the_workflow_that_is_asked_for_also_when_others_say_the_same(catalog):
+    spec = parse_spec({"steps": [{"name": "a", "transform": 1}]})
+    first = catalog.compile(spec, "north", "one")
+    second = catalog.compile(spec, "south", "two")
+    assert first.plan is second.plan
+    assert [(each.revision.namespace, each.revision.workflow) for each in (first, second)] == [
+        ("north", "one"),
+        ("south", "two"),
+    ]

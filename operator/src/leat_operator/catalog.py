@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -114,7 +114,7 @@ class Catalog:
         key = revision.id, path
         if (kept := self._plans.get(key)) is not None:
             self._plans.move_to_end(key)
-            return kept
+            return replace(kept, revision=revision)  # it was another workflow's, which says the same
         compiled = Compiled(revision, compile_plan(spec, self._models, revision.id, path), spec.pool)
         self._plans[key] = compiled
         if len(self._plans) > _PLANS:
