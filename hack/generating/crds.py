@@ -295,9 +295,11 @@ class Structural:
             result["x-kubernetes-validations"] = RULES[name]
         if name == "Step":
             result |= self._step(result)
+        if name == "Compensation":
+            result |= ANYTHING  # its kind is one of a step's, which `plan` judges: said once more, they were half of it all
         if name in {"WorkflowSpec", "WorkflowResourceSpec"}:
             # Without keys a whole list has one owner, and defaults make it another one than what was applied.
-            for named in result["properties"].keys() & {"steps", "triggers"}:
+            for named in result["properties"].keys() & {"steps", "finally", "triggers"}:
                 by_name = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]}
                 result["properties"][named] |= by_name
         return result

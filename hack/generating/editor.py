@@ -39,7 +39,7 @@ def _accept_names(definitions: Schema) -> None:
 
 
 def _add_kinds(definitions: Schema) -> None:
-    """The fields of a step's kinds, each of which may be an expression instead."""
+    """The fields of the kinds of steps and compensations, each of which may be an expression instead."""
     for name, kind in sorted(load_models().items()):
         fields = kind.model_json_schema(by_alias=True, ref_template=f"#/$defs/{name}.{{model}}")
         definitions |= {f"{name}.{key}": value for key, value in fields.pop("$defs", {}).items()}
@@ -47,7 +47,8 @@ def _add_kinds(definitions: Schema) -> None:
         for key, field in fields.get("properties", {}).items():
             if key not in literal:
                 fields["properties"][key] = _or_expression(field)
-        definitions["Step"]["properties"][name] = fields
+        for owner in ("Step", "Compensation"):
+            definitions[owner]["properties"][name] = fields
 
 
 def _or_expression(field: Schema) -> Schema:
