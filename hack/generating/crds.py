@@ -296,7 +296,7 @@ class Structural:
         if name == "Step":
             result |= self._step(result)
         if name == "Compensation":
-            result |= ANYTHING  # its kind is one of a step's, which `plan` judges: said once more, they were half of it all
+            result |= ANYTHING  # its kind is one of a step's: `plan` judges it
         if name in {"WorkflowSpec", "WorkflowResourceSpec"}:
             # Without keys a whole list has one owner, and defaults make it another one than what was applied.
             for named in result["properties"].keys() & {"steps", "finally", "triggers"}:
