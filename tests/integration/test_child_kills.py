@@ -97,7 +97,7 @@ async def the_children(dsn):
         await connection.close()
 
 
-@pytest.mark.parametrize("passes", [1, 4])
+@pytest.mark.parametrize("passes", [2])
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_runner_that_dies_there_loses_doubles_and_leaves_no_child(point, passes, fleet, database, amqp_url):
     doomed = fleet.start(slots=4, crash_at=f"{point}:{passes}")
