@@ -23,8 +23,7 @@ from leat_runner.shelf import Shelf
 async def clean(attempt: Attempt, store: Store, shelf: Shelf, kinds: Mapping[str, Kind]) -> Ended | Opening:
     """What `END` does now. Who has lost it meanwhile is refused when it is written."""
     view = attempt.view
-    look = await _look(attempt, store)
-    if look is None:
+    if view.outcome is None:  # a claim would have said so; settled all the same, nothing is settled twice
         unread = await recall(view, attempt.node, store, shelf) or await shelf.fetch(view, attempt.node)
         if view.stopping is not None:
             await forsake(view, attempt.node, kinds)
@@ -35,9 +34,9 @@ async def clean(attempt: Attempt, store: Store, shelf: Shelf, kinds: Mapping[str
             lambda: store.cleanups.settle(shelf.runner, view.run_id, attempt.number, end, view.plan.undoing),
         )
         crash_point("after settle")
-        look = await _look(attempt, store)
-        if look is None:
-            return _over(attempt)
+    look = await _look(attempt, store)
+    if look is None:
+        return _over(attempt)
     view.settle(look.outcome, look.error)
     step = clean_up(view.plan, look)
     if isinstance(step, Clean):
