@@ -318,7 +318,7 @@ async def say(dsn, run_id, step, *texts):
     store = await Store.connect(dsn, size=1)
     key = StepKey(run_id, 0, step)
     runner = await store.register("narrator", "nobodys", 1)
-    await store.write_logs([NewLine(runner, key, 1, datetime.now(UTC), "stdout", text) for text in texts])
+    await store.logs.write([NewLine(runner, key, 1, datetime.now(UTC), "stdout", text) for text in texts])
     await store.close()
 
 

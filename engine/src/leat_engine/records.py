@@ -274,7 +274,7 @@ class ShownAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run whose resource is behind the store. ``version`` goes back with `Store.reported`.
+    """A run whose resource is behind the store. ``version`` goes back with `Reports.told`.
 
     Attributes:
         waiting: A running step that waits for something, and for what; with ``waiting_step`` 0 there is none.

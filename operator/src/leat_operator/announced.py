@@ -49,7 +49,7 @@ class Announcements:
         Raises:
             StoreUnavailable: Postgres does not answer.
         """
-        pools = current(await self.store.announced(), self.revisions)
+        pools = current(await self.store.pools.announced(), self.revisions)
         told = {name: (each.kinds, each.functions) for name, each in pools.items()}
         if told != self._told:
             self._told = told

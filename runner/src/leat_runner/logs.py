@@ -228,7 +228,7 @@ class LogWriter:
     async def _write(self, lines: list[NewLine]) -> None:
         while True:
             try:
-                await self._store.write_logs(lines)
+                await self._store.logs.write(lines)
             except StoreUnavailable as error:
                 log.warning("logs_held", lines=len(lines), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)

@@ -244,7 +244,7 @@ class Runner:
         """The attempt with what is known of the work that an earlier runner may have left."""
         key, number = attempt.key, attempt.number
         began = await persistently("begun", lambda: self._store.begun(key, number))
-        until = await persistently("logged_until", lambda: self._store.logged_until(key))
+        until = await persistently("logged_until", lambda: self._store.logs.until(key))
         return replace(attempt, taken_over=began, logged_until=until)
 
     def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening | None]") -> None:
@@ -347,7 +347,7 @@ class Runner:
 
     async def _wake(self) -> None:
         try:
-            await self._claims.publish(await self._store.wake(WAKE_BATCH))
+            await self._claims.publish(await self._store.care.wake(WAKE_BATCH))
         except StoreUnavailable as error:
             log.warning("wake_held", reason=str(error))  # the caretakers wake it
 

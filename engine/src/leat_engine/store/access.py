@@ -1,12 +1,19 @@
-"""What asyncpg raises, in this house's words."""
+"""How the rooms of the store reach Postgres, and what asyncpg raises, in this house's words."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.errors import StoreRefused, StoreUnavailable
+
+Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]
+"""A connection, for statements that belong together."""
+
+Fetch = Callable[..., Awaitable[list[asyncpg.Record]]]
+"""The rows of one statement: its verb, and its parameters."""
 
 AWAY = (
     OSError,
