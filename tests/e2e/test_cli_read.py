@@ -21,7 +21,7 @@ from tests.support.serving import read_through
 from leat_cli.cluster import ApiServer
 from leat_cli.source import Place
 from leat_engine.job import StepKey
-from leat_engine.records import NewLine
+from leat_engine.lines import NewLine
 from leat_engine.store import Store, migrate
 
 pytestmark = pytest.mark.usefixtures("server")

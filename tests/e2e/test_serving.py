@@ -13,8 +13,8 @@ from tests.support.stack import fresh_namespace
 
 from leat_engine.errors import Rejected
 from leat_engine.job import StepKey
+from leat_engine.lines import NewLine
 from leat_engine.plan import compile_plan
-from leat_engine.records import NewLine
 from leat_engine.spec import parse_workflow
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store, migrate

@@ -14,8 +14,8 @@ from tests.support.queue import eventually
 
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import StepKey, uuid7
+from leat_engine.lines import NewLine
 from leat_engine.queue.local import LocalQueue
-from leat_engine.records import NewLine
 from leat_engine.result import Phase
 from leat_engine.store import Store, migrate
 from leat_runner import logs

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.hand import Hand, accepted, age, steps
 
-from leat_engine.records import Ability
+from leat_engine.pools import Ability
 from leat_engine.store import Store, migrate
 from leat_engine.store.scaling import needed_query
 

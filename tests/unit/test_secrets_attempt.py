@@ -16,8 +16,8 @@ from tests.support.gates import no_gates
 
 from leat_engine.commit import Ended, Late
 from leat_engine.kind import Kind, StepContext, Weight
+from leat_engine.lines import NewLine
 from leat_engine.plan import compile_plan
-from leat_engine.records import NewLine
 from leat_engine.result import ErrorType, Failed, Outcome, State, StepError, Succeeded
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import Outward, load_models

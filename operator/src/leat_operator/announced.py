@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from leat_engine.errors import StoreUnavailable
-from leat_engine.records import Announced
+from leat_engine.pools import Announced
 from leat_engine.store import Store
 from leat_operator.inbox import Inbox, News
 

@@ -14,8 +14,7 @@ from enum import Enum, auto
 import structlog
 
 from leat_engine.errors import Rejected
-from leat_engine.records import Settled, TriggerKey
-from leat_engine.schedule import OnMiss, Policy, turn
+from leat_engine.schedule import OnMiss, Policy, Settled, TriggerKey, turn
 from leat_engine.spec.trigger import Schedule
 from leat_engine.trigger import Trigger, run_at, written
 from leat_operator import metrics

@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import StepKey
 from leat_engine.limits import KIB, MIB
-from leat_engine.records import NewLine
+from leat_engine.lines import NewLine
 from leat_engine.store import Store
 from leat_runner.lines import harmless, pieces
 

@@ -20,8 +20,9 @@ from leat_engine.job import END, Job
 from leat_engine.kind import END_WORK, Kind, outlives_runner
 from leat_engine.opening import Opening
 from leat_engine.plan import PlanStep
+from leat_engine.pools import Ability
 from leat_engine.queue.port import Queue
-from leat_engine.records import Ability, Delayed, Interrupted
+from leat_engine.records import Delayed, Interrupted
 from leat_engine.result import ErrorType, Outcome, StepError
 from leat_engine.store import Store
 from leat_engine.view import RunView

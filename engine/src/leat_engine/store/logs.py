@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from leat_engine.job import StepKey
-from leat_engine.records import LogLine, NewLine
+from leat_engine.lines import LogLine, NewLine
 from leat_engine.store.access import Fetch
 from leat_engine.store.rows import line_of
 

@@ -1,6 +1,6 @@
 """Pools of runners: what they can do, who is in them, and what waits for them."""
 
-from leat_engine.records import Announced, Backlog, Member
+from leat_engine.pools import Announced, Backlog, Member
 from leat_engine.store.access import Fetch
 from leat_engine.store.rows import announced_of
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from leat_engine.records import Settled, TriggerKey
+from leat_engine.schedule import Settled, TriggerKey
 from leat_engine.store.access import Fetch
 
 

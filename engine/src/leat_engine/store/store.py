@@ -11,8 +11,8 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey, dumps
+from leat_engine.pools import Ability
 from leat_engine.records import (
-    Ability,
     Accepted,
     Block,
     Claim,
