@@ -16,7 +16,7 @@ from tests.support.cli import LEAT, leat
 from tests.support.console import tried
 from tests.support.operator import eventually, shop
 from tests.support.samples import FOLDER
-from tests.support.serving import read_through
+from tests.support.serving import READ, read_through
 
 from leat_cli.cluster import ApiServer
 from leat_cli.source import Place
@@ -48,6 +48,7 @@ def server(kubernetes, postgres_dsn, amqp_url, tmp_path_factory):
         "LEAT_DATABASE_URL": postgres_dsn,
         "LEAT_AMQP_URL": amqp_url,
         "LEAT_FUNCTIONS": str(FOLDER / "functions.py"),
+        "LEAT_ARTIFACTS_URL": tmp_path_factory.mktemp("artifacts").as_uri(),
     }
     with read_through(kubernetes, environment, tmp_path_factory.mktemp("read")) as kubectl:
         yield kubectl
@@ -357,6 +358,31 @@ def test_revisions_are_listed_with_what_differs_also_those_without_runs(user, as
 def test_revisions_are_for_those_who_may_read_them(server, namespace):
     path = f"/apis/read.leat.dev/v1alpha1/namespaces/{namespace}/workflows/hello/revisions"
     assert 'cannot get resource "workflows/revisions"' in server("get", "--raw", path, "--as", "nobody").stderr
+
+
+def test_what_a_run_has_left_is_listed_page_by_page(server, user, ask, namespace):
+    leave = {"run": "echo one > a; echo three > b"}
+    user.workflow("leave", {"name": "make", "script": leave, "artifacts": {"a": {"path": "a"}, "b": {"path": "b"}}})
+    user.run("leave-1", "leave")
+    user.until("leave-1", "Succeeded", 30)
+    done = ask("artifacts", "list", "leave-1")
+    rows = [line.split()[:3] for line in done.out.splitlines()[1:]]
+    assert rows == [["make", "a", "4"], ["make", "b", "6"]], done.err
+    path = f"namespaces/{namespace}/workflowruns/leave-1/artifacts"
+    first = server.read(f"{path}?limit=1")
+    second = server.read(f"{path}?limit=1&continue={first['metadata']['continue']}")
+    assert first["items"] + second["items"] == ask("artifacts", "list", "leave-1", "-o", "json").json
+    assert "continue" not in second["metadata"]
+    assert "found '7', expected `metadata.continue`" in server("get", "--raw", f"{READ}/{path}?continue=7").stderr
+
+
+@pytest.mark.usefixtures("hello")
+def test_what_a_run_has_left_is_for_those_who_may_read_it(server, ask, namespace):
+    path = f"{READ}/namespaces/{namespace}/workflowruns/hello-1/artifacts"
+    assert 'cannot get resource "workflowruns/artifacts"' in server("get", "--raw", path, "--as", "nobody").stderr
+    assert ask("artifacts", "list", "hello-1").err == "run hello-1 has left no artifacts\n"
+    nobody = ask("artifacts", "list", "nobody")
+    assert (nobody.code, "WorkflowRun nobody is not there" in nobody.err) == (2, True)
 
 
 def test_a_run_is_migrated_by_its_resource_or_told_every_reason(user, ask, slow):

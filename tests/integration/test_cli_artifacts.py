@@ -64,7 +64,7 @@ async def test_what_is_not_there_is_named_with_what_to_do(left, tmp_path):
     assert "has no artifact 'reprot' of step 'make'" in found.err
     assert leat("artifacts", "list", "nothing", "-n", run.namespace, env=env).code == 2
     assert "give --artifacts URL" in leat("artifacts", "get", "a", "b", "c", env={"LEAT_ARTIFACTS_URL": ""}).err
-    assert "give --database URL" in leat("artifacts", "list", "a", env={"LEAT_DATABASE_URL": ""}).err
+    assert "give --database URL" in leat("artifacts", "get", "a", "b", "c", env={**env, "LEAT_DATABASE_URL": ""}).err
     (tmp_path / key).unlink()
     gone = leat("artifacts", "get", run.name, "make", "report", "-n", run.namespace, "-o", str(tmp_path / "x"), env=env)
     assert (gone.code, "is gone" in gone.err) == (3, True)

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from leat_cli.kept import ArtifactSnapshot
 from leat_cli.readapi import durations_of, outlook_of
 from leat_cli.snapshot import Outlook
 from leat_engine.durations import Facts
@@ -18,13 +19,15 @@ from leat_engine.lines import LogLine
 from leat_engine.plan import compile_plan
 from leat_engine.pools import Announced, Backlog, Member
 from leat_engine.records import AttemptRecord, RunRecord, ShownAttempt, ShownStep, StepRecord
+from leat_engine.reference import Reference, key_of
 from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
+from leat_engine.store.artifacts import Kept
 from leat_engine.store.durations import WorkflowKey
 from leat_operator.serving import views
 from leat_operator.serving.caller import Caller, FrontProxy
-from leat_operator.serving.views import Page, pool_loads, run_log, run_steps, step_durations
+from leat_operator.serving.views import Page, pool_loads, run_artifacts, run_log, run_steps, step_durations
 
 RUN = UUID("01958f4e-0000-7000-8000-000000000000")
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -232,6 +235,21 @@ def test_a_page_of_lines_ends_where_it_is_large_enough_and_the_next_goes_on_ther
     assert len(json.dumps(answer)) < 1.2 * views.PAGE_BYTES
     assert answer["after"] == len(answer["lines"]) < 200
     assert not answer["finished"]
+
+
+def left(name, content_type="text/csv"):
+    key = StepKey(RUN, 0, 1)
+    return Kept(key, name, Reference(key_of("shop", key, "reserve", 2, name), 34, "ab" * 32, content_type))
+
+
+def test_what_a_run_has_left_is_listed_and_names_the_step_and_where_to_go_on():
+    kept = [left("report"), left("output", "text/x; card=4711-0815")]
+    answer = run_artifacts(run(inputs={"card": "4711-0815"}), PLAN, kept, more=True)
+    assert (answer["kind"], answer["metadata"]["continue"]) == ("RunArtifacts", "0/1/output")
+    assert [item["contentType"] for item in answer["items"]] == ["text/csv", "text/x; card=[redacted]"]
+    assert ArtifactSnapshot.of(answer["items"][0]) == ArtifactSnapshot.recorded(kept[0])
+    assert ArtifactSnapshot.recorded(kept[0]).step == "reserve"
+    assert run_artifacts(run(), PLAN, [], more=False)["metadata"] == {"name": "run", "namespace": "shop"}
 
 
 def test_a_pool_is_the_sum_of_its_runners_and_of_what_waits():

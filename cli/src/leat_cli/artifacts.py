@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +15,7 @@ from leat_cli.output import print_value
 from leat_cli.problems import Invalid, Unavailable
 
 if TYPE_CHECKING:
+    from leat_cli.kept import ArtifactSnapshot
     from leat_engine.records import RunRecord
     from leat_engine.store import Store
     from leat_engine.store.artifacts import Kept
@@ -35,25 +36,28 @@ Url = Annotated[
 
 
 @app.command("list")
-def list_(
+def list_(  # noqa: PLR0913 - the options of a command are its parameters
     name: options.Run,
     *,
     namespace: options.Namespace = None,
     database: options.Database = None,
+    context: options.Context = None,
+    kubeconfig: options.Kubeconfig = None,
     output: options.Output = None,
 ) -> None:
     """List what counts: of each step, what the attempt that succeeded has left."""
     from leat_cli import terminal
+    from leat_cli.source import Place
 
-    async def ask() -> "list[Kept]":
-        async with _run(database, namespace, name) as (store, run):
-            return await store.artifacts.kept(run.run_id)
+    async def ask() -> "list[ArtifactSnapshot]":
+        async with Place(database, context, kubeconfig).open() as source:
+            return await source.artifacts(namespace or source.namespace, name)
 
     found = asyncio.run(ask())
     if output is not None:
-        print_value([_shown(kept) for kept in found], output)
+        print_value([each.as_json() for each in found], output)
     elif found:
-        terminal.out().print(terminal.table(_HEADERS, [_cells(kept) for kept in found]))
+        terminal.out().print(terminal.table(_HEADERS, [_cells(each) for each in found]))
     else:
         terminal.err().print(f"run {name} has left no artifacts", markup=False)
 
@@ -102,7 +106,7 @@ def _chosen(found: "list[Kept]", wish: _Wish) -> "Kept":
     Raises:
         Invalid: There is none, or several.
     """
-    alike = [kept for kept in found if (_step(kept), kept.name) == (wish.step, wish.artifact)]
+    alike = [kept for kept in found if (kept.step, kept.name) == (wish.step, wish.artifact)]
     fitting = [kept for kept in alike if wish.scope is None or kept.key.scope == wish.scope]
     if not fitting:
         message = f"run {wish.run} has no artifact {wish.artifact!r} of step {wish.step!r}"
@@ -184,23 +188,6 @@ async def _save(pieces: "AsyncIterator[bytes]", sensitive: tuple[str, ...], file
         part.unlink(missing_ok=True)
 
 
-def _step(kept: "Kept") -> str:
-    return kept.reference.key.split("/")[3]
-
-
-def _shown(kept: "Kept") -> dict[str, Any]:
-    reference = kept.reference
-    return {
-        "step": _step(kept),
-        "name": kept.name,
-        "scope": kept.key.scope,
-        "size": reference.size,
-        "sha256": reference.sha256,
-        "contentType": reference.content_type,
-        "key": reference.key,
-    }
-
-
-def _cells(kept: "Kept") -> tuple[str, ...]:
-    shown = _shown(kept)
+def _cells(found: "ArtifactSnapshot") -> tuple[str, ...]:
+    shown = found.as_json()
     return tuple(str(shown[name]) for name in ("step", "name", "size", "contentType", "scope"))

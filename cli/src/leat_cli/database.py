@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from leat_cli.kept import ArtifactSnapshot
 from leat_cli.problems import Invalid, Unavailable
 from leat_cli.recorded import Recorded, edges_of, outlook_of, plan_of, snapshot_of, steps_within
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
-from leat_cli.source import RunQuery
+from leat_cli.source import RunQuery, no_run
 from leat_cli.versions import RevisionSnapshot
 from leat_engine.durations import Facts
 from leat_engine.errors import StoreRefused, StoreUnavailable
@@ -114,6 +115,17 @@ class Database:
         if spot.scope == ROOT_SCOPE and spot.node is not None:
             own = await self._store.shown.steps(run.run_id, range(spot.node, spot.node + 1), _EVERYTHING)
         return replace(snapshot_of(run, spec), steps=steps_within(plan, run, spot, own), after=spot.after)
+
+    async def artifacts(self, namespace: str, name: str) -> list[ArtifactSnapshot]:
+        """Return what the steps of the newest run of this name have left.
+
+        Raises:
+            Invalid: There is no such run.
+        """
+        run = await self._store.find_run(namespace, name)
+        if run is None:
+            raise no_run(self, namespace, name)
+        return [ArtifactSnapshot.recorded(kept) for kept in await self._store.artifacts.kept(run.run_id)]
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:  # noqa: ARG002 - the port's signature
         """Refuse: workflows are resources of a cluster, a database only knows their revisions.

@@ -26,7 +26,7 @@ ROOT = f"/apis/{GROUP}/{VERSION}"
 POOLS = f"{ROOT}/pools"
 _OPEN = frozenset({"Pending", *(state.label for state in State if not state.done)})
 _CANCELLED = State.CANCELLED.label
-STEPS, LOG = "workflowruns/steps", "workflowruns/log"
+STEPS, LOG, ARTIFACTS = "workflowruns/steps", "workflowruns/log", "workflowruns/artifacts"
 REVISIONS, DURATIONS = "workflows/revisions", "workflows/durations"
 
 
@@ -43,6 +43,11 @@ def durations_path(namespace: str, workflow: str) -> str:
 def log_path(namespace: str, name: str) -> str:
     """Return where the log of a run is."""
     return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/log"
+
+
+def artifacts_path(namespace: str, name: str) -> str:
+    """Return where it is told what the steps of a run have left."""
+    return f"{ROOT}/namespaces/{namespace}/workflowruns/{name}/artifacts"
 
 
 def revisions_path(namespace: str, workflow: str, revision: str = "") -> str:

@@ -13,6 +13,7 @@ from leat_cli import readapi
 from leat_cli.board import Board, merged
 from leat_cli.cluster import ApiServer, Query, Refused
 from leat_cli.inputs import parse_pairs
+from leat_cli.kept import ArtifactSnapshot
 from leat_cli.problems import Invalid, Unavailable
 from leat_cli.readapi import LogPage, LogQuery
 from leat_cli.resources import WorkflowSnapshot, run_of_resource, workflow_of_resource
@@ -126,6 +127,27 @@ class Cluster:
         except Refused as error:
             kind = NotBegun if error.missing else Unavailable
             raise kind(_why_not(error, readapi.LOG), lasting=error.lasting) from error
+
+    async def artifacts(self, namespace: str, name: str) -> list[ArtifactSnapshot]:
+        """Return what the steps of a run have left.
+
+        Raises:
+            Invalid: The run is not in the store, yet or at all.
+            Unavailable: The read API has none; says why.
+        """
+        found: list[ArtifactSnapshot] = []
+        page: dict[str, str | int] = {}
+        while True:
+            try:
+                answer = await self._server.get(readapi.artifacts_path(namespace, name), page)
+            except Refused as error:
+                if error.missing:
+                    raise Invalid.because(error.reason) from error
+                raise Unavailable(_why_not(error, readapi.ARTIFACTS), lasting=error.lasting) from error
+            found += map(ArtifactSnapshot.of, answer["items"])
+            if not (after := answer["metadata"].get("continue")):
+                return found
+            page = {"continue": after}
 
     async def revisions(self, namespace: str, workflow: str) -> list[RevisionSnapshot]:
         """Return the revisions that a workflow has had, the newest first.

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from leat_cli.kept import ArtifactSnapshot
 from leat_cli.problems import Invalid
 from leat_cli.resources import WorkflowSnapshot
 from leat_cli.snapshot import RunSnapshot
@@ -54,6 +55,10 @@ class Source(Protocol):
 
     async def run(self, namespace: str, name: str, within: Within | None = None) -> RunSnapshot | None:
         """Return the run of this name, or None; with ``within`` its steps are those of a part of its bodies."""
+        ...
+
+    async def artifacts(self, namespace: str, name: str) -> list[ArtifactSnapshot]:
+        """Return what the steps of a run have left. Raises `Invalid` when there is no such run."""
         ...
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:

@@ -27,7 +27,7 @@ class Reference:
     """One object.
 
     Attributes:
-        key: ``namespace/run id/scope/step/attempt/name``.
+        key: ``namespace/run id/scope/step/attempt/name``; of a container's, `t1` for its first try.
         size: In bytes.
         sha256: In hex.
         content_type: As in HTTP.
@@ -43,6 +43,11 @@ class Reference:
         return {
             MARK: {"key": self.key, "size": self.size, "sha256": self.sha256, "contentType": self.content_type},
         }
+
+    @property
+    def step(self) -> str:
+        """Name of the step that left it."""
+        return self.key.split("/")[3]
 
     def key_within(self, namespace: str) -> str:
         """The key, once it is sure that a run of ``namespace`` may follow it.
@@ -86,3 +91,11 @@ def prefix_of(namespace: str, run_id: UUID) -> str:
 def key_of(namespace: str, key: StepKey, step: str, attempt: int, name: str) -> str:
     """Where an attempt puts an artifact: a key that no other attempt has."""
     return f"{prefix_of(namespace, key.run_id)}{key.scope}/{step}/{attempt}/{name}"
+
+
+def key_of_try(namespace: str, key: StepKey, step: str, try_number: int, name: str) -> str:
+    """Where work that goes on without its runner puts an artifact: the same for all attempts that follow it.
+
+    `leftover_artifacts` knows these keys by their ``t``.
+    """
+    return f"{prefix_of(namespace, key.run_id)}{key.scope}/{step}/t{try_number}/{name}"

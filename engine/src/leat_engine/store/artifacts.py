@@ -35,6 +35,28 @@ class Kept:
     name: str
     reference: Reference
 
+    @property
+    def step(self) -> str:
+        """Name of the step."""
+        return self.reference.step
+
+    @property
+    def place(self) -> "KeptAt":
+        """Where it is among those of its run."""
+        return KeptAt(self.key.scope, self.key.step, self.name)
+
+
+class KeptAt(NamedTuple):
+    """A place among the artifacts of a run, by scope, step and name."""
+
+    scope: int
+    step: int
+    name: str
+
+
+FIRST = KeptAt(-1, 0, "")
+"""Before all of them."""
+
 
 class ArtifactRows:
     """The crossing to the table `artifact`. Everything raises `StoreUnavailable` when Postgres does not answer."""
@@ -49,6 +71,11 @@ class ArtifactRows:
         columns = (runner, run_id, scope, step, attempt, name, namespace, key, content_type)
         return bool(await self._fetch("intend_artifact", *columns))
 
+    async def inherit(self, runner: int, this: ObjectId, key: str) -> None:
+        """Take over the object that an earlier attempt of the same try was about to have put, if there is one."""
+        (run_id, scope, step), attempt, name = this
+        await self._fetch("inherit_artifact", runner, run_id, scope, step, attempt, name, key)
+
     async def keep(self, this: ObjectId, size: int, sha256: str) -> bool:
         """Say that the object is there. False when it was removed as a leftover meanwhile."""
         return bool(await self._fetch("keep_artifact", *this.address, size, sha256))
@@ -62,9 +89,9 @@ class ArtifactRows:
             found.setdefault(kept.key, {})[kept.name] = kept.reference
         return found
 
-    async def kept(self, run_id: UUID) -> list[Kept]:
-        """All that counts of a run, by scope, step and name."""
-        return [_kept(row) for row in await self._fetch("list_artifacts", run_id)]
+    async def kept(self, run_id: UUID, after: KeptAt = FIRST, count: int | None = None) -> list[Kept]:
+        """What counts of a run behind a place, by scope, step and name: ``count`` at most, or all."""
+        return [_kept(row) for row in await self._fetch("list_artifacts", run_id, *after, count)]
 
     async def settle(self, count: int) -> None:
         """Look no more at those that count, ``count`` at most."""

@@ -63,6 +63,7 @@ _RESOURCES = [
     _resource("pools", "PoolLoad", ["list"], namespaced=False),
     _resource("workflowruns/steps", "RunSteps", ["get"], namespaced=True),
     _resource("workflowruns/log", "RunLog", ["get"], namespaced=True),
+    _resource("workflowruns/artifacts", "RunArtifacts", ["get"], namespaced=True),
     _resource("workflows/durations", "StepDurations", ["get"], namespaced=True),
     _resource("workflows/revisions", "WorkflowRevisions", ["get"], namespaced=True),
 ]

@@ -1,5 +1,6 @@
 """The read API: steps of runs, revisions of workflows, load of pools, for those whose Kubernetes rights say so."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from leat_engine.plan import Plan
 from leat_engine.records import RunRecord, ShownStep
 from leat_engine.spelling import unknown
 from leat_engine.store import Store
+from leat_engine.store.artifacts import FIRST, KeptAt
 from leat_engine.store.durations import WorkflowKey
 from leat_operator.admit import run_id
 from leat_operator.cluster import Cluster
@@ -30,6 +32,7 @@ from leat_operator.serving.views import (
     PAGE_STEPS,
     Page,
     pool_loads,
+    run_artifacts,
     run_log,
     run_steps,
     step_durations,
@@ -43,6 +46,9 @@ WORKFLOWS_READ = Resource(GROUP, VERSION, "workflows")
 LINES = 500
 SCOPES_MOST = 500
 """Scopes of one step that are told at once."""
+
+ARTIFACTS = 500
+"""Artifacts of a run that are told at once."""
 
 MOST = 2**53
 """As far as JSON counts."""
@@ -71,6 +77,7 @@ class ReadApi:
             web.get(f"{base}/pools", self._pools),
             web.get(f"{run}/steps", self._steps),
             web.get(f"{run}/log", self._log),
+            web.get(f"{run}/artifacts", self._artifacts),
             web.get(base + "/namespaces/{namespace}/workflows/{name}/durations", self._durations),
             web.get(revisions, self._revisions),
             web.get(revisions + "/{revision}", self._revision),
@@ -130,6 +137,13 @@ class ReadApi:
         )  # first: lines come before an end
         lines = await self._store.logs.read(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
         return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
+
+    async def _artifacts(self, request: web.Request) -> web.Response:
+        run = await self._run(request, "artifacts")
+        plan = await self._compiler.plan(run.revision, self._store)
+        limit = _number(request, "limit", ARTIFACTS, ARTIFACTS) or ARTIFACTS
+        kept = await self._store.artifacts.kept(run.run_id, _kept_at(request.query.get("continue", "")), limit + 1)
+        return _json(run_artifacts(run, plan, kept[:limit], more=len(kept) > limit))
 
     async def _durations(self, request: web.Request) -> web.Response:
         key = WorkflowKey(*await self._workflow(request, "durations"))
@@ -204,6 +218,16 @@ def _number(request: web.Request, name: str, otherwise: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         raise Answer(400, f"{name}: found {text[:40]!r}, expected a whole number from 0")
     return min(int(text), most)
+
+
+def _kept_at(text: str) -> KeptAt:
+    """Where a page of artifacts begins: the place of the last one that was told."""
+    if not text:
+        return FIRST
+    found = re.fullmatch(r"(\d{1,9})/(\d{1,9})/([^/\0]{1,253})", text, re.ASCII)
+    if found is None:
+        raise Answer(400, f"continue: found {text[:40]!r}, expected `metadata.continue` of the answer before")
+    return KeptAt(int(found[1]), int(found[2]), found[3])
 
 
 def _json(value: Any) -> web.Response:

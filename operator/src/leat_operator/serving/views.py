@@ -30,6 +30,7 @@ from leat_engine.pools import Announced, Backlog, Member
 from leat_engine.records import Report, Revision, RunRecord, ShownAttempt, ShownStep
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
+from leat_engine.store.artifacts import Kept
 from leat_engine.store.durations import WorkflowKey
 from leat_engine.store.versions import ShownVersion
 from leat_operator.serving.answers import API_VERSION
@@ -143,6 +144,30 @@ def run_log(run: RunRecord, plan: Plan, lines: Sequence[LogLine], after: int, *,
         "after": shown[-1]["seq"] if shown else after,
         "finished": finished,
     }
+
+
+def run_artifacts(run: RunRecord, plan: Plan, kept: Sequence[Kept], *, more: bool) -> Json:
+    """`RunArtifacts`: what the steps of a run have left, and nothing that leads to it but its key.
+
+    ``more``: there is something behind ``kept``, whose last one is where the next page begins.
+    """
+    redaction = Redaction.of(plan.sensitive, run.inputs, run.hidden)
+    metadata: Json = {"name": run.name, "namespace": run.namespace}
+    if more:
+        metadata["continue"] = "/".join(map(str, kept[-1].place))
+    items = [
+        {
+            "step": each.step,
+            "name": each.name,
+            "scope": each.key.scope,
+            "size": each.reference.size,
+            "sha256": each.reference.sha256,
+            "contentType": redaction.text(each.reference.content_type),  # an HTTP answer's is what its server says
+            "key": each.reference.key,
+        }
+        for each in kept
+    ]
+    return {"kind": "RunArtifacts", "apiVersion": API_VERSION, "metadata": metadata, "items": items}
 
 
 def step_durations(key: WorkflowKey, facts: Mapping[str, Facts]) -> Json:
