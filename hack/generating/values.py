@@ -173,7 +173,9 @@ class Pool(RunnerPoolSpec):
         ' They use only those labelled `leat.dev/secret: "true"`',
     )
     containers: Namespaces = Field(
-        default=Namespaces(), description="Namespaces in which the runners may run Jobs, for the kind `container`"
+        default=Namespaces(),
+        description="Namespaces in which the runners may run Jobs, for the kind `container`"
+        " (and create Secrets, where `artifacts.url` is a bucket)",
     )
 
 

@@ -6,17 +6,25 @@ The steps' image is that of the runner: it has a Python, and takes up the output
 import asyncio
 import secrets
 import signal
+import socket
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 from kubernetes import client, config
+from tests.support.buckets import an_s3_server
 from tests.support.installation import DOCKERFILES, defined
 from tests.support.operator import Shop, eventually, started
 from tests.support.samples import samples
 
+from leat_engine.artifacts import Objects
+from leat_engine.caretakers.expire import expire
 from leat_engine.store import Store, migrate
 
 SOON, LONG = 30.0, 120.0
@@ -46,11 +54,15 @@ class Bench:
     def namespace(self) -> str:
         return self.shop.namespace
 
-    def runner(self) -> Any:
-        process = self.stack.enter_context(started("leat_runner", self.environment, self.folder))
+    def runner(self, **more: str) -> Any:
+        process = self.stack.enter_context(started("leat_runner", {**self.environment, **more}, self.folder))
+        self.runners.append(process)  # first: one that comes late is not to take what is meant for others
         eventually(lambda: process.log.read_text().count("queue connected") == 2, "the runner is here", SOON)
-        self.runners.append(process)
         return process
+
+    def apply(self, name: str, *steps: dict[str, Any], **spec: Any) -> None:
+        self.shop.workflow(name, *steps, **spec)
+        self.shop.run(name, name)
 
     def submit(self, name: str, container: dict[str, Any], **step: Any) -> None:
         container = {"image": self.environment["LEAT_IMAGE"], **container}
@@ -109,24 +121,40 @@ def cluster(site):
 
 
 @pytest.fixture(scope="module")
-def installed(site, cluster, postgres_dsn, amqp_url, tmp_path_factory):
+def bucket(site, tmp_path_factory):
+    """The URL of a bucket that pods reach, too: its server listens where this machine speaks with the cluster from."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as towards:
+        cluster = yaml.safe_load(Path(site.kubeconfig).read_text())["clusters"][0]["cluster"]["server"]
+        towards.connect((urlsplit(cluster).hostname, 1))
+        host = towards.getsockname()[0]
+    with an_s3_server(tmp_path_factory.mktemp("bucket") / "log", host) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def environment(site, cluster, postgres_dsn, amqp_url, bucket):
     asyncio.run(migrate(postgres_dsn))
-    environment = {
+    return {
         "KUBECONFIG": site.kubeconfig,
         "LEAT_DATABASE_URL": postgres_dsn,
         "LEAT_AMQP_URL": amqp_url,
+        "LEAT_ARTIFACTS_URL": bucket,
         "LEAT_NAMESPACE": cluster.namespace,
         "LEAT_WATCH_NAMESPACES": cluster.namespace,
         "LEAT_HEARTBEAT": "0.5",
         "LEAT_IMAGE": site.image("leat-runner", DOCKERFILES["leat-runner"]),
     }
+
+
+@pytest.fixture(scope="module")
+def installed(cluster, environment, tmp_path_factory):
     with ExitStack() as stack:
         folder = tmp_path_factory.mktemp("containers")
         operator = stack.enter_context(started("leat_operator", environment, folder))
         eventually(
             lambda: operator.ready and operator.metric("leat_operator_active") == 1, "the operator is active", 40
         )
-        yield Bench(cluster, postgres_dsn, environment, folder, stack)
+        yield Bench(cluster, environment["LEAT_DATABASE_URL"], environment, folder, stack)
 
 
 @pytest.fixture
@@ -248,6 +276,101 @@ def test_a_run_that_is_deleted_takes_its_job_along(bench):
     eventually(lambda: bench.runs("deleted"), "it runs", LONG)
     bench.shop.delete("deleted")
     eventually(lambda: not bench.jobs("deleted"), "its Job is gone", LONG)
+
+
+# -- files -------------------------------------------------------------------------------------------------------------
+
+MAKE = {"name": "make", "script": {"run": "seq 1 200000 > a.txt"}, "artifacts": {"a": {"path": "a.txt"}}}
+READ = {"run": 'wc -l < b.txt > "$LEAT_OUTPUT"', "files": {"b.txt": "${ steps.work.artifacts.b }"}}
+TWICE = """
+import os, pathlib
+files = pathlib.Path(os.environ["LEAT_FILES"])
+(files / "out").mkdir()
+(files / "out/b.txt").write_text((files / "in/a.txt").read_text() * 2)
+print([name for name, value in os.environ.items() if "://" in value and "X-Amz" in value])
+open(os.environ["LEAT_OUTPUT"], "w").write('"doubled"')
+"""
+
+
+def doubling(bench, name, code=TWICE, **fields):
+    """A run whose container has a file from a script, and leaves one for a script."""
+    given = {"in/a.txt": "${ steps.make.artifacts.a }"}
+    container = {"image": bench.environment["LEAT_IMAGE"], **python(code, files=given, **fields)}
+    work = {"name": "work", "container": container, "artifacts": {"b": {"path": "out/b.txt"}}}
+    output = {"lines": "${ steps.read.output }", "said": "${ steps.work.output }"}
+    bench.apply(name, MAKE, work, {"name": "read", "script": READ}, output=output)
+
+
+def secrets_of(bench, name):
+    core = client.CoreV1Api(bench.shop.api.api_client)
+    (pod,) = bench.pods(name)
+    owned = [
+        each
+        for each in core.list_namespaced_secret(bench.namespace).items
+        for owner in each.metadata.owner_references or ()
+        if owner.uid == pod.metadata.uid
+    ]
+    return {each.metadata.name.rpartition("-")[2]: each.data for each in owned}
+
+
+@pytest.mark.parametrize("output_from", ["terminationMessage", "file"])
+def test_a_container_reads_and_leaves_files_without_a_url_of_its_own(bench, output_from):
+    name = f"doubling-{output_from.lower()}"
+    doubling(bench, name, outputFrom=output_from, securityContext={"runAsUser": 1000})
+    assert bench.ended(name, "Succeeded")["output"] == {"lines": 400_000, "said": "doubled"}
+    assert bench.log(name) == ["[]"]
+    found = secrets_of(bench, name)
+    assert {way: len(data) for way, data in found.items()} == {"get": 1, "put": 1}
+    (pod,) = bench.pods(name)
+    told = [str(pod), str(bench.shop.get(name)), *(process.log.read_text() for process in bench.runners)]
+    assert not any("X-Amz-Signature" in text for text in told)
+
+
+def test_a_file_that_a_container_has_not_left_fails_its_step_and_says_which(bench):
+    doubling(bench, "missing", "pass")
+    (failure,) = bench.ended("missing", "Failed")["failures"]
+    assert failure["reason"] == "ArtifactMissing"
+    assert failure["message"].startswith("artifacts.b: 'out/b.txt' cannot be read: No such file or directory")
+
+
+def test_a_link_out_of_the_directory_is_not_followed(bench):
+    code = "import os; os.symlink('/proc/self', os.environ['LEAT_FILES'] + '/out')"
+    container = {"image": bench.environment["LEAT_IMAGE"], **python(code)}
+    bench.apply("linked", {"name": "work", "container": container, "artifacts": {"b": {"path": "out/environ"}}})
+    (failure,) = bench.ended("linked", "Failed")["failures"]
+    assert (failure["reason"], "Not a directory" in failure["message"]) == ("ArtifactMissing", True)
+
+
+@pytest.mark.parametrize("point", ["before offer:1", "before keep:1", "before commit:2"])
+def test_a_runner_that_dies_leaves_the_files_to_the_one_that_takes_over(bench, bucket, point):
+    name = f"dies-{point.replace(' ', '-').replace(':', '-')}"
+    for process in bench.runners:
+        if process.process.poll() is None:
+            process.end(15)
+    doomed = bench.runner(LEAT_CRASH_AT=point)
+    doubling(bench, name)
+    eventually(lambda: doomed.process.poll() is not None, "it dies", LONG)
+    bench.runner()
+    assert bench.ended(name, "Succeeded")["output"] == {"lines": 400_000, "said": "doubled"}
+    assert bench.counted(name) == (1, None, 1)
+
+    async def left():
+        store = await Store.connect(bench.dsn, size=1)
+        try:
+            run = await store.find_run(bench.namespace, name)
+            await expire(store, Objects.connect(bucket), datetime.now(UTC))
+            return [each.reference for each in await store.artifacts.kept(run.run_id)]
+        finally:
+            await store.close()
+
+    kept = {reference.key.split("/", 3)[3]: reference for reference in asyncio.run(left())}
+    assert kept.keys() == {"make/1/a", "work/t1/b"}
+    content = asyncio.run(read_whole(bucket, kept["work/t1/b"].key))
+    assert sha256(content).hexdigest() == kept["work/t1/b"].sha256
+
+
+async def read_whole(bucket, key):
+    return b"".join([piece async for piece in Objects.connect(bucket).get(key)])
 
 
 @pytest.mark.parametrize("sample", samples(needs="pods"), ids=lambda sample: sample.file.stem)

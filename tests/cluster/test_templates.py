@@ -157,6 +157,16 @@ def test_a_pool_with_rights_reaches_the_api_server_wherever_its_steps_may_go():
     assert all({"protocol": "TCP", "port": 6443} in one["spec"]["egress"][0]["ports"] for one in pools)
 
 
+def test_a_pool_may_make_secrets_only_where_its_containers_have_files_in_a_bucket():
+    def verbs(url):
+        values = OWN | {"pools": {"default": {"containers": {"namespaces": ["shop"]}}}, "artifacts": {"url": url}}
+        (role,) = [one for one in of(rendered(values), "Role") if one["metadata"].get("namespace") == "shop"]
+        return [rule["verbs"] for rule in role["rules"] if "secrets" in rule["resources"]]
+
+    assert verbs("s3://bucket/x") == [["create"]]
+    assert verbs("file:///shared") == verbs("") == []
+
+
 def test_a_pool_can_be_left_out_and_needs_no_field():
     values = OWN | {"pools": {"default": None, "gpu": {}}}
     assert [one["metadata"]["name"] for one in of(rendered(values), "RunnerPool")] == ["gpu"]

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import ClassVar
 from uuid import uuid4
 
 import pytest
@@ -444,3 +445,75 @@ async def test_a_job_is_deleted_when_the_api_server_is_back_and_the_cancel_does_
     assert len(cluster.jobs()) == 1
     await wire.mend()
     await until(lambda: cluster.jobs() == [], 20)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Files:
+    """A bucket of one step that leaves ``b``: what it was asked for."""
+
+    arrived_: list[tuple[str, int, str]] = field(default_factory=list)
+    available = reachable = True
+    paths: ClassVar = {"b": "out/b.txt"}
+
+    async def get_url(self, reference):
+        return f"https://bucket.example/{reference['$artifact']['key']}?signed"
+
+    async def put_url(self, name):
+        return f"https://bucket.example/{name}?signed", "text/plain"
+
+    async def arrived(self, name, size, sha256):
+        self.arrived_.append((name, size, sha256))
+
+
+GIVEN = {"$artifact": {"key": "shop/run/0/make/1/a", "size": 3, "sha256": "ff", "contentType": "x/y"}}
+HAS_A_FILE = {"files": {"in/a.txt": GIVEN}}
+
+
+def ended_with(code, message=""):
+    return {"terminated": {"exitCode": code, "message": message, "reason": "x"}}
+
+
+async def secrets_to_be(cluster, *ways):
+    await until(lambda: {name.rpartition("-")[2] for name in cluster.secrets()} == set(ways), 20, lambda: str(cluster))
+    return {name.rpartition("-")[2]: data for name, data in cluster.secrets().items()}
+
+
+async def test_the_urls_of_files_are_given_when_they_are_due_whoever_follows_the_job(cluster, step, runner_kubeconfig):
+    one = step.begin(fields=HAS_A_FILE, artifacts=Files())
+    cluster.pod(await the_job(cluster), node="node1")
+    given = await secrets_to_be(cluster, "get")
+    assert given["get"]["LEAT_FILE_0"] == {
+        "path": "in/a.txt",
+        "url": "https://bucket.example/shop/run/0/make/1/a?signed",
+        "size": 3,
+        "sha256": "ff",
+    }
+    await one.cancelled()  # this runner leaves; the Job goes on
+    async with a_kind(runner_kubeconfig) as other:
+        two = step.begin(kind=other, fields=HAS_A_FILE, artifacts=Files(), attempt=2, taken_over=datetime.now(UTC))
+        cluster.in_line({"leat-get": ended_with(0), "step": ended_with(0)})
+        given = await secrets_to_be(cluster, "get", "put")
+        assert given["put"]["LEAT_FILE_0"]["url"] == "https://bucket.example/b?signed"
+        await two.cancelled()
+
+
+async def test_files_that_could_not_be_fetched_end_the_step_and_say_why(cluster, step):
+    one = step.begin(fields=HAS_A_FILE, artifacts=Files())
+    cluster.pod(await the_job(cluster), node="node1")
+    said = '{"name": "in/a.txt", "reason": "ArtifactGone", "message": "it is gone", "retriable": false}'
+    cluster.in_line({"leat-get": ended_with(1, said)}, "Failed")
+    error = (await one.outcome()).error
+    assert (error.reason, error.message) == ("ArtifactGone", "container.files.in/a.txt: it is gone")
+
+
+async def test_without_the_right_to_make_secrets_it_says_who_can_change_that(cluster, step):
+    cluster.forbid("secrets")
+    one = step.begin(fields=HAS_A_FILE, artifacts=Files())
+    cluster.pod(await the_job(cluster), node="node1")
+    error = (await one.outcome()).error
+    assert (error.type, error.reason) == ("Kubernetes", "Forbidden")
+    assert "docs/how-to/containers.md" in error.message
+    await until(lambda: not cluster.jobs(), 20)

@@ -339,6 +339,8 @@ async def test_only_the_attempt_that_succeeded_counts_and_the_others_leave_nothi
     assert works.files() == [f"{run.namespace}/{run.run_id}/0/make/2/{name}" for name in ("a", "output")]
     assert [kept.name for kept in await works.store.artifacts.kept(run.run_id)] == ["a", "output"]
     assert await _unsettled(works, run.run_id) == 0
+    (first,) = await works.store.artifacts.kept(run.run_id, count=1)
+    assert [kept.name for kept in await works.store.artifacts.kept(run.run_id, first.place, 1)] == ["output"]
 
 
 async def test_a_run_that_is_gone_takes_its_objects_along_when_the_store_is_back(works):
@@ -529,3 +531,10 @@ async def test_what_cleans_up_reads_files_and_looks_into_large_outputs(works):
     assert len(read) == 2, "the compensation and the last step"
     found = await works.output(REPORT, BIG, output="${ size(steps.big.output) }", **{"finally": [last]})
     assert found == 20000
+
+
+async def test_files_of_containers_need_a_bucket(works):
+    step = {"name": "work", "container": {"image": "x"}, "artifacts": {"a": {"path": "a"}}}
+    error = await works.error(step)
+    assert (error["type"], error["reason"]) == ("Artifact", "NotReachable")
+    assert "s3://BUCKET/PREFIX" in error["message"]

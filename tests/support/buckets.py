@@ -15,13 +15,13 @@ BUCKET = "leat-test"
 
 
 @contextmanager
-def an_s3_server(log: Path) -> Iterator[str]:
+def an_s3_server(log: Path, host: str = "127.0.0.1") -> Iterator[str]:
     """Yield the URL of a bucket that is served over HTTP, with credentials for it in the environment."""
     with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
+        free.bind((host, 0))
         port = free.getsockname()[1]
-    endpoint = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    endpoint = f"http://{host}:{port}"
+    command = [sys.executable, "-m", "moto.server", "-H", host, "-p", str(port)]
     credentials = {"AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "not-a-secret"}
     with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
         try:

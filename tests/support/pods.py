@@ -1,6 +1,8 @@
 """What a cluster's controllers and kubelet would do with a Job, done by a test."""
 
+import json
 import re
+from base64 import b64decode
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,13 +28,15 @@ class Cluster:
     def make_job(self, job: Json) -> None:
         self._jobs.create_namespaced_job(self.namespace, job)
 
-    def pod(self, job: Json, name: str = "pod-1") -> None:
-        """Make the Job's pod, as its controller would."""
+    def pod(self, job: Json, name: str = "pod-1", node: str = "") -> None:
+        """Make the Job's pod, as its controller would, on a node as the scheduler would choose it."""
         labels = {
             **job["spec"]["template"]["metadata"]["labels"],
             "batch.kubernetes.io/job-name": job["metadata"]["name"],
         }
         spec = dict(job["spec"]["template"]["spec"])
+        if node:
+            spec["nodeName"] = node
         self._core.create_namespaced_pod(
             self.namespace,
             {"metadata": {"name": f"{job['metadata']['name']}-{name}"[:63], "labels": labels}, "spec": spec},
@@ -47,6 +51,31 @@ class Cluster:
         own = {"name": container, "image": "x", "imageID": "", "ready": False, "restartCount": 0, "state": state}
         body = {"status": {"phase": phase, "containerStatuses": [own], **status}}
         self._core.patch_namespaced_pod_status(pod["metadata"]["name"], self.namespace, body)
+
+    def in_line(self, states: dict[str, Json], phase: str = "Running") -> None:
+        """Patch the status of the one pod, whose containers come one after the other."""
+        (pod,) = self.pods()
+        plain = {"image": "x", "imageID": "", "ready": False, "restartCount": 0}
+        status: Json = {"phase": phase}
+        for containers, statuses in (("initContainers", "initContainerStatuses"), ("containers", "containerStatuses")):
+            names = [each["name"] for each in pod["spec"][containers]]
+            status[statuses] = [{"name": name, "state": states.get(name, {}), **plain} for name in names]
+        self._core.patch_namespaced_pod_status(pod["metadata"]["name"], self.namespace, {"status": status})
+
+    def secrets(self) -> dict[str, Json]:
+        """The variables of each Secret, by its name."""
+        found = self._core.list_namespaced_secret(self.namespace).items
+        return {
+            each.metadata.name: {name: json.loads(b64decode(text)) for name, text in each.data.items()}
+            for each in found
+        }
+
+    def forbid(self, resource: str) -> None:
+        """Take the right to a resource from the runner."""
+        rights = client.RbacAuthorizationV1Api(self._core.api_client)
+        (role,) = self._plain(rights.list_namespaced_role(self.namespace))["items"]
+        role["rules"] = [rule for rule in role["rules"] if resource not in rule["resources"]]
+        rights.replace_namespaced_role(role["metadata"]["name"], self.namespace, role)
 
     def ends(self, code: int, message: str = "", reason: str = "Completed") -> None:
         ended = {"exitCode": code, "message": message, "reason": reason}

@@ -144,6 +144,16 @@ def leaving(**artifact):
         ({"script": {"run": "x"}, "artifacts": {"output": {"path": "a"}}}, ".artifacts.output", "step's own output"),
         ({"script": {"run": "x"}, "artifacts": {"a b": {"path": "a"}}}, ".artifacts.a b", "is no artifact name"),
         ({"function": {"name": "f"}, "artifacts": {"a": {"path": "a"}}}, ".artifacts.a.path", "belongs to a script"),
+        (
+            {"container": {"image": "x"}, "artifacts": {"a": {}}},
+            ".artifacts.a.path",
+            "the file that the container leaves",
+        ),
+        (
+            {"container": {"image": "x"}, "artifacts": {"a": {"path": "/a"}}},
+            ".artifacts.a.path",
+            "below the directory $LE",
+        ),
         ({"http": {"url": "http://x"}, "artifacts": {"a": {}}}, ".artifacts.a", "leaves no artifacts"),
         ({"steps": [MAKE], "artifacts": {"a": {"path": "a"}}}, ".artifacts", "they belong to steps of the body"),
         ({**leaving(path="a"), "cache": {"key": "x", "ttl": "1h"}}, ".cache", "steps without `artifacts`"),
@@ -156,7 +166,7 @@ def test_what_is_wrong_with_an_artifact_is_named(step, path, said):
 
 def test_a_file_that_a_script_is_given_stays_in_its_directory():
     found = reasons({"name": "a", "script": {"run": "x", "files": {"../a": 1, "/b": 2, "c": 3}}})
-    assert all("below the script's directory" in message for message in found.values())
+    assert all("below the step's directory" in message for message in found.values())
     assert len(found) == 2
 
 

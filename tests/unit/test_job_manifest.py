@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,8 @@ from tests.support.steps import a_step
 
 from leat_engine.spec.container import Container
 from leat_runner.kinds.job_manifest import job_of, place_of, verbatim
+from leat_runner.kinds.pod_files import due, secret_of, told_line, uncarried, unfit
+from leat_runner.kinds.pod_state import Exited, Running, Unfed, put_is_over, state_of
 
 RUNNER = "leat-runner:1"
 RUN = {"image": "busybox:1"}
@@ -204,3 +207,135 @@ def test_what_a_container_may_not_have_is_refused(fields, problem):
 
 def test_a_job_is_kept_for_a_while_by_default():
     assert timedelta(seconds=container().ttl_seconds_after_finished) == timedelta(hours=1)
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+class Left:
+    """Artifacts of a step that leaves ``report``."""
+
+    paths: ClassVar = {"report": "out/report.csv"}
+    available = reachable = True
+
+
+FILE = {"in/data.csv": {"$artifact": {"key": "shop/r/0/make/1/a", "size": 1, "sha256": "00", "contentType": "x/y"}}}
+
+
+def names(spec):
+    return [[each["name"] for each in spec.get(part, ())] for part in ("initContainers", "containers")]
+
+
+@pytest.mark.parametrize(
+    ("leaves", "fields", "line"),
+    [
+        (False, {}, [[], ["step"]]),
+        (False, {"outputFrom": "file"}, [["step"], ["leat-output"]]),
+        (False, {"files": FILE}, [["leat-get"], ["step"]]),
+        (False, {"files": FILE, "outputFrom": "file"}, [["leat-get", "step"], ["leat-output"]]),
+        (True, {}, [["step", "leat-output"], ["leat-put"]]),
+        (True, {"files": FILE, "outputFrom": "file"}, [["leat-get", "step", "leat-output"], ["leat-put"]]),
+    ],
+)
+def test_containers_come_one_after_the_other_and_only_those_that_are_needed(leaves, fields, line):
+    step = a_step(artifacts=Left()) if leaves else a_step()
+    spec = job(step, **fields)["spec"]["template"]["spec"]
+    assert names(spec) == line
+    shared = [volume for volume in spec.get("volumes", ()) if volume["name"] == "leat-files"]
+    assert shared == ([{"name": "leat-files", "emptyDir": {"sizeLimit": "1Gi"}}] if leaves or "files" in fields else [])
+    assert ("LEAT_FILES" in env_of(spec)) == bool(shared)
+
+
+def test_only_what_carries_files_knows_where_its_urls_are():
+    body = job(a_step(artifacts=Left()), files=FILE, filesLimit="2Gi", securityContext={"runAsUser": 7})
+    spec = body["spec"]["template"]["spec"]
+    get, step, teller, put = (*spec["initContainers"], *spec["containers"])
+    assert [each.get("envFrom") for each in (step, teller)] == [None, None]
+    for carrier, way in ((get, "get"), (put, "put")):
+        assert carrier["envFrom"] == [{"secretRef": {"name": f"{body['metadata']['name']}-{way}"}}]
+        assert carrier["command"] == ["python", "-m", "leat_runner.ferry", way, "/leat/files"]
+        assert carrier["securityContext"]["runAsUser"] == 7
+        assert carrier["securityContext"]["readOnlyRootFilesystem"]
+    assert [mount["readOnly"] for each in (get, put) for mount in each["volumeMounts"]] == [False, True]
+    assert {"name": "leat-files", "emptyDir": {"sizeLimit": "2Gi"}} in spec["volumes"]
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../a", "a//b", ""])
+def test_a_file_outside_of_the_directory_is_refused(name):
+    with pytest.raises(ValidationError, match="expected a file below the step's directory"):
+        container(files={name: FILE["in/data.csv"]})
+
+
+# -- when the URLs are due --------------------------------------------------------------------------------------------
+
+ENDED = {"terminated": {"exitCode": 0}}
+
+
+def seen(node="node1", **states):
+    spec = job(a_step(artifacts=Left()), files=FILE)["spec"]["template"]["spec"]
+    states = {name.replace("_", "-"): state for name, state in states.items()}
+    inits, (last,) = [[each["name"] for each in spec[part]] for part in ("initContainers", "containers")]
+    status = {
+        "initContainerStatuses": [{"name": name, "state": states.get(name, {})} for name in inits],
+        "containerStatuses": [{"name": last, "state": states.get(last, {})}],
+    }
+    return {"metadata": {"name": "p", "uid": "u"}, "spec": {**spec, "nodeName": node}, "status": status}
+
+
+def test_urls_are_given_when_they_are_due_and_not_before():
+    assert due(seen(node=None)) == set()
+    assert due(seen()) == {"leat-get"}
+    assert due(seen(leat_get=ENDED)) == set()
+    assert due(seen(leat_get=ENDED, step={"running": {}})) == set()
+    assert due(seen(leat_get=ENDED, step={"terminated": {"exitCode": 1}})) == set()
+    assert due(seen(leat_get=ENDED, step=ENDED)) == {"leat-put"}
+    assert due(seen(leat_get=ENDED, step=ENDED, leat_put=ENDED)) == set()
+    assert due({"spec": {"containers": [{"name": "step"}], "nodeName": "n"}, "status": {}}) == set()
+
+
+def test_a_secret_with_urls_goes_with_its_pod_and_is_never_changed():
+    place = place_of(a_step())
+    secret = secret_of(place, "leat-put", seen(), [{"name": "a", "url": "https://x/?s"}, {"name": "b"}])
+    assert secret["metadata"]["name"] == f"{place.name}-put"
+    (owner,) = secret["metadata"]["ownerReferences"]
+    assert (owner["kind"], owner["uid"], owner["blockOwnerDeletion"]) == ("Pod", "u", False)
+    assert secret["immutable"]
+    assert secret["stringData"] == {"LEAT_FILE_0": '{"name":"a","url":"https://x/?s"}', "LEAT_FILE_1": '{"name":"b"}'}
+
+
+def test_a_pod_whose_files_are_on_their_way_out_has_not_ended():
+    begun = {"leat_get": ENDED, "step": ENDED}
+    assert state_of(seen(**begun)) == Running()
+    assert state_of(seen(**begun, leat_output=ENDED)) == Running()
+    missing = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x-put" not found'}}
+    assert state_of(seen(**begun, leat_output=ENDED, leat_put=missing)).reason == "Pending"
+    assert state_of(seen(**begun, leat_output=ENDED, leat_put=ENDED)) == Exited(0, "", "")
+    failed = seen(**begun, leat_output={"terminated": {"exitCode": 137}})
+    failed["status"]["phase"] = "Failed"
+    assert (state_of(failed), put_is_over(failed)) == (Exited(0, "", ""), False)
+
+
+def test_a_step_whose_files_could_not_be_fetched_says_why():
+    said = '{"name": "in/data.csv", "reason": "ArtifactGone", "message": "it is gone", "retriable": false}'
+    pod = seen(leat_get={"terminated": {"exitCode": 1, "message": f"noise\n{said}\n"}})
+    pod["status"]["phase"] = "Failed"
+    assert state_of(pod) == Unfed(said)
+    error = uncarried(("container.files.in/data.csv", told_line(said))).error
+    assert (error.type, error.reason, error.retriable) == ("Artifact", "ArtifactGone", False)
+    assert error.message == "container.files.in/data.csv: it is gone"
+    assert uncarried(("container.files", told_line("Killed"))).error.reason == "FilesLost"
+
+
+class Directory(Left):
+    reachable = False
+
+
+def test_what_can_have_no_files_says_what_to_do():
+    assert unfit(a_step(artifacts=Directory()), container()).error.reason == "NotReachable"
+    assert "s3://BUCKET/PREFIX" in unfit(a_step(artifacts=Directory()), container()).error.message
+    assert unfit(a_step(), container(files=FILE)).error.reason == "NoArtifactStore"
+    assert unfit(a_step(), container()) is None
+    assert unfit(a_step(artifacts=Left()), container(files=FILE)) is None
+    wrong = unfit(a_step(artifacts=Left()), container(files={"a": "text", "b": None})).error.message
+    assert wrong.startswith("container.files.a: found a value of type str, expected an artifact")
+    assert "container.files.b: found nothing" in wrong

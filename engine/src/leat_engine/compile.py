@@ -145,19 +145,17 @@ def artifact_problems(step: Step, kind: str, path: str) -> Iterator[Reason]:
         if name == OUTPUT:
             yield Reason(here, f"{OUTPUT!r} is the name of the step's own output; take another one")
         match kind:
-            case "script" if artifact.path is None:
-                yield Reason(f"{here}.path", "is required and missing: the file that the script leaves")
-            case "script" if not _is_inside(artifact.path or ""):
-                yield Reason(
-                    f"{here}.path",
-                    f"found {artifact.path!r}, expected a file below the script's directory, as out/a.csv",
-                )
+            case "script" | "container" if artifact.path is None:
+                yield Reason(f"{here}.path", f"is required and missing: the file that the {kind} leaves")
+            case "script" | "container" if not _is_inside(artifact.path or ""):
+                below = "the script's directory" if kind == "script" else "the directory $LEAT_FILES"
+                yield Reason(f"{here}.path", f"found {artifact.path!r}, expected a file below {below}, as out/a.csv")
             case "function" if artifact.path is not None:
                 yield Reason(f"{here}.path", "belongs to a script; the function hands the file over by `context.keep`")
-            case "script" | "function":
+            case "script" | "function" | "container":
                 pass
             case _:
-                yield Reason(here, f"a {kind} step leaves no artifacts in this version; script and function steps do")
+                yield Reason(here, f"a {kind} step leaves no artifacts; script, function and container steps do")
 
 
 def _is_inside(path: str) -> bool:

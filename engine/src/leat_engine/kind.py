@@ -126,6 +126,26 @@ class Artifacts(Protocol):
         """Take a declared artifact, to be put when the step has done its work; a file is moved away."""
         ...
 
+    @property
+    def reachable(self) -> bool:
+        """Whether others can put and get what is there by a URL."""
+        ...
+
+    async def get_url(self, reference: Any) -> str | None:
+        """A secret URL for what is behind a reference, or None when the value is none. Raises `ArtifactProblem`."""
+        ...
+
+    async def put_url(self, name: str) -> tuple[str, str]:
+        """A secret URL to put a declared artifact at, for work that goes on without its runner, and its content type.
+
+        Whoever follows the same try says `arrived` at the end. Raises `ArtifactProblem`.
+        """
+        ...
+
+    async def arrived(self, name: str, size: int, sha256: str) -> None:
+        """What was to be put at the URL is there, of ``size`` bytes. Raises `ArtifactProblem`: it is not."""
+        ...
+
 
 class NoArtifacts:
     """Of attempts without an artifact store."""
@@ -159,6 +179,22 @@ class NoArtifacts:
 
     def leave(self, name: str, content: Path | bytes) -> None:  # noqa: ARG002  the port's signature
         """There is no place for it."""
+        raise ArtifactProblem(NO_STORE)
+
+    reachable = False
+
+    async def get_url(self, reference: Any) -> str | None:
+        """A reference leads nowhere."""
+        if reference_in(reference) is None:
+            return None
+        raise ArtifactProblem(NO_STORE)
+
+    async def put_url(self, name: str) -> tuple[str, str]:  # noqa: ARG002  the port's signature
+        """There is no place for it."""
+        raise ArtifactProblem(NO_STORE)
+
+    async def arrived(self, name: str, size: int, sha256: str) -> None:  # noqa: ARG002  the port's signature
+        """Nothing can have arrived."""
         raise ArtifactProblem(NO_STORE)
 
 

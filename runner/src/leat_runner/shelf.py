@@ -7,23 +7,23 @@ names the attempt: it counts when that attempt is the one that the commit lets s
 import asyncio
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 import structlog
 
-from leat_engine.artifacts import ArtifactGone, ArtifactsRefused, ArtifactsUnavailable, Objects
+from leat_engine.artifacts import ArtifactGone, ArtifactsRefused, ArtifactsUnavailable, Objects, Put
 from leat_engine.artifacts.masking import StreamMask
 from leat_engine.crash import crash_point
 from leat_engine.kind import NO_STORE, ArtifactProblem, Source
 from leat_engine.limits import ARTIFACT_BYTES, FETCHED_BYTES
 from leat_engine.look import wanted
 from leat_engine.plan import PlanStep
-from leat_engine.reference import OUTPUT, Foreign, Reference, key_of, reference_in
+from leat_engine.reference import OUTPUT, Foreign, Reference, key_of, key_of_try, reference_in
 from leat_engine.result import ErrorType, Failed, Outcome, StepError, Succeeded
 from leat_engine.store.artifacts import ArtifactRows, ObjectId
 from leat_engine.view import RunView
@@ -41,6 +41,8 @@ PUT_SECONDS = 60.0
 PAUSE = 1.0
 FETCH_INTERVAL = 5.0
 """Seconds between two tries to read what a step has to look into."""
+
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -104,6 +106,19 @@ class Shelf:
                 pass  # as in a small output: text
         return content.decode(errors="replace").rstrip("\r\n")
 
+    async def url_of(self, namespace: str, reference: Reference) -> str:
+        """A URL that gives what is behind a reference that a run of ``namespace`` has."""
+        if self.objects is None:
+            raise ArtifactProblem(NO_STORE)
+        try:
+            return await self.objects.url("GET", reference.key_within(namespace))
+        except Foreign as error:
+            raise ArtifactProblem(_problem(error, "ForeignArtifact")) from error
+        except ArtifactsRefused as error:
+            raise ArtifactProblem(_problem(error, "ArtifactsRefused")) from error
+        except ArtifactsUnavailable as error:
+            raise ArtifactProblem(_problem(error, "ArtifactsUnavailable", retriable=True)) from error
+
     async def bytes_of(self, namespace: str, reference: Reference) -> AsyncIterator[bytes]:
         """The bytes behind a reference that a run of ``namespace`` has."""
         if self.objects is None:
@@ -142,10 +157,72 @@ class AttemptArtifacts:
         """What the step declares, and where it leaves it."""
         return {name: artifact.path for name, artifact in self._attempt.node.artifacts.items()}
 
+    @property
+    def reachable(self) -> bool:
+        """Whether others can put and get what is there by a URL."""
+        return self._shelf.objects is not None and self._shelf.objects.reachable
+
+    async def get_url(self, reference: Any) -> str | None:
+        """A URL that gives what is behind a reference, or None when it is none."""
+        found = reference_in(reference)
+        return None if found is None else await self._shelf.url_of(self._attempt.view.namespace, found)
+
+    async def put_url(self, name: str) -> tuple[str, str]:
+        """A URL to put a declared artifact at: the same object for all attempts that follow this try."""
+        objects = self._objects()
+        _, key = await self._expected(name)
+        crash_point("before offer")
+        try:
+            return await objects.url("PUT", key), self._content_type(name)
+        except ArtifactsRefused as error:
+            raise ArtifactProblem(_problem(error, "ArtifactsRefused")) from error
+        except ArtifactsUnavailable as error:
+            raise ArtifactProblem(_problem(error, "ArtifactsUnavailable", retriable=True)) from error
+
+    async def arrived(self, name: str, size: int, sha256: str) -> None:
+        """What was to be put at the URL is there; who says so is not believed in its size."""
+        objects = self._objects()
+        this, key = await self._expected(name)  # an earlier attempt may have made the URL
+        try:
+            found = await self._until_there("size_held", key, lambda: objects.size(key))
+        except ArtifactGone as error:
+            raise ArtifactProblem(_problem(error, "ArtifactGone", retriable=True)) from error
+        if found != size:
+            message = f"artifact {key} has {found} bytes, and {size} were put: somebody else has written there"
+            raise ArtifactProblem(StepError(ErrorType.ARTIFACT, message, "ArtifactChanged"))
+        crash_point("before keep")
+        if not await persistently("keep_artifact", lambda: self._shelf.rows.keep(this, size, sha256)):
+            raise ArtifactProblem(_LOST)
+        reference = Reference(key, size, sha256, self._content_type(name))
+        self._references = {**(self._references or {}), name: reference.as_json()}
+
+    async def _expected(self, name: str) -> tuple[ObjectId, str]:
+        """The row of what the try's work puts without its runner, and the object's key."""
+        attempt, rows, runner = self._attempt, self._shelf.rows, self._shelf.runner
+        number = attempt.number - attempt.broken_off
+        key = key_of_try(attempt.view.namespace, attempt.key, attempt.node.name, number, name)
+        this = ObjectId(attempt.key, attempt.number, name)
+        await persistently("inherit_artifact", lambda: rows.inherit(runner, this, key))
+        await self._intend(this, key, self._content_type(name))
+        return this, key
+
+    async def _intend(self, this: ObjectId, key: str, content_type: str) -> None:
+        rows, runner, namespace = self._shelf.rows, self._shelf.runner, self._attempt.view.namespace
+        intend = lambda: rows.intend(runner, this, namespace, key, content_type)  # noqa: E731
+        if not await persistently("intend_artifact", intend):
+            raise ArtifactProblem(_LOST)
+
+    def _content_type(self, name: str) -> str:
+        return self._attempt.node.artifacts[name].content_type or ANY_TYPE
+
+    def _objects(self) -> Objects:
+        if self._shelf.objects is None:
+            raise ArtifactProblem(NO_STORE)
+        return self._shelf.objects
+
     async def put(self, name: str, source: Source) -> None:
         """Put a declared artifact."""
-        content_type = self._attempt.node.artifacts[name].content_type or ANY_TYPE
-        reference = await self._put(name, source, content_type, once=False)
+        reference = await self._put(name, source, self._content_type(name), once=False)
         self._references = {**(self._references or {}), name: reference.as_json()}
 
     async def put_output(self, source: Source, content_type: str, *, once: bool = False) -> dict[str, Any]:
@@ -209,35 +286,37 @@ class AttemptArtifacts:
         return replace(outcome, artifacts=references)
 
     async def _put(self, name: str, source: Source, content_type: str, *, once: bool) -> Reference:
-        attempt, rows, objects = self._attempt, self._shelf.rows, self._shelf.objects
-        if objects is None:
-            raise ArtifactProblem(NO_STORE)
-        view, runner = attempt.view, self._shelf.runner
-        key = key_of(view.namespace, attempt.key, attempt.node.name, attempt.number, name)
+        attempt, rows, objects = self._attempt, self._shelf.rows, self._objects()
+        key = key_of(attempt.view.namespace, attempt.key, attempt.node.name, attempt.number, name)
         this = ObjectId(attempt.key, attempt.number, name)
-        intend = lambda: rows.intend(runner, this, view.namespace, key, content_type)  # noqa: E731
-        if not await persistently("intend_artifact", intend):
-            raise ArtifactProblem(_LOST)
+        await self._intend(this, key, content_type)
         crash_point("before put")
-        until = asyncio.get_running_loop().time() + (0 if once else PUT_SECONDS)
-        while True:
+
+        async def once_more() -> Put:
             pieces = _bounded(source(), key)
-            try:
-                put = await objects.put(
-                    key, StreamMask(self._mask).over(pieces) if self._mask else pieces, content_type
-                )
-                break
-            except ArtifactsUnavailable as error:
-                if asyncio.get_running_loop().time() > until:
-                    raise ArtifactProblem(_problem(error, "ArtifactsUnavailable", retriable=True)) from error
-                log.warning("put_held", key=key, reason=str(error))
-                await asyncio.sleep(PAUSE)
-            except ArtifactsRefused as error:
-                raise ArtifactProblem(_problem(error, "ArtifactsRefused")) from error
+            return await objects.put(key, StreamMask(self._mask).over(pieces) if self._mask else pieces, content_type)
+
+        put = await self._until_there("put_held", key, once_more, seconds=0 if once else PUT_SECONDS)
         crash_point("after put")
         if not await persistently("keep_artifact", lambda: rows.keep(this, put.size, put.sha256)):
             raise ArtifactProblem(_LOST)
         return Reference(key, put.size, put.sha256, content_type)
+
+    async def _until_there(
+        self, event: str, key: str, ask: Callable[[], Awaitable[T]], *, seconds: float = PUT_SECONDS
+    ) -> T:
+        """Ask the object store, again while it is away."""
+        until = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                return await ask()
+            except ArtifactsUnavailable as error:
+                if asyncio.get_running_loop().time() > until:
+                    raise ArtifactProblem(_problem(error, "ArtifactsUnavailable", retriable=True)) from error
+                log.warning(event, key=key, reason=str(error))
+                await asyncio.sleep(PAUSE)
+            except ArtifactsRefused as error:
+                raise ArtifactProblem(_problem(error, "ArtifactsRefused")) from error
 
 
 _LOST = StepError(ErrorType.RUNNER_LOST, "the step is another runner's already")  # what is written of it is refused

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
@@ -29,6 +29,9 @@ PIECE = MIB
 
 REMOVED_AT_ONCE = 1_000
 """Keys of one request of S3."""
+
+URL_SECONDS = 3600
+"""For how long a signed URL lets somebody begin; less, where the credentials that sign it end before."""
 
 _OPTIONS = {"endpoint", "region"}
 _CLIENT = {"timeout": timedelta(minutes=5), "connect_timeout": timedelta(seconds=5)}
@@ -123,6 +126,26 @@ class Objects:
             found = await obstore.get_async(self._store, key)
             async for piece in found.stream(min_chunk_size=PIECE):
                 yield bytes(piece)
+
+    @property
+    def reachable(self) -> bool:
+        """Whether who has a signed URL can reach objects: a bucket's, and not those of a directory."""
+        return self._root is None
+
+    async def url(self, verb: Literal["GET", "PUT"], key: str) -> str:
+        """A URL that lets whoever has it do this with one object, for an hour at most. As secret as a password."""
+        if isinstance(self._store, LocalStore):
+            raise ArtifactsRefused(
+                "LEAT_ARTIFACTS_URL is a directory, and pods of container steps reach buckets only: "
+                "set it to s3://BUCKET/PREFIX for the runners"
+            )
+        with _explained(key):
+            return await obstore.sign_async(self._store, verb, key, timedelta(seconds=URL_SECONDS))
+
+    async def size(self, key: str) -> int:
+        """Bytes of an object."""
+        with _explained(key):
+            return (await obstore.head_async(self._store, key))["size"]
 
     async def remove(self, key: str) -> None:
         """Remove an object, if it is there."""

@@ -6,9 +6,11 @@ host networks, privileged containers, added capabilities) has no field.
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
+from leat_engine import limits
 from leat_engine.spec.duration import Duration
+from leat_engine.spec.file_name import file_name
 from leat_engine.spec.model import Model
 
 Text = str | int | float | bool
@@ -274,6 +276,13 @@ class Container(Model):
     output_from: Literal["terminationMessage", "file"] = "terminationMessage"
     """How the output leaves the pod. `terminationMessage` takes less than 4 KiB; `file` takes 1 MiB, by a second
     container of the runner's image that starts when the step's has succeeded."""
+    files: Annotated[dict[Annotated[str, AfterValidator(file_name)], Any], Field(max_length=limits.FILES)] = Field(
+        default_factory=dict
+    )
+    """Artifacts of other steps that the container finds as files in the directory `$LEAT_FILES`, by name, such as
+    `${ steps.make.artifacts.report }`. It and `artifacts` need an artifact store that is a bucket."""
+    files_limit: Quantity = "1Gi"
+    """The most that the directory `$LEAT_FILES` may hold: a pod with more is evicted."""
     pending_timeout: Duration = "10m"
     """How long the pod may wait to run: for a node, its image, its volumes. Then the attempt fails with `NotStarted`,
     and the reason says what it waited for."""

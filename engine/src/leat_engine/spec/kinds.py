@@ -12,6 +12,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 
 from leat_engine import limits
 from leat_engine.spec.duration import Duration
+from leat_engine.spec.file_name import file_name
 from leat_engine.spec.model import Model
 
 GROUP = "leat.specs"
@@ -97,12 +98,6 @@ class Http(Model):
     the artifact store, and the output's `body` is a reference to it."""
 
 
-def _file_name(name: str) -> str:
-    if name.startswith("/") or "\0" in name or any(part in ("", ".", "..") for part in name.split("/")):
-        raise ValueError(f"found {name!r}, expected a file below the script's directory, such as in/data.csv")
-    return name
-
-
 class Script(Model):
     """Runs a script in a process of its own.
 
@@ -120,7 +115,7 @@ class Script(Model):
     """What the script reads from its standard input: text as it is, an artifact as the file that it is, anything else
     as JSON."""
     files: Annotated[
-        dict[Annotated[str, AfterValidator(_file_name)], Any], Outward(), Field(max_length=limits.FILES)
+        dict[Annotated[str, AfterValidator(file_name)], Any], Outward(), Field(max_length=limits.FILES)
     ] = Field(default_factory=dict)
     """Files that the script finds in its directory, by name: artifacts of other steps, such as
     `${ steps.make.artifacts.report }`, text as it is, anything else as JSON."""

@@ -112,7 +112,8 @@ class Artifact(Model):
     """A file that a step leaves, for later steps and for people."""
 
     path: Annotated[str, Field(min_length=1, max_length=1024)] | None = None
-    """Of a script: the file, relative to the directory in which the script runs. A function hands its file over."""
+    """Of a script: the file, relative to the directory in which the script runs; of a container, to the directory
+    `$LEAT_FILES`. A function hands its file over."""
     content_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$&^_.+-]+/[ -~]+$", max_length=253)] | None = None
     """What kind of file it is, such as `text/csv`. `application/octet-stream` unless stated."""
 

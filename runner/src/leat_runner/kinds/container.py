@@ -8,20 +8,21 @@ A pod that waits says for what: in the step's note, within seconds. Its log is f
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import aclosing
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
 import structlog
 
 from leat_engine.kind import StepContext, Weight, ends_work
-from leat_engine.result import ErrorType, Failed, Outcome, StepError
+from leat_engine.result import ErrorType, Failed, Outcome, StepError, Succeeded
 from leat_engine.spec import parse_duration
 from leat_engine.spec.container import Container
-from leat_runner.kinds.job_manifest import OUTPUT, Place, job_of, place_of
+from leat_runner.kinds.job_manifest import OUTPUT, PUT, Place, has_files, job_of, place_of
 from leat_runner.kinds.jobs import NoJob, delete, make, sweep
 from leat_runner.kinds.pod_feed import PodFeed
+from leat_runner.kinds.pod_files import PodFiles, told_line, uncarried, unfit
 from leat_runner.kinds.pod_log import PodLog
 from leat_runner.kinds.pod_state import (
     HOPELESS,
@@ -30,9 +31,12 @@ from leat_runner.kinds.pod_state import (
     Gone,
     Running,
     Seen,
+    Unfed,
     Waiting,
+    ended,
     failure,
     not_started,
+    put_is_over,
     said,
     state_of,
     taken_away,
@@ -59,6 +63,7 @@ OUTPUT_SECONDS = 60.0
 """How long the output is asked for while the API server answers and the pod's node does not."""
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -76,8 +81,13 @@ class ContainerKind:
 
     async def execute(self, step: StepContext, fields: Container) -> Outcome:
         """Make the Job, or find it, and follow it to its end."""
-        if fields.output_from == "file" and not self._image:
-            message = "outputFrom: file needs LEAT_IMAGE, the image of this runner's pod, in the runner's environment"
+        if (problem := unfit(step, fields)) is not None:
+            return problem
+        if (fields.output_from == "file" or has_files(step, fields)) and not self._image:
+            message = (
+                "outputFrom: file, files and artifacts need LEAT_IMAGE, the image of this runner's pod, "
+                "in the runner's environment"
+            )
             return Failed(StepError(ErrorType.INVALID, message, reason="NoImage", retriable=False))
         attempt = _Attempt(self._api, step, fields)
         making = asyncio.ensure_future(attempt.make(self._image))
@@ -139,6 +149,9 @@ class _Attempt:
         self._step = step
         self._fields = fields
         self._began = asyncio.get_running_loop().time()
+        self._files = PodFiles(api, self.place, step, fields)
+        self._held = False
+        self._ended = False
         self._log: PodLog | None = None
         self._noted = ""
         self._leaving: float | None = None
@@ -165,10 +178,10 @@ class _Attempt:
             async with PodFeed(self._api, self.place) as feed:
                 wait: float | None = LOOK
                 while True:
-                    await feed.changed(wait)
+                    await feed.changed(LOOK if self._held else wait)
                     seen = await self._seen(feed)
                     match seen:
-                        case Exited():
+                        case Exited() | Unfed():
                             return await self._exited(seen, feed)
                         case Gone() if seen.final or feed.deleted or self._too_late(feed):
                             return await self._lost(seen)
@@ -198,10 +211,14 @@ class _Attempt:
             return Waiting("ApiServerAway", "the API server does not answer")
         if feed.pod is None:
             return await self._without_pod()
+        self._held = not await self._files.give(feed.pod)
         if self._log is None and said(feed.pod):
             self._log = PodLog(self._api, f"{self.place.pods}/{feed.pod['metadata']['name']}", self._step)
         seen = state_of(feed.pod)
-        if feed.deleted and not isinstance(seen, Exited | Gone):
+        if not self._ended and ended(feed.pod):
+            self._ended = True
+            self._began = asyncio.get_running_loop().time()  # what comes after the step has its own time to begin
+        if feed.deleted and not isinstance(seen, Exited | Gone | Unfed):
             return Gone("PodDeleted", "the pod was deleted")
         if isinstance(seen, Waiting) and seen.reason == PENDING and self._waited() > USUAL:
             return await self._unspoken(feed.pod) or seen
@@ -256,26 +273,37 @@ class _Attempt:
 
     # -- how it ends ----------------------------------------------------------------------------------------------
 
-    async def _exited(self, exited: Exited, feed: PodFeed) -> Outcome:
+    async def _exited(self, exited: Exited | Unfed, feed: PodFeed) -> Outcome:
         self.over = True
         self._note(None)
+        if isinstance(exited, Unfed):
+            line = told_line(exited.said)
+            return uncarried((f"container.files.{line.get('name', '')}".rstrip("."), line))
         assert self._log is not None  # noqa: S101  a container that ended has begun
         await self._log.finish()
         if exited.code:
             return failure(exited, await self._log.tail())
-        if self._fields.output_from == "terminationMessage":
-            return told_by_message(exited.message)
         assert feed.pod is not None  # noqa: S101  it is the pod that was seen
-        return await self._told(f"{self.place.pods}/{feed.pod['metadata']['name']}")
+        pod = f"{self.place.pods}/{feed.pod['metadata']['name']}"
+        if self._fields.output_from == "terminationMessage":
+            outcome = told_by_message(exited.message)
+        else:
+            outcome = await self._told(pod, OUTPUT, told_by_file)
+        if self._step.artifacts.paths and isinstance(outcome, Succeeded):
+            if not put_is_over(feed.pod):
+                return taken_away(Gone("OutputLost", "the step has succeeded, but nothing has put its artifacts"))
+            lines = await self._told(pod, PUT, list)
+            return lines if isinstance(lines, Failed) else (await self._files.take(lines) or outcome)
+        return outcome
 
-    async def _told(self, pod: str) -> Outcome:
-        """The output in the log of the container that tells it."""
+    async def _told(self, pod: str, container: str, read: Callable[[list[bytes]], T]) -> T | Failed:
+        """What the log of a container behind the step tells."""
         loop = asyncio.get_running_loop()
         tries, until = 0, loop.time() + OUTPUT_SECONDS
         while True:
             try:
-                async with aclosing(self._api.lines(f"{pod}/log", container=OUTPUT)) as lines:
-                    return told_by_file([line async for line in lines])
+                async with aclosing(self._api.lines(f"{pod}/log", container=container)) as lines:
+                    return read([line async for line in lines])
             except ApiUnavailable as error:
                 tries += 1
                 log.warning("output_held", job=self.place.name, tries=tries, reason=str(error))

@@ -5,6 +5,7 @@ stopped runner began therefore meets the Job that is there; a retry makes anothe
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from math import ceil
@@ -28,6 +29,17 @@ OUTPUT = "leat-output"
 """The container that tells the output, and the volume that it finds it in."""
 
 OUTPUT_DIR = "/leat/output"
+
+GET = "leat-get"
+"""The container that fetches files before the step."""
+
+PUT = "leat-put"
+"""The container that puts files after it."""
+
+FILES = "leat-files"
+"""The volume that they are in."""
+
+FILES_DIR = "/leat/files"
 TERMINATION_LOG = "/dev/termination-log"
 
 SPARE_SECONDS = 30
@@ -82,6 +94,15 @@ class Place:
         return f"/api/v1/namespaces/{self.namespace}/events"
 
     @property
+    def secrets(self) -> str:
+        """The Secrets of the namespace; they are made, and never read."""
+        return f"/api/v1/namespaces/{self.namespace}/secrets"
+
+    def urls(self, container: str) -> str:
+        """Name of the Secret with the URLs of a container."""
+        return f"{self.name}-{container.removeprefix('leat-')}"
+
+    @property
     def selector(self) -> str:
         """Label selector of the Job's pods."""
         return f"batch.kubernetes.io/job-name={self.name}"
@@ -101,7 +122,7 @@ def job_of(step: StepContext, fields: Container, image: str) -> dict[str, Any]:
     Args:
         step: The attempt.
         fields: What the user wrote, evaluated.
-        image: The runner's own image, in which the output is read from its file.
+        image: The runner's own image, in which the output is read from its file, and files are carried.
     """
     place = place_of(step)
     labels = _labels(step)
@@ -152,19 +173,12 @@ def _label(text: str) -> str:
 
 
 def _pod(step: StepContext, fields: Container, image: str) -> dict[str, Any]:
-    by_file = fields.output_from == "file"
     container = _container(step, fields)
-    volumes = [volume.as_json() for volume in fields.volumes]
-    pod: dict[str, Any] = {"restartPolicy": "Never"}
-    if by_file:
-        # The step is an init container: the one that tells the output starts when it has succeeded, and only then.
-        volumes.append({"name": OUTPUT, "emptyDir": {}})
-        container["volumeMounts"].append({"name": OUTPUT, "mountPath": OUTPUT_DIR})
-        pod["initContainers"] = [container]
-        pod["containers"] = [_teller(fields, image)]
-    else:
-        pod["containers"] = [container]
-    if volumes:
+    *before, last = _in_line(container, step, fields, image)
+    pod: dict[str, Any] = {"restartPolicy": "Never", "containers": [last]}
+    if before:
+        pod["initContainers"] = before
+    if volumes := [*(volume.as_json() for volume in fields.volumes), *_mounted(container, last, step, fields)]:
         pod["volumes"] = volumes
     if not container["volumeMounts"]:
         del container["volumeMounts"]
@@ -181,6 +195,35 @@ def _pod(step: StepContext, fields: Container, image: str) -> dict[str, Any]:
     if fields.security_context.fs_group is not None:
         pod["securityContext"] = {"fsGroup": fields.security_context.fs_group}
     return pod
+
+
+def _in_line(container: dict[str, Any], step: StepContext, fields: Container, image: str) -> list[dict[str, Any]]:
+    """The step's container with those before and after it. All but the last are init containers.
+
+    What follows the step starts when it has succeeded, and only then. Between it and the one that puts files is always
+    another one: time for the runner to give the URLs, so that the kubelet does not meet a Secret that is not there yet,
+    for which it looks again after 10 s.
+    """
+    line = [container]
+    if fields.files:
+        line.insert(0, _carrier(GET, step, fields, image))
+    if fields.output_from == "file" or step.artifacts.paths:
+        line.append(_teller(fields, image))
+    if step.artifacts.paths:
+        line.append(_carrier(PUT, step, fields, image))
+    return line
+
+
+def _mounted(
+    container: dict[str, Any], last: dict[str, Any], step: StepContext, fields: Container
+) -> Iterator[dict[str, Any]]:
+    """Leat's own volumes, which the step's container gets to see."""
+    if last["name"] in (OUTPUT, PUT):
+        container["volumeMounts"].append({"name": OUTPUT, "mountPath": OUTPUT_DIR})
+        yield {"name": OUTPUT, "emptyDir": {}}
+    if has_files(step, fields):
+        container["volumeMounts"].append({"name": FILES, "mountPath": FILES_DIR})
+        yield {"name": FILES, "emptyDir": {"sizeLimit": str(fields.files_limit)}}
 
 
 def _container(step: StepContext, fields: Container) -> dict[str, Any]:
@@ -221,6 +264,25 @@ def _teller(fields: Container, image: str) -> dict[str, Any]:
     }
 
 
+def has_files(step: StepContext, fields: Container) -> bool:
+    """Whether files are carried to the step or from it."""
+    return bool(fields.files or step.artifacts.paths)
+
+
+def _carrier(name: str, step: StepContext, fields: Container, image: str) -> dict[str, Any]:
+    """The container that gets or puts files. The step's never sees the URLs."""
+    return {
+        "name": name,
+        "image": image,
+        "command": ["python", "-m", "leat_runner.ferry", name.removeprefix("leat-"), FILES_DIR],
+        "envFrom": [{"secretRef": {"name": place_of(step).urls(name)}}],
+        "resources": {"requests": {"cpu": "10m", "memory": "32Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}},
+        "securityContext": _security(fields.security_context) | {"readOnlyRootFilesystem": True},
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": FILES, "mountPath": FILES_DIR, "readOnly": name == PUT}],
+    }
+
+
 def _variable(variable: EnvVar) -> dict[str, Any]:
     if variable.value_from is not None:
         return {"name": variable.name, "valueFrom": variable.value_from.as_json()}
@@ -241,6 +303,8 @@ def _environment(step: StepContext, fields: Container) -> list[dict[str, Any]]:
         "LEAT_OUTPUT": output,
         "TRACEPARENT": step.traceparent,
     }
+    if has_files(step, fields):
+        known["LEAT_FILES"] = FILES_DIR
     own = [_variable(variable) for variable in fields.env if variable.name not in known]
     return [*own, *({"name": name, "value": verbatim(value)} for name, value in known.items())]
 

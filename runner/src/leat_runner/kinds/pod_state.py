@@ -10,7 +10,7 @@ import orjson
 
 from leat_engine.limits import KIB, OUTPUT_BYTES
 from leat_engine.result import ErrorType, Failed, StepError, Succeeded
-from leat_runner.kinds.job_manifest import OUTPUT, STEP
+from leat_runner.kinds.job_manifest import GET, OUTPUT, PUT, STEP
 from leat_runner.kinds.output import succeeded, too_large
 
 Json = Mapping[str, Any]
@@ -77,13 +77,20 @@ class Gone:
     final: bool = True
 
 
-Seen = Waiting | Running | Exited | Gone
+@dataclass(frozen=True, slots=True)
+class Unfed:
+    """The files of the step could not be fetched, so that it does not begin. ``said`` is the carrier's last line."""
+
+    said: str
+
+
+Seen = Waiting | Running | Exited | Gone | Unfed
 
 
 def state_of(pod: Json) -> Seen:
     """What the step of a pod is doing."""
     status = pod.get("status", {})
-    step = _container(status, STEP)
+    step = container_status(status, STEP)
     ended = step.get("state", {}).get("terminated")
     taken = _taken_away(pod)
     if ended is not None:
@@ -91,9 +98,12 @@ def state_of(pod: Json) -> Seen:
         # A container that was killed for its pod's sake did not fail by itself.
         if code and taken is not None and ended.get("reason") != "OOMKilled":
             return taken
-        if not code and _teller_pending(status):
-            return taken or _teller_state(status)
+        if not code and (pending := _pending(status)):
+            return taken or _carrier_state(status, pending)
         return Exited(code, str(ended.get("reason", "")), str(ended.get("message", "")))
+    fetched = container_status(status, GET).get("state", {}).get("terminated")
+    if fetched is not None and int(fetched.get("exitCode", 0)):
+        return taken or Unfed(str(fetched.get("message", "")).strip().rpartition("\n")[2])
     if status.get("phase") == "Failed":
         return taken or Gone(str(status.get("reason") or "Failed"), _short(status.get("message") or "the pod failed"))
     if taken is not None and pod.get("metadata", {}).get("deletionTimestamp"):
@@ -105,11 +115,17 @@ def state_of(pod: Json) -> Seen:
 
 def said(pod: Json) -> bool:
     """Whether the step's container has begun, so that it may have a log."""
-    state = _container(pod.get("status", {}), STEP).get("state", {})
+    state = container_status(pod.get("status", {}), STEP).get("state", {})
     return "running" in state or "terminated" in state
 
 
-def _container(status: Json, name: str) -> Json:
+def ended(pod: Json) -> bool:
+    """Whether the step's container has ended."""
+    return _over(pod.get("status", {}), STEP)
+
+
+def container_status(status: Json, name: str) -> Json:
+    """What a pod's status says of one of its containers."""
     for each in (*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())):
         if each.get("name") == name:
             found: Json = each
@@ -117,18 +133,35 @@ def _container(status: Json, name: str) -> Json:
     return {}
 
 
-def _teller_pending(status: Json) -> bool:
-    """Whether there is a container that tells the output, and it has not done so."""
+def _pending(status: Json) -> str:
+    """The container behind the step that has not done its work yet: tells the output, or puts files; "" if none."""
     if all(each.get("name") != STEP for each in status.get("initContainerStatuses", ())):
-        return False
-    return "terminated" not in _container(status, OUTPUT).get("state", {})
+        return ""
+    if status.get("phase") in ("Failed", "Succeeded"):
+        return ""  # one before it has failed
+    for name in (OUTPUT, PUT):
+        if (name == OUTPUT or container_status(status, name)) and not _over(status, name):
+            return name
+    return ""
 
 
-def _teller_state(status: Json) -> Seen:
-    waiting = _container(status, OUTPUT).get("state", {}).get("waiting", {})
-    reason = str(waiting.get("reason", ""))
+def _over(status: Json, name: str) -> bool:
+    return "terminated" in container_status(status, name).get("state", {})
+
+
+def put_is_over(pod: Json) -> bool:
+    """Whether the container that puts files has come to its end."""
+    return _over(pod.get("status", {}), PUT)
+
+
+def _carrier_state(status: Json, name: str) -> Seen:
+    waiting = container_status(status, name).get("state", {}).get("waiting", {})
+    reason, message = str(waiting.get("reason", "")), str(waiting.get("message", ""))
+    what = "puts the artifacts" if name == PUT else "reads the output"
+    if reason == "CreateContainerConfigError" and "not found" in message:
+        return Waiting(PENDING, f"the container that {what} waits for its URLs")
     if reason and reason not in USUAL:
-        return Waiting(reason, _short(f"the container that reads the output: {waiting.get('message', '')}"))
+        return Waiting(reason, _short(f"the container that {what}: {message}"))
     return Running()
 
 

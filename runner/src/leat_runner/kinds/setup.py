@@ -34,7 +34,8 @@ class KindSettings(BaseSettings):
     )
     image: str = Field(
         default="",
-        description="Image of this runner's pod; container steps with `outputFrom: file` read the output in it.",
+        description="Image of this runner's pod; container steps with `outputFrom: file` read the output in it, "
+        "and those with files carry them.",
     )
     script_grace: float = Field(
         default=5.0, gt=0, description="Seconds a cancelled script has between SIGTERM and SIGKILL."
