@@ -55,7 +55,7 @@ def debug(  # noqa: PLR0913 - an option is a parameter
     from leat_engine.errors import LeatError
 
     order = order_of(file, tuple(inputs or ()), inputs_file)
-    problems = [address_problem(order.plan, step) for step in breaks or ()]
+    problems = [address_problem(order.plan, step, order.at_hand) for step in breaks or ()]
     for problem in filter(None, problems):
         raise Invalid.because(f"--break: {problem}", file=file)
     began, secrets = datetime.now(UTC), Secrets(secrets_of(secrets_file))
