@@ -211,7 +211,7 @@ def test_the_schema_takes_the_tests_of_the_samples(request):
     validator = jsonschema_rs.validator_for(json.loads(schema.read_text()))
     folder = request.config.rootpath / "config" / "samples" / "tests"
     files = sorted(folder.glob("*.test.yaml"))
-    assert len(files) == 12
+    assert len(files) == 14
     for file in files:
         assert validator.is_valid(yaml.safe_load(file.read_text())), file
     assert not validator.is_valid({"workflow": "x", "cases": []})
@@ -219,4 +219,4 @@ def test_the_schema_takes_the_tests_of_the_samples(request):
 
 def test_the_tests_of_the_samples_pass_and_cover_them(request):
     done = invoked("test", "--coverage-min", "100", str(request.config.rootpath / "config" / "samples"))
-    assert (done.code, done.err) == (0, "31 passed\n")
+    assert (done.code, done.err) == (0, "37 passed\n")

@@ -94,7 +94,7 @@ def test_a_step_of_a_child_without_an_answer_is_named(written):
 
 def test_a_workflow_of_another_file_is_given(written):
     other, file = written(PAY, name="pay.yaml"), written(ORDER)
-    with pytest.raises(NotPlayed, match="step pay starts a run of Workflow pay: .* name the file of pay"):
+    with pytest.raises(NotPlayed, match=r"step pay starts a run of Workflow pay: .* name the file of pay"):
         run(file, fakes={"ship": output()})
     fakes = {"pay/charge": output(1), "ship": output()}
     assert run(file, fakes=fakes, workflows=[other]).output == 7

@@ -1,6 +1,7 @@
 """Limits and the cache in runs that are played: time is skipped, and what a runner's gates say holds."""
 
 import asyncio
+import itertools
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -61,8 +62,7 @@ def test_keys_hold_back_those_that_share_them():
 
 
 def test_who_is_rejected_fails_and_says_so():
-    each = call(forEach=[1, 2], concurrency={"key": "door", "onConflict": "reject"}, failurePolicy=None)
-    del each["failurePolicy"]
+    each = call(forEach=[1, 2], concurrency={"key": "door", "onConflict": "reject"})
     result = run({"steps": [each]}, fakes={"call": output(takes=5)})
     assert (result.phase, result.step("call[1]").error["type"]) == ("Failed", "Busy")
 
@@ -85,19 +85,14 @@ def test_a_slot_is_free_for_what_cleans_up():
     limit=st.integers(1, 4),
     takes=st.lists(st.integers(0, 30), min_size=1, max_size=5),
     fails=st.sets(st.integers(0, 30), max_size=8),
-    rate=st.none() | st.just({"rate": 3, "per": "10s", "key": "r"}),
-    cancelled=st.booleans(),
+    more=st.sampled_from([{}, {"rateLimit": {"rate": 3, "per": "10s", "key": "r"}}]),
+    timeout=st.sampled_from([{}, {"timeout": "40s"}]),
 )
-def test_never_more_hold_a_slot_than_there_are_and_nobody_waits_for_ever(items, limit, takes, fails, rate, cancelled):
-    each = call(
-        forEach=list(range(items)),
-        concurrency={"key": "k", "limit": limit},
-        retry=retry(2, "3s"),
-        timeout="20s",
-        **({} if rate is None else {"rateLimit": rate}),
-    )
+def test_never_more_hold_a_slot_than_there_are_and_nobody_waits_for_ever(*, items, limit, takes, fails, more, timeout):
+    slots = {"key": "k", "limit": limit}
+    each = call(forEach=list(range(items)), concurrency=slots, retry=retry(2, "3s"), timeout="20s", **more)
     cast = Watching(takes, fails)
-    score = rehearsed({"steps": [each], **({"timeout": "40s"} if cancelled else {})}, cast)
+    score = rehearsed({"steps": [each], **timeout}, cast)
     assert cast.most <= limit
     assert score.label in {"Succeeded", "Failed"}
     assert score.problems == []
@@ -195,7 +190,7 @@ def test_results_are_as_old_as_the_cache_allows_and_no_older(delay, times, ttl):
     for index, made in enumerate(outputs):
         age = start + index * delay - began[made]
         assert 0 <= age < ttl
-    assert all(later - earlier >= ttl for earlier, later in zip(began, began[1:], strict=False))
+    assert all(later - earlier >= ttl for earlier, later in itertools.pairwise(began))
 
 
 def test_different_keys_have_results_of_their_own():

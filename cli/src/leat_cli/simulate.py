@@ -23,9 +23,7 @@ _MOST = 3_000_000
 
 
 def simulate(  # noqa: PLR0913 - an option is a parameter
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="YAML with a Workflow and, maybe, its WorkflowRun; - is stdin.")
-    ],
+    file: options.File,
     *,
     durations: Annotated[
         str | None,
@@ -38,16 +36,8 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     together: Annotated[
         int, typer.Option(min=1, max=10_000, help="Runs that begin at once, and share slots and limits.")
     ] = 1,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", "-i", metavar="NAME=VALUE", help="An input: JSON, or text where the input is a string."
-        ),
-    ] = None,
-    inputs_file: Annotated[
-        str | None,
-        typer.Option("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; -i overrides it."),
-    ] = None,
+    inputs: options.Inputs = None,
+    inputs_file: options.InputsFile = None,
     svg: Annotated[
         str | None, typer.Option("--svg", metavar="FILE", help="Draw a run that takes as long as half of all do.")
     ] = None,
