@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leat_cli.testing import NotPlayed, error, output, reject, run
+from leat_cli.testing import NotPlayed, approve, error, output, reject, run, signal
 from leat_engine.errors import Rejected
 from leat_engine.limits import CHILD_DEPTH
 from leat_engine.result import State
@@ -158,6 +158,15 @@ def test_what_waits_for_ever_in_a_child_is_told(written):
         written(ask, workflow("order", steps=[starts("asks", "ask")])), fakes={"asks/who": output({"by": ["ada"]})}
     )
     assert answered.phase == "Succeeded"
+
+
+@pytest.mark.parametrize("after", [None, 7])
+def test_somebody_answers_in_a_child(written, after):
+    ask = workflow("ask", steps=[{"name": "who", "approval": {}}, {"name": "news", "signal": {"name": "news"}}])
+    told = [approve("asks/who", by="ada", after=after), signal("asks/news", 5, after=after)]
+    result = run(written(ask, workflow("order", steps=[starts("asks", "ask")])), told=told)
+    assert (result.phase, result.seconds) == ("Succeeded", after or 0)
+    assert result.step("asks/who").output["by"] == ["ada"]
 
 
 def test_limits_are_shared_by_a_run_and_its_children(written):

@@ -12,10 +12,12 @@ from uuid import UUID
 from leat_cli.order import Callee
 from leat_cli.rehearsal.children import Children, Played, adrift
 from leat_cli.rehearsal.ledger import Ledger
+from leat_cli.rehearsal.scene import Cue
 from leat_engine.child import forsaken
 from leat_engine.job import Job, StepKey
 from leat_engine.records import Stop
 from leat_engine.result import Phase
+from leat_engine.waits import Signal
 
 
 class Books:
@@ -24,13 +26,16 @@ class Books:
     Attributes:
         runs: Those that were begun, in this order; the first is the one that is rehearsed.
         closed: Done when nothing goes on any more, in none of them; or broken off.
+        unsent: What nobody was told yet; cues: of this, what is told as soon as a step waits for it.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, callees: Sequence[Callee]) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, callees: Sequence[Callee], cues: Sequence[Cue]) -> None:
         self.runs: dict[UUID, Played] = {}
         self.closed: asyncio.Future[None] = loop.create_future()
         self.turns = Ledger(self, loop.time)
         self.children = Children(self.runs, callees)
+        self.unsent = list(cues)
+        self.cues = [cue for cue in cues if cue.after is None]
         self._loop = loop
         self._asides: set[asyncio.Task[Any]] = set()
 
@@ -54,6 +59,10 @@ class Books:
             run = self.runs[job.key.run_id]
             if not run.over:
                 run.call(job.key)
+
+    def addressed(self, signal: Signal) -> list[Played]:
+        """Child runs that a signal is for, which has the name of the step before its own that started them."""
+        return [run for run in self.runs.values() if run.tie and not run.over and run.score.local(signal.name)]
 
     def settle(self) -> None:
         """Something has ended: children that nobody waits for end too; and when nothing goes on, all is over."""

@@ -16,6 +16,7 @@ from leat_engine.result import Phase, State
 from leat_engine.store.children import Birth, Started
 from leat_engine.store.signals import Mine
 from leat_engine.view import RunView
+from leat_engine.waits import Signal
 from leat_runner.attempt import Attempt
 
 
@@ -68,6 +69,10 @@ class Played(Protocol):
 
     def note(self, key: StepKey, text: str) -> None:
         """What a step waits for."""
+        ...
+
+    def send(self, signal: Signal) -> None:
+        """Tell it something."""
         ...
 
     def stop(self, stop: Stop) -> None:

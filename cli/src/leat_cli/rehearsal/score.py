@@ -109,6 +109,13 @@ class Score:
             found = self.courses[address] = Course(node, address, bare, items, view.scope)
         return found
 
+    def local(self, name: str) -> str | None:
+        """What the run calls something of this name; None when it belongs to another run."""
+        if self.around is None:
+            return name
+        before = next((each for each in self.around.names if name.startswith(f"{each}/")), None)
+        return None if before is None else name.removeprefix(f"{before}/")
+
     @property
     def every(self) -> list[Course]:
         """Those of the run, and those of its child runs."""

@@ -44,7 +44,7 @@ def play(scene: Scene) -> Score:
     """Play a run to its end, or to where nothing goes on any more."""
 
     async def on(loop: SkippingLoop) -> Score:
-        books = Books(loop, scene.order.callees)
+        books = Books(loop, scene.order.callees, scene.cues)
         stage = Stage(scene, loop, books)
         try:
             return await stage.play()
@@ -110,8 +110,6 @@ class Stage:
         books.runs[run_id] = self
         self._tasks: dict[StepKey, asyncio.Task[Ended | Late | Opening]] = {}
         self._timers: dict[StepKey, tuple[asyncio.TimerHandle | None, Attempt]] = {}
-        self._unsent = list(scene.cues)
-        self._cues: list[Cue] = [cue for cue in scene.cues if cue.after is None]
         self._called: set[StepKey] = set()
         self._pending = 0
         self._memory = Memory()
@@ -134,7 +132,7 @@ class Stage:
         if not self.over:
             self.score.seconds = round(self._loop.time(), 6)
         if not self.score.problems:
-            self.score.problems += map(unsent, self._unsent)
+            self.score.problems += map(unsent, self._books.unsent)
         return self.score
 
     def begin(self) -> None:
@@ -377,28 +375,36 @@ class Stage:
 
     def _cue(self, cue: Cue) -> None:
         self._pending -= 1
-        self._unsent.remove(cue)
         if self.over:
             return
+        self._books.unsent.remove(cue)
         if cue.signal is None:
             self.stop(Stop(Phase.CANCELLED, interrupt=True, error=_CANCELLED))
         else:
-            self._send(cue.signal)
+            for run in self._books.addressed(cue.signal) or [self]:
+                run.send(cue.signal)
         self._settle()
 
-    def _send(self, signal: Signal) -> None:
-        delivery = self._office.send(signal)
+    def send(self, signal: Signal) -> None:
+        """Tell the run something; its name may have that of the step before it which started the run."""
+        name = self.score.local(signal.name)
+        delivery = self._office.send(signal if name is None else replace(signal, name=name))
         if delivery.fate is not Fate.DELIVERED:
             self._break_off(f"signal {signal.name or signal.id!r} was refused: {delivery.message}")
 
     def _came(self, waiting: Waiting, note: str) -> None:
         """A step begins to wait: what is to be sent then is sent, as soon as it has parked."""
         self.note(waiting.key, note)
-        sent = [cue for cue in self._cues if cue.signal is not None and meant(cue.signal, waiting)]
+        cues = self._books.cues
+        sent = [cue for cue in cues if cue.signal is not None and self._meant(cue.signal, waiting)]
         for cue in sent if waiting.approval else sent[:1]:
-            self._cues.remove(cue)
+            cues.remove(cue)
             self._pending += 1
             self._loop.call_soon(partial(self._guarded, partial(self._cue, cue)))
+
+    def _meant(self, signal: Signal, waiting: Waiting) -> bool:
+        name = self.score.local(signal.name)
+        return name is not None and meant(replace(signal, name=name), waiting)
 
     def call(self, key: StepKey) -> None:
         """A step may go on."""

@@ -59,7 +59,7 @@ class Told(Model):
     """What somebody tells the run: exactly one of `signal`, `approve` and `reject`, with the name."""
 
     signal: str | None = None
-    """Name of a signal."""
+    """Name of a signal; `order/NAME` is for the run that `order` starts."""
     approve: str | None = None
     """Name of an approval, which is the step's unless it has another one."""
     reject: str | None = None
