@@ -186,6 +186,15 @@ def test_runs_of_one_workflow_wait_for_each_other(written):
     assert (result.phase, result.seconds) == ("Succeeded", 15)
 
 
+def test_a_child_that_needs_what_its_parent_holds_waits_for_ever_and_that_is_told(written):
+    door = {"key": "door"}
+    pack = workflow("pack", steps=[call("wrap", concurrency=door)])
+    order = workflow("order", steps=[{"name": "pack", "workflow": {"name": "pack"}, "concurrency": door}])
+    result = run(written(pack, order), fakes={"pack/wrap": output()})
+    assert result.phase == "Running"
+    assert result.step("pack/wrap").note == "waits for concurrency door (position 1)"
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     items=st.integers(1, 6),
