@@ -196,17 +196,16 @@ class Runner:
     # -- execute --------------------------------------------------------------------------------------------------
 
     def _execute(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._seated(attempt))
-        self._desk.tasks[attempt.key] = task
-        self._desk.begun[attempt.key] = time.monotonic()
-        self._seats.running[attempt.key] = attempt
+        key = attempt.key
+        task = asyncio.create_task(self._seated(attempt) if self._seats.limits(attempt) else self._attempt(attempt))
+        self._desk.tasks[key] = task
+        self._desk.begun[key] = time.monotonic()
+        self._seats.running[key] = attempt
         task.add_done_callback(partial(self._put, attempt))
 
     async def _seated(self, attempt: Attempt) -> Ended | Late | Opening | None:
         """What to write of the attempt; None when it was put back, and is somebody else's."""
-        if self._seats.limits(attempt) and not await self._seats.ask(attempt):
-            return None
-        return await self._attempt(attempt)
+        return await self._attempt(attempt) if await self._seats.ask(attempt) else None
 
     async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
@@ -252,9 +251,10 @@ class Runner:
         """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""
         if self._seats.returned(attempt):
             return
-        self._desk.tasks.pop(attempt.key, None)
-        self._desk.begun.pop(attempt.key, None)
-        self._seats.running.pop(attempt.key, None)
+        key = attempt.key
+        self._desk.tasks.pop(key, None)
+        self._desk.begun.pop(key, None)
+        self._seats.running.pop(key, None)
         view = attempt.view
         if not task.cancelled() and (result := task.result()) is not None:
             self._seats.left(attempt)
