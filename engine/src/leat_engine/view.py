@@ -114,8 +114,8 @@ class RunView:
             found = RunView(
                 self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
                 self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
-                shut=self.shut, error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names,
-                scopes=self.scopes, epoch=self.epoch,
+                shut=self.shut, error=self.error, outcome=self.outcome, scope=scope, body=body, index=index,
+                parent=self, names=names, scopes=self.scopes, epoch=self.epoch,
             )  # fmt: skip
         return found
 

@@ -95,9 +95,8 @@ async def _outlasted(attempt: Attempt, bodies: Bodies, kinds: Mapping[str, Kind]
     if outliving:
         left = await persistently("left", lambda: bodies.left(attempt.key, outliving))
         await forsake_all(view, left, kinds)
-    what = (
-        "its time" if node.timeout is None else f"timeout of {node.timeout:g} s"
-    )  # a migration may have taken it away
+    # A migration may have taken the limit away since.
+    what = "its time" if node.timeout is None else f"timeout of {node.timeout:g} s"
     return _ended(attempt, failed(StepError(ErrorType.TIMEOUT, f"{what} passed", retriable=False)))
 
 
