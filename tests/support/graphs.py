@@ -12,6 +12,8 @@ Spec = dict[str, Any]
 
 ADD: Spec = {"name": "add", "with": {"values": []}}
 LATE = "late"
+IN_LATE = frozenset({"nap", "naps", "pause"})
+"""A step whose body takes longer than it may, and what is inside of it."""
 INNER = "_inner"
 """Behind the name of a step: the step of its body."""
 
