@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from leat_engine.commit import Ended, Late
+from leat_engine.crash import crash_point
 from leat_engine.decide import failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.job import StepKey
@@ -89,7 +90,10 @@ async def advance(attempt: Attempt, store: Scopes, kinds: Mapping[str, Kind]) ->
 async def _outlasted(attempt: Attempt, bodies: Bodies, kinds: Mapping[str, Kind]) -> Ended | Late:
     """The body took too long: the step fails as soon as nothing runs inside any more."""
     view, node = attempt.view, attempt.node
-    if await persistently("still", lambda: bodies.still(attempt.key)):
+    crash_point("before still")
+    running = await persistently("still", lambda: bodies.still(attempt.key))
+    crash_point("after still")
+    if running:
         return Late(view, node.id, attempt.number, LOOK)
     outliving = [step.id for step in view.plan.steps if outlives_runner(kinds.get(step.kind))]
     if outliving:

@@ -217,6 +217,7 @@ class Stage:
             return
         seconds = attempt.node.timeout
         if seconds is not None and not self._memory.has_opened(attempt.key):
+            self._pending += 1
             self._loop.call_later(seconds, partial(self._guarded, partial(self._outlast, attempt)))
         base, again = self._memory.open(replace(attempt, resumed=False), block)
         if (undo := opening.open.undo) is not None:
@@ -233,8 +234,10 @@ class Stage:
 
     def _outlast(self, opener: Attempt) -> None:
         """A body has had its time: nothing begins in it any more, and its step fails when nothing runs inside."""
+        self._pending -= 1
         view, key = opener.view, opener.key
         if self._over.done() or view.halted or opener.node.id in view.results:
+            self._settle()
             return
         scopes = self._memory.shut(key)
         for scope in scopes & set(self.root.scopes):
