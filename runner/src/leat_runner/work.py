@@ -291,6 +291,10 @@ class Runner:
         """Publish what this runner has no slots for."""
         self._claims.aside(self._claims.publish(jobs))
 
+    def spread(self, jobs: Sequence[Job]) -> None:
+        """Publish what this runner has no slots for, now or in a moment."""
+        self._claims.spread(jobs)
+
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
         self._gates.parked(attempts)
@@ -300,8 +304,8 @@ class Runner:
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
-        if self._desk.views.get(view.run_id, view) is view:  # else it was migrated meanwhile, and is known anew
-            self._desk.views.pop(view.run_id, None)
+        if self._desk.views.get(view.run_id) is view:  # else it was migrated meanwhile, and is known anew
+            self._desk.leave(view)
             self._gates.left(view)
             self._family.left(view)
             self._seats.followed(view)
@@ -320,6 +324,7 @@ class Runner:
             await asyncio.sleep(self.options.heartbeat)
             self._busy.set(self.busy)
             desk = self._desk
+            desk.forget()
             try:
                 alive = await self._store.heartbeat(self.id, self.busy, desk.held_seconds, draining=desk.draining)
                 self._heard = time.monotonic()
