@@ -3,10 +3,12 @@
 import asyncpg
 import pytest
 from tests.support.family import a_house, shelve
+from tests.support.load import plan_of
 from tests.support.queue import eventually
 
 from leat_engine.records import Stop
 from leat_engine.result import Phase, State
+from leat_engine.store.store import SQL
 from leat_engine.waits import Signal
 
 CANCEL = Stop(Phase.CANCELLED, interrupt=True, error={"type": "Cancelled", "message": "cancelled by a test"})
@@ -224,3 +226,32 @@ async def test_a_run_that_is_cancelled_meanwhile_ends_as_it_was_told_to(house, s
     await eventually(opened, 2)
     await house.queue.publish(await store.stop(run.run_id, CANCEL))
     assert (await house.ended(run.run_id)).phase is Phase.CANCELLED
+
+
+async def test_what_is_inside_is_shown_as_ended(house, store):
+    spec = limited(forEach=[1, 2, 3], maxParallel=2, steps=[{"name": "a", **NAP}, {"name": "b", **NAP}])
+    run = await house.run(spec)
+    seen = await store.scopes.look(run.run_id, plan_of(spec))
+    block = seen.blocks[0, 1]
+    assert [scope.state for scope in block.scopes] == [State.CANCELLED, State.CANCELLED]
+    assert block.states == {"Cancelled": 2, "Pending": 1}
+
+
+async def test_a_pool_without_runners_is_asked_for_one_when_a_body_is_due(house, store, database):
+    run = await house.begin(limited(timeout="1h", steps=[{"name": "a", **NAP}]))
+
+    async def opened():
+        return len(await store.steps(run.run_id))
+
+    await eventually(opened, 2)
+    connection = await asyncpg.connect(database)
+    aside = connection.transaction()  # rolled back: nobody sees it but this connection
+    await aside.start()
+    await connection.execute("delete from leat.runner")
+    assert (await connection.fetchval(SQL["needed"], "default", 10)) == 0
+    due = "update leat.block set due_at = now() - interval '1 minute' where run_id = $1"
+    await connection.execute(due, run.run_id)
+    assert (await connection.fetchval(SQL["needed"], "default", 10)) == 1
+    assert (await connection.fetchval(SQL["needed"], "other", 10)) == 0
+    await aside.rollback()
+    await connection.close()
