@@ -21,7 +21,7 @@ from leat_runner.attempt import Attempt, cancelled
 from leat_runner.desk import persistently
 from leat_runner.forsake import forsake_all
 
-LOOK = 0.25
+LOOK = 0.5
 """Seconds between two looks whether something runs yet in a body that takes too long."""
 
 
