@@ -80,6 +80,8 @@ class Desk:
         del self.views[view.run_id]
         if view.items and END not in view.results:
             self._lately[view.run_id] = view
+        else:
+            view.leave()
 
     def recollect(self, view: RunView) -> None:
         """Tell the new view of a run what is remembered of it: what ended, and what its lists are, stays so."""
