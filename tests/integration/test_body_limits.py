@@ -1,14 +1,20 @@
 """Bodies that take longer than they may, by a real runner and caretakers on a real Postgres."""
 
+from datetime import UTC, datetime
+
 import asyncpg
 import pytest
 from tests.support.family import a_house, shelve
+from tests.support.hand import DONE, Hand, accepted, done
 from tests.support.load import plan_of
 from tests.support.queue import eventually
 
+from leat_engine.job import StepKey
+from leat_engine.opening import Opening, written_openings
 from leat_engine.records import Stop
 from leat_engine.result import Phase, State
 from leat_engine.store.store import SQL
+from leat_engine.unfold import Look, begin, go_on
 from leat_engine.waits import Signal
 
 CANCEL = Stop(Phase.CANCELLED, interrupt=True, error={"type": "Cancelled", "message": "cancelled by a test"})
@@ -255,3 +261,74 @@ async def test_a_pool_without_runners_is_asked_for_one_when_a_body_is_due(house,
     assert (await connection.fetchval(SQL["needed"], "other", 10)) == 0
     await aside.rollback()
     await connection.close()
+
+
+async def test_bodies_that_end_when_their_time_passes_have_one_end(house, store):
+    body = {"steps": [{"name": "a", "wait": {"duration": "300ms"}}], "output": "in time"}
+    spec = limited(**body)
+    spec["output"] = {"body": "${ steps.body.output }", "late": "${ steps.late.state }"}
+    runs = [await house.begin(spec) for _ in range(40)]
+    for run in runs:
+        found = await house.ended(run.run_id, 60)
+        assert found.output in ({"body": "in time", "late": "Skipped"}, {"body": None, "late": "Succeeded"})
+        states = [step.state for step in await store.steps(run.run_id)]
+        skipped = sum(state in (State.SKIPPED, State.OMITTED, State.CANCELLED) for state in states)
+        counted = (states.count(State.SUCCEEDED), states.count(State.FAILED), skipped)
+        assert (found.succeeded, found.failed, found.skipped) == counted
+
+
+async def test_a_step_that_is_looking_when_its_body_is_shut_opens_nothing_more(store):
+    body = {"forEach": [1, 2], "maxParallel": 1, "steps": [{"name": "a", **NAP}]}
+    spec = {"steps": [{"name": "body", "timeout": "1h", **body}]}
+    hand = await Hand.registered(store)
+    run, jobs = await accepted(store, spec)
+    await hand.claim(jobs)
+    view, key, now = hand.view(run, spec, 1, complete=True), StepKey(run.run_id, 0, 1), datetime.now(UTC)
+    node = view.plan.steps[1]
+    opening = Opening(view, 1, 1, begin(view, node, now))
+    opened = await store.open(hand.runner, written_openings([opening], lambda _node: True)[0])
+    base = opened.bases[key]
+    inside = view.open(base, 1, 0, {"item": 1, "index": 0})
+    inside.live.add(2)
+    inside.complete = True
+    written = await hand.end(inside, done(2))
+    assert written.claimed[run.run_id, 0] == {1: 1}, "the first item is over, and the step looks"
+
+    assert await store.bodies.shut(key) == []
+    block = await store.block(key)
+    assert block.shut
+    more = go_on(view, node, Look(block, {0: DONE}, paused=False, now=now))
+    refused = await store.open(hand.runner, written_openings([Opening(view, 1, 1, more)], lambda _node: True)[0])
+    assert (refused.bases, refused.claimed, refused.readied) == ({}, {}, {})
+    assert await store.bodies.still(key) == 0
+    assert [claim.key for claim in await store.mine(hand.runner)] == [key]
+
+
+async def test_what_a_runner_does_not_know_to_be_shut_is_followed_by_nothing(store):
+    steps = [{"name": "a", "function": {"name": "add"}}, {"name": "b", "needs": ["a"], "function": {"name": "add"}}]
+    spec = {"steps": [{"name": "body", "timeout": "1h", "steps": steps}]}
+    hand = await Hand.registered(store)
+    run, jobs = await accepted(store, spec)
+    await hand.claim(jobs)
+    view, key = hand.view(run, spec, 1, complete=True), StepKey(run.run_id, 0, 1)
+    opening = Opening(view, 1, 1, begin(view, view.plan.steps[1], datetime.now(UTC)))
+    opened = await store.open(hand.runner, written_openings([opening], lambda _node: True)[0])
+    base = opened.bases[key]
+    inside = view.open(base, 1, 0, {})
+    inside.live.add(2)
+    inside.complete = True
+
+    (job,) = await store.bodies.shut(key)
+    assert (job.key, job.attempt) == (key, 1)
+    told = await store.interrupted(hand.runner)
+    assert [(each.run_id, each.stopping, each.shut) for each in told] == [(run.run_id, None, (range(base, base + 1),))]
+    assert await store.interrupted(hand.runner) == [], "it is told once"
+    assert await store.bodies.still(key) == 1, "and again for who waits"
+    assert len(await store.interrupted(hand.runner)) == 1
+
+    written = await hand.end(inside, done(2))
+    assert (written.claimed, written.readied) == ({}, {})
+    assert await store.bodies.still(key) == 0
+    assert [claim.key for claim in await hand.claim([job])] == [key]
+    found = {(step.key.scope, step.key.step): step.state for step in await store.steps(run.run_id)}
+    assert found == {(0, 1): State.CLAIMED, (base, 2): State.SUCCEEDED}
