@@ -348,10 +348,11 @@ class Runner:
         if view is None or interrupted.stopping is None or view.interrupted or view.outcome is not None:
             return
         view.stop(interrupted.stopping, interrupted.error)
+        told = {scope.scope for scope in view.scopes.values() if scope.interrupted}
         for scope in view.scopes.values():
             scope.interrupted = True
         for key, task in self._desk.tasks.items():
-            if key.run_id == interrupted.run_id and key.step > END:
+            if key.run_id == interrupted.run_id and key.step > END and key.scope not in told:
                 task.cancel(END_WORK)
 
     def _shut(self, root: RunView, scopes: Sequence[range]) -> None:
