@@ -151,7 +151,7 @@ def test_a_kind_of_another_package_is_planned_with_its_model():
         ("http", {"url": "x", "method": "GTE"}, ".method", "found 'GTE', expected 'GET'"),
         ("http", {"url": 5}, ".url", "found 5, expected string"),
         ("http", {"url": "x", "expect": ["9xx"]}, ".expect[0]", "expected a status such as 200"),
-        ("http", {"url": "x", "maxResponseBytes": 2**40}, ".maxResponseBytes", "less than or equal to 68719476736"),
+        ("http", {"url": "x", "maxResponseBytes": 2**40}, ".maxResponseBytes", "at most 68719476736"),
         ("script", {"run": "x", "shell": "fish"}, ".shell", "'bash' or 'python'"),
         ("wait", {}, "", "expected exactly one of `duration` and `until`"),
         ("wait", {"duration": "5"}, ".duration", "expected a duration such as"),
@@ -372,3 +372,26 @@ def test_the_full_name_of_a_step_says_which_bodies_it_is_within():
         "group/each",
         "again/way[0]/ask",
     ]
+
+
+@pytest.mark.parametrize("field", ["forEach", "repeat", "switch", "steps"])
+def test_a_word_that_makes_a_body_is_not_there_with_nothing_behind_it(field):
+    assert "found null" in rejected({"name": "a", "transform": 1, field: None})[f"spec.steps[0].{field}"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"transform": 1},
+        {"steps": [{"name": "b", "transform": 1}], "output": "${ steps.b.output }"},
+        {"switch": [{"default": True, "steps": [{"name": "b", "transform": 1}]}]},
+    ],
+)
+def test_a_condition_beside_for_each_leaves_out_items_if_it_reads_them_whatever_is_done_for_each(body):
+    about_items = plan({"name": "a", "forEach": [1, 2], "when": "${ item > 1 }", **body}).steps[1]
+    assert about_items.when is None
+    (inner,) = [step for step in plan({"name": "a", "forEach": [1, 2], "when": "${ index > 1 }", **body}).steps
+                if step.when is not None]  # fmt: skip
+    assert inner.body == about_items.opens.body
+    whole = plan({"name": "a", "forEach": [1, 2], "when": "${ run.name == 'x' }", **body})
+    assert [step.id for step in whole.steps if step.when is not None] == [1]

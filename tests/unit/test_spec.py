@@ -44,7 +44,12 @@ def test_a_resource_of_the_api_server_is_read_with_all_its_metadata():
     ("spec", "path", "said"),
     [
         ({"tiemout": "1s"}, "spec.tiemout", "there is no field 'tiemout'; did you mean 'timeout'?"),
-        ({"timeout": 5}, "spec.timeout", "found 5, expected string"),
+        ({"timeout": 5}, "spec.timeout", "found 5, expected a duration such as 500ms, 30s, 1h30m or 2d"),
+        ({"steps": [{"name": "a", "when": 5}]}, "spec.steps[0].when", "found 5, expected boolean or string"),
+        ({"steps": [{"name": "a", "repeat": 5}]}, "spec.steps[0].repeat", "found 5, expected an object"),
+        ({"steps": [{"name": "a", "repeat": {"max": 0}}]}, "spec.steps[0].repeat.max", "found 0, expected at least 1"),
+        ({"steps": [{"name": "a", "steps": []}]}, "spec.steps[0].steps", "found an empty list, expected at least 1"),
+        ({"steps": [{"name": "a" * 70}]}, "spec.steps[0].name", "found 70 characters, expected at most 63"),
         ({"timeout": "5"}, "spec.timeout", "found '5', expected a duration such as 500ms, 30s, 1h30m or 2d"),
         ({"finally": {}}, "spec.finally", "found an object, expected list"),
         ({"steps": {}}, "spec.steps", "found an object, expected list"),

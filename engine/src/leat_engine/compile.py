@@ -117,6 +117,14 @@ def check_name(noun: str, name: str, path: str, found: list[Reason]) -> None:
         )
 
 
+def nothing_written(step: Step, path: str) -> Iterator[Reason]:
+    """Words without which a step is another one, and that are there with nothing behind them."""
+    for name in ("for_each", "repeat", "switch", "steps", "compensate"):
+        if name in step.model_fields_set and getattr(step, name) is None:
+            field = Step.model_fields[name].alias or name
+            yield Reason(f"{path}.{field}", "found null; write what belongs there, or remove the field")
+
+
 def seconds(duration: str | None) -> float | None:
     """Seconds of a duration that a model has checked."""
     return None if duration is None else parse_duration(duration)

@@ -10,7 +10,7 @@ import orjson
 from pydantic import BaseModel
 
 from leat_engine import limits
-from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, compile_step, seconds
+from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, compile_step, nothing_written, seconds
 from leat_engine.compile_opener import NoFields, compile_opener
 from leat_engine.errors import Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
@@ -280,13 +280,14 @@ def _compile_steps(placed: Sequence[Placed], shops: Sequence[Workshop]) -> list[
     each: dict[int, Template | None] = {}
     for one in placed:
         shop = shops[one.draft.number]
+        when = each.get(one.draft.opener) if one.draft.alone else None
         if not one.draft.alone:
             check_name("step", one.step.name, f"{one.path}.name", shop.reasons)
+            shop.reasons.extend(nothing_written(one.step, one.path))
         if one.bodies:
-            numbers = [body.number for body in one.bodies]
-            step, each[one.node] = compile_opener(one.step, one.path, shop, numbers, alone=one.bodies[0].alone)
+            step, each[one.node] = compile_opener(one.step, one.path, shop, one.bodies, when)
         else:
-            step = compile_step(one.step, one.path, shop, each.get(one.draft.opener) if one.draft.alone else None)
+            step = compile_step(one.step, one.path, shop, when)
         compiled.append(step)
     return compiled
 

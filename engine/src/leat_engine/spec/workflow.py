@@ -174,8 +174,8 @@ class Step(Model):
     """The pool of runners that execute it; the workflow's unless stated."""
     for_each: Any = None
     """A list or an object, mostly an expression: the step is done once for each of its items. There, expressions read
-    `item` and `index`, from 0; of an object, `item` is `{key, value}`. The output is the list of the outputs, in the
-    order of the items, or an object with the same keys."""
+    `item` and `index`, from 0; of an object, which is done in the order of its keys, `item` is `{key, value}`. The
+    output is the list of the outputs, in the order of the items, or an object with the same keys."""
     max_parallel: Annotated[int, Field(ge=1, le=limits.PARALLEL)] | None = None
     """With `forEach`: how many items may be under way at the same time. 500 unless stated."""
     tolerate: Annotated[int | str, Field(union_mode="left_to_right")] | None = None
