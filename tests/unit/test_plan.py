@@ -395,3 +395,12 @@ def test_a_condition_beside_for_each_leaves_out_items_if_it_reads_them_whatever_
     assert inner.body == about_items.opens.body
     whole = plan({"name": "a", "forEach": [1, 2], "when": "${ run.name == 'x' }", **body})
     assert [step.id for step in whole.steps if step.when is not None] == [1]
+
+
+@pytest.mark.parametrize("kind", [{"signal": {"name": "go"}}, {"approval": {}}])
+@pytest.mark.parametrize("time", ["timeout", "deadline"])
+def test_a_time_that_would_not_end_a_wait_for_people_is_refused(kind, time):
+    for around in ({}, {"forEach": [1]}):
+        found = rejected({"name": "a", time: "5s", **kind, **around})
+        assert "{timeout: 5s}" in found[f"spec.steps[0].{time}"]
+    plan({"name": "a", **kind}, defaults={"timeout": "5s"})

@@ -79,7 +79,10 @@ def parse_spec(spec: Mapping[str, Any], path: str = "spec") -> WorkflowSpec:
 
 
 def reasons(details: Iterable[ErrorDetails], model: type[BaseModel], base: str) -> Iterator[Reason]:
-    """Pydantic's errors about ``model``, found at ``base``, as reasons; one if a field may be of several types."""
+    """Pydantic's errors about ``model``, found at ``base``, as reasons; one if a field may be of several types.
+
+    ``details`` may be without inputs, for values that nobody may see.
+    """
     expected: dict[str, tuple[str, list[str]]] = {}
     for detail in details:
         path = field_path(base, _written(detail["loc"]))
@@ -88,7 +91,7 @@ def reasons(details: Iterable[ErrorDetails], model: type[BaseModel], base: str) 
         else:
             expected.setdefault(path, (_found(detail), []))[1].append(_expected(detail))
     for path, (found, kinds) in expected.items():
-        yield Reason(path, f"found {found}, expected {' or '.join(dict.fromkeys(kinds))}")
+        yield Reason(path, f"{found}expected {' or '.join(dict.fromkeys(kinds))}")
 
 
 def _with_steps(document: Mapping[str, Any], place: str, found: list[Reason]) -> Mapping[str, Any]:
@@ -132,15 +135,19 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
 
 
 def _found(detail: ErrorDetails) -> str:
+    """What was found, if it may be told: details of values that were computed come without them."""
+    if "input" not in detail:
+        return ""
     match detail["type"], detail["input"]:
         case ("string_too_long", str(text)):
-            return f"{len(text)} characters"
+            found = f"{len(text)} characters"
         case ("too_long", list() | Mapping() as many):
-            return f"{len(many)} of them"
-        case ("too_short", list()):
-            return "an empty list"
-        case _:
-            return shown(detail["input"])
+            found = f"{len(many)} of them"
+        case ("too_short", []):
+            found = "an empty list"
+        case (_, value):
+            found = shown(value)
+    return f"found {found}, "
 
 
 def _expected(detail: ErrorDetails) -> str:
