@@ -55,9 +55,9 @@ def test_an_interrupt_ends_detached_children_too(flows):
 
 def test_what_children_and_steps_of_bodies_ask_is_told(flows):
     asks = "signal: {name: ask, timeout: 500ms, onTimeout: continue}"
-    top = f"""  steps:
-    - {{name: call, workflow: {{name: child}}}}
-    - {{name: each, forEach: [1, 2], signal: {{name: "ask-${{ item }}", timeout: 500ms, onTimeout: continue}}}}
+    top = """  steps:
+    - {name: call, workflow: {name: child}}
+    - {name: each, forEach: [1, 2], signal: {name: "ask-${ item }", timeout: 500ms, onTimeout: continue}}
 """
     done = leat("run", flows(child=f"  steps: [{{name: one, {asks}}}]\n", top=top))
     told = {line.split()[4] + " " + line.split()[5] for line in done.err.splitlines() if line.startswith("to answer")}
