@@ -269,4 +269,4 @@ async def _delayed(store, run_id):
 async def test_what_is_no_list_is_said(perform):
     run = await perform({"inputs": {"n": {}}, "steps": [over("${ inputs.n }", transform=1)]}, {"n": 5})
     assert run.phase is Phase.FAILED
-    assert "spec.steps[0].forEach: found int, expected a list or an object" in run.error["message"]
+    assert "spec.steps[0].forEach: found a number, expected a list or an object" in run.error["message"]
