@@ -154,8 +154,8 @@ def test_a_run_is_suspended_resumed_and_cancelled_and_each_may_be_said_twice(ask
 
 
 def test_a_run_that_cleans_up_is_not_said_to_be_cancelled(ask, user):
-    steps = [{"name": "stop", "fail": {"message": "no"}}]
-    user.workflow("cleans", *steps, **{"finally": [{"name": "tidy", "signal": {"name": "tidied"}}]})
+    made = {"name": "make", "transform": 1, "compensate": {"signal": {"name": "tidied"}}}
+    user.workflow("cleans", made, {"name": "stop", "needs": ["make"], "fail": {"message": "no"}})
     user.run("cleans-1", "cleans")
     user.until("cleans-1", "Compensating", 30)
     told = ask("cancel", "cleans-1")

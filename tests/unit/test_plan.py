@@ -404,3 +404,20 @@ def test_a_time_that_would_not_end_a_wait_for_people_is_refused(kind, time):
         found = rejected({"name": "a", time: "5s", **kind, **around})
         assert "{timeout: 5s}" in found[f"spec.steps[0].{time}"]
     plan({"name": "a", **kind}, defaults={"timeout": "5s"})
+
+
+def test_a_need_of_a_step_in_another_body_says_what_to_need_instead():
+    group = {"name": "group", "steps": [step("inner"), step("second", "first")]}
+    wrong = rejected(step("first"), group, step("last", "inner", "nowhere"))
+    assert wrong["spec.steps[1].steps[1].needs[0]"] == (
+        "step 'first' is around this body: the step with the body needs it, so write it there"
+    )
+    assert wrong["spec.steps[2].needs[0]"] == "step 'inner' is inside of step 'group': need that"
+    assert "there is no step 'nowhere'" in wrong["spec.steps[2].needs[1]"]
+
+
+@pytest.mark.parametrize("repeat", [{}, {"delay": "1s"}])
+def test_a_repetition_says_when_it_ends(repeat):
+    assert rejected({"name": "a", "transform": 1, "repeat": repeat}) == {
+        "spec.steps[0].repeat": "says no end; write `until`, `max`, or both"
+    }

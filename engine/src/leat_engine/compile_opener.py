@@ -82,6 +82,8 @@ def _opener(step: Step, path: str, shop: Workshop, bodies: Sequence[int]) -> Ope
         parallel, stated = step.max_parallel or _PARALLEL, step.max_parallel is not None
         return None if items is None else Fan(items, parallel, tolerance, bodies[0], stated)
     if step.repeat is not None:
+        if step.repeat.until is None and step.repeat.max is None:
+            shop.reasons.append(Reason(f"{path}.repeat", "says no end; write `until`, `max`, or both"))
         until = optional(step.repeat.until, f"{path}.repeat.until", _with(shop, TIME))
         return Loop(until, step.repeat.max or _TIMES, seconds(step.repeat.delay) or 0.0, bodies[0])
     if step.switch is not None:

@@ -310,7 +310,8 @@ def _edges(
     for one, done in reversed([*zip(placed, compiled, strict=True)]):  # bodies before their openers
         own = {placed[node - 1].step.name: node for node in one.draft.nodes}
         written = () if one.draft.alone else tuple(one.step.needs)
-        reasons.extend(check_needs(one.step.name, written, one.path, own))
+        elsewhere = {} if all(need.step in own for need in written) else _elsewhere(one, placed)
+        reasons.extend(check_needs(one.step.name, written, one.path, own, elsewhere))
         reads = (done.reads if done else frozenset()) | outside.get(one.node, set())
         if one.step.name in reads:
             reasons.append(Reason(one.path, f"an expression of step {one.step.name!r} reads its own result"))
@@ -322,6 +323,21 @@ def _edges(
         names = " needs ".join(placed[node - 1].step.name for node in cycle)
         reasons.append(Reason(placed[cycle[0] - 1].path, f"needs itself by a cycle: {names}"))
     return edges
+
+
+def _elsewhere(one: Placed, placed: Sequence[Placed]) -> dict[str, str]:
+    """Where the steps are that a step cannot need, by name: those around its body, and those inside of other bodies."""
+    found: dict[str, str] = {}
+    for other in placed:
+        around = other.draft
+        if around is one.draft or around.alone or around.undoes:
+            continue
+        if other.step.name in one.draft.visible:
+            found[other.step.name] = "around this body: the step with the body needs it, so write it there"
+        elif around.opener:
+            opener = placed[around.opener - 1].step.name
+            found.setdefault(other.step.name, f"inside of step {opener!r}: need that")
+    return found
 
 
 def _body(draft: Draft, edges: Mapping[int, tuple[Edge, ...]]) -> Body:

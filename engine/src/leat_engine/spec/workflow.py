@@ -84,7 +84,7 @@ class Repeat(Model):
     `iteration`, its number from 0."""
     max: Annotated[int, Field(ge=1, le=limits.ITERATIONS)] | None = None
     """How many times at most: 100 unless stated. When `until` has not become true by then, the step fails; without
-    `until` it is done exactly so often."""
+    `until`, where it is required, it is done exactly so often."""
     delay: Duration | None = None
     """Time between two times. None unless stated."""
 
