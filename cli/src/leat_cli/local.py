@@ -24,8 +24,9 @@ from leat_engine.artifacts import Objects
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError
 from leat_engine.job import uuid7
+from leat_engine.kin import ChildRecord
 from leat_engine.queue.local import LocalQueue
-from leat_engine.records import ChildRecord, NewRun, Revision, Root, Stop
+from leat_engine.records import NewRun, Revision, Root, Stop
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.store import Store, migrate
 from leat_engine.store.children import Shelved

@@ -191,7 +191,7 @@ def _copied(bindings: Mapping[str, Any], path: Path) -> Any:
 
 def _reread(value: Any) -> Any:
     try:
-        text = orjson.dumps(value)
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # objects come out as CEL's do here
     except TypeError:
         return ABSENT
     return orjson.loads(text) if len(text) <= limits.OUTPUT_BYTES and not _holds_nul(text) else ABSENT
