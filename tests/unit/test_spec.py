@@ -49,6 +49,7 @@ def test_a_resource_of_the_api_server_is_read_with_all_its_metadata():
         ({"steps": [{"name": "a", "repeat": 5}]}, "spec.steps[0].repeat", "found 5, expected an object"),
         ({"steps": [{"name": "a", "repeat": {"max": 0}}]}, "spec.steps[0].repeat.max", "found 0, expected at least 1"),
         ({"steps": [{"name": "a", "steps": []}]}, "spec.steps[0].steps", "found an empty list, expected at least 1"),
+        ({"steps": [{"name": False}]}, "spec.steps[0].name", "found false, expected string; on, off, yes, no, y and n"),
         ({"steps": [{"name": "a" * 70}]}, "spec.steps[0].name", "found 70 characters, expected at most 63"),
         ({"timeout": "5"}, "spec.timeout", "found '5', expected a duration such as 500ms, 30s, 1h30m or 2d"),
         ({"finally": {}}, "spec.finally", "found an object, expected list"),

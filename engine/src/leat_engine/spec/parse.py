@@ -156,6 +156,8 @@ def _expected(detail: ErrorDetails) -> str:
     match detail["type"]:
         case "model_type" | "dict_type":
             return "an object"
+        case "string_type" if isinstance(detail.get("input"), bool) and detail["loc"][-1:] != ("str",):
+            return "string; on, off, yes, no, y and n are true and false in YAML unless they stand in quotes"
         case "literal_error":
             return str(context["expected"]).replace("True", "true").replace("False", "false")
         case "too_short":
