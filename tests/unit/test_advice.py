@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -103,6 +103,7 @@ def graphs(draw: st.DrawFn):
     return plan(*steps, inputs={"x": {}})
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_a_step_that_is_said_to_never_run_runs_for_no_ends_of_the_others(compiled):
     """Every choice of ends is tried, by the rules of the language written down once more."""

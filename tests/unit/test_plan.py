@@ -416,6 +416,13 @@ def test_a_need_of_a_step_in_another_body_says_what_to_need_instead():
     assert "there is no step 'nowhere'" in wrong["spec.steps[2].needs[1]"]
 
 
+def test_who_reads_into_a_body_is_told_what_to_read():
+    group = {"name": "group", "steps": [step("inner")]}
+    said = "${ steps.inner.output }: step 'inner' is inside of step 'group'; read steps.group.output"
+    assert rejected(group, step("last", transform="${ steps.inner.output }")) == {"spec.steps[1].transform": said}
+    assert rejected(group, output="${ steps.inner.output }") == {"spec.output": said}
+
+
 @pytest.mark.parametrize("repeat", [{}, {"delay": "1s"}])
 def test_a_repetition_says_when_it_ends(repeat):
     assert rejected({"name": "a", "transform": 1, "repeat": repeat}) == {

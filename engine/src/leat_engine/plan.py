@@ -13,7 +13,7 @@ from leat_engine import limits
 from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, compile_step, nothing_written, seconds
 from leat_engine.compile_opener import NoFields, compile_opener
 from leat_engine.errors import Reason, Rejected
-from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
+from leat_engine.expression import MEMBERS_OF_RUN, Members, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
 from leat_engine.layout import FINALLY, Draft, Placed, lay_out
 from leat_engine.look import Look, looks_of, undeclared
@@ -184,7 +184,7 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     reasons: list[Reason] = []
     drafts, placed = lay_out(spec, path, reasons)
     declared = {each.step.name: frozenset(each.step.artifacts) for each in placed if each.step.artifacts}
-    shop = Workshop(spec, models, _names(spec, drafts[0]), path, _outlets(models), declared, reasons)
+    shop = Workshop(spec, models, _names(spec, drafts[0], {}), path, _outlets(models), declared, reasons)
     _check_spec(spec, path, reasons)
     inputs, variables = InputsSchema({}), None
     with shop.collecting():
@@ -194,7 +194,8 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         variables = compile_template(spec.vars, f"{path}.vars", names, outlets=shop.outlets) if spec.vars else None
     names = {name: shop.names[name] for name in ("inputs", "vars", "run")}
     slots = compile_slots(spec.concurrency, f"{path}.concurrency", names, reasons)
-    shops = [replace(shop, names=_names(spec, draft)) for draft in drafts]
+    inside = _inside(placed)
+    shops = [replace(shop, names=_names(spec, draft, inside)) for draft in drafts]
     outputs = [_output(draft, shops[draft.number]) for draft in drafts]
     compiled = _compile_steps(placed, shops)
     edges = _edges(drafts, placed, compiled, outputs, reasons)
@@ -237,11 +238,25 @@ def _undoing(
     return tuple(Undo(draft.undoes, draft.first, order[draft.undoes]) for draft in drafts if draft.undoes)
 
 
-def _names(spec: WorkflowSpec, draft: Draft) -> dict[str, frozenset[str] | None]:
+def _inside(placed: Sequence[Placed]) -> dict[str, str]:
+    """What to say to those outside who read a step of a body."""
+    found: dict[str, str] = {}
+    for one in placed:
+        if one.draft.opener and not one.draft.alone and not one.draft.cleanup:
+            around = placed[one.draft.opener - 1].step.name
+            found.setdefault(
+                one.step.name, f"step {one.step.name!r} is inside of step {around!r}; read steps.{around}.output"
+            )
+    return found
+
+
+def _names(spec: WorkflowSpec, draft: Draft, inside: Mapping[str, str]) -> dict[str, frozenset[str] | None]:
     """What expressions of a body's steps and of its output may read."""
+    steps = Members(draft.visible)
+    steps.elsewhere = inside
     return {
         "inputs": frozenset(spec.inputs),
-        "steps": frozenset(draft.visible),
+        "steps": steps,
         "vars": frozenset(spec.vars),
         "run": MEMBERS_OF_RUN,
         "now": None,
