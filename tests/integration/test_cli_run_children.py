@@ -35,7 +35,7 @@ def test_a_child_cleans_up_after_a_run_that_was_over_its_timeout(flows, tmp_path
     child = f"""  steps: [{{name: wait, wait: {{duration: 1h}}}}]
   finally: [{{name: tidy, script: {{run: 'sleep 1; touch {left}'}}}}]
 """
-    done = leat("run", flows(child=child, top="  timeout: 1s\n  steps: [{name: call, workflow: {name: child}}]\n"))
+    done = leat("run", flows(child=child, top="  timeout: 6s\n  steps: [{name: call, workflow: {name: child}}]\n"))
     assert (done.code, left.exists()) == (1, True)
 
 
