@@ -406,6 +406,13 @@ def test_a_time_that_would_not_end_a_wait_for_people_is_refused(kind, time):
     plan({"name": "a", **kind}, defaults={"timeout": "5s"})
 
 
+def test_the_time_beside_steps_is_that_of_all_items_whether_some_are_left_out_or_not():
+    inner = [{"name": "b", "transform": 1}]
+    for when in ({}, {"when": "${ item > 1 }"}):
+        made = plan({"name": "a", "forEach": [1, 2], "timeout": "5s", "steps": inner, **when})
+        assert [step.id for step in made.steps if step.timeout is not None] == [1]
+
+
 def test_a_need_of_a_step_in_another_body_says_what_to_need_instead():
     group = {"name": "group", "steps": [step("inner"), step("second", "first")]}
     wrong = rejected(step("first"), group, step("last", "inner", "nowhere"))

@@ -171,6 +171,8 @@ def _bodies(step: Step, path: str, draft: Draft, node: int) -> Iterator[Draft]:
             yield Draft(0, step.steps, path, "steps", draft, node, output=step.output, names=names)
         else:
             plain = {name: Step.model_fields[name].get_default(call_default_factory=True) for name in _OF_OPENERS}
+            if step.steps is not None:
+                plain["timeout"] = None  # the time of all items, as without a condition
             inner = step.model_copy(update=plain)  # a condition on the item is given to it when it is compiled
             yield Draft(0, [inner], path, "", draft, node, alone=True, names=names)
     elif step.switch is not None:

@@ -65,7 +65,7 @@ class Passage:
         try:
             outcome = await perform(attempt if self._went_on else replace(attempt, resumed=False))
         except asyncio.CancelledError:
-            if attempt.view.stopping is not None:
+            if attempt.view.halted:
                 self._leave()  # else the runner goes, and its step keeps the slot for whoever goes on with it
             raise
         if not isinstance(outcome, Parked):

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -112,7 +112,8 @@ class Stage:
         self._timers: dict[StepKey, tuple[asyncio.TimerHandle | None, Attempt]] = {}
         self._called: set[StepKey] = set()
         self._pending = 0
-        self._memory = Memory()
+        self._memory = Memory(self._running)
+        self._shut: list[StepKey] = []  # steps whose bodies took too long, until nothing runs inside any more
         self._office = PostOffice(self.clock, self.call, self._came)
         here = Surroundings(self.score, self.root, self._office, self.clock, self._abort, books)
         self._company = Company(scene, loop, here)
@@ -179,7 +180,7 @@ class Stage:
             if node.id == END and view.plan.cleans:
                 return self._clean(attempt)
             return await (
-                carry_out(attempt, self._company.means) if node.opens is None else advance(attempt, self._memory)
+                carry_out(attempt, self._company.means) if node.opens is None else advance(attempt, self._memory, {})
             )
         except ExpressionError as error:  # of a step around this one
             problem = failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
@@ -191,7 +192,7 @@ class Stage:
             return
         view, node = attempt.view, attempt.node
         item = Ended(view, node.id, attempt.number, cancelled(view)) if task.cancelled() else task.result()
-        if not isinstance(item, Ended) and view.stopping is not None:  # a run that is stopped neither waits nor opens
+        if not isinstance(item, Ended) and view.halted:  # what is stopped, or shut, neither waits nor opens
             item = Ended(view, node.id, attempt.number, cancelled(view))
         match item:
             case Ended(result=result):
@@ -202,6 +203,7 @@ class Stage:
                 self._delay(attempt, item)
             case Opening():
                 self._open(attempt, item)
+        self._go_on_with_shut()
         self._settle()
 
     # -- what a store does ----------------------------------------------------------------------------------------
@@ -252,6 +254,13 @@ class Stage:
     def _open(self, attempt: Attempt, opening: Opening) -> None:
         view, block = attempt.view, opening.open.block
         view.live.discard(attempt.node.id)
+        if self._memory.is_shut(attempt.key):
+            self._begin(attempt)  # it looks again, and learns of it
+            return
+        seconds = attempt.node.timeout
+        if seconds is not None and not self._memory.has_opened(attempt.key):
+            self._pending += 1
+            self._loop.call_later(seconds, partial(self._guarded, partial(self._outlast, attempt)))
         del self.attempts[attempt.key]
         base, again = self._memory.open(replace(attempt, resumed=False), block)
         if (undo := opening.open.undo) is not None:
@@ -265,6 +274,41 @@ class Stage:
                 self._begin(self._attempt_of(inner, root))
         if again:
             self._begin(self._memory.openers[attempt.key])
+
+    def _outlast(self, opener: Attempt) -> None:
+        """A body has had its time: nothing begins in it any more, and its step fails when nothing runs inside."""
+        self._pending -= 1
+        view, key = opener.view, opener.key
+        if self.over or view.halted or opener.node.id in view.results:
+            self._settle()
+            return
+        scopes = self._memory.shut(key)
+        for scope in scopes & set(self.root.scopes):
+            self.root.scopes[scope].shut = True
+        for inside in [timed for timed in self._timers if timed.scope in scopes]:
+            self._cancel(inside)
+        for waiting, attempt in self._memory.openers.items():
+            if waiting.scope in scopes and waiting.step not in attempt.view.results:
+                self._never(attempt)
+        for running, task in self._tasks.items():
+            if running.scope in scopes and running.step > END:
+                task.cancel(END_WORK)
+        if key in self._timers:
+            self._cancel(key)
+        if key not in self._tasks:  # else it looks, and what it would open or wait for is refused
+            self._shut.append(key)
+        self._go_on_with_shut()
+        self._settle()
+
+    def _running(self, scopes: Collection[int]) -> int:
+        """How many steps run in these scopes."""
+        return sum(key.scope in scopes for key in self._tasks)
+
+    def _go_on_with_shut(self) -> None:
+        for key in [key for key in self._shut if not self._running(self._memory.within(key))]:
+            self._shut.remove(key)
+            if not self._memory.openers[key].view.halted:
+                self._begin(self._memory.openers[key])
 
     def _clean(self, attempt: Attempt) -> Ended | Opening:
         """What the end of a run does that has something to clean up: settle how it ends, then one thing at a time."""
@@ -317,15 +361,21 @@ class Stage:
 
     def _halt(self) -> None:
         """What had not begun, or waits, never will."""
-        now = self._loop.time()
-        for timer, attempt in self._timers.values():
-            if timer is not None:
-                timer.cancel()
-            attempt.view.live.discard(attempt.node.id)
-            del self.attempts[attempt.key]
-            course = self.score.course(attempt.view, attempt.node)
-            course.state, course.ended = State.CANCELLED, now
-        self._timers.clear()
+        for key in list(self._timers):
+            self._cancel(key)
+
+    def _cancel(self, key: StepKey) -> None:
+        timer, attempt = self._timers.pop(key)
+        if timer is not None:
+            timer.cancel()
+        self._never(attempt)
+
+    def _never(self, attempt: Attempt) -> None:
+        """It does not go on any more."""
+        attempt.view.live.discard(attempt.node.id)
+        self.attempts.pop(attempt.key, None)  # a step that waits for its scopes has none
+        course = self.score.course(attempt.view, attempt.node)
+        course.state, course.ended = State.CANCELLED, self._loop.time()
 
     def _settle(self) -> None:
         """Nothing is under way any more: the end of a stopped run is due, or it waits for somebody for ever."""
