@@ -154,6 +154,18 @@ def test_a_run_is_suspended_resumed_and_cancelled_and_each_may_be_said_twice(ask
     )
 
 
+def test_a_run_that_cleans_up_is_not_said_to_be_cancelled(ask, user):
+    made = {"name": "make", "transform": 1, "compensate": {"signal": {"name": "tidied"}}}
+    user.workflow("cleans", made, {"name": "stop", "needs": ["make"], "fail": {"message": "no"}})
+    user.run("cleans-1", "cleans")
+    user.until("cleans-1", "Compensating", 30)
+    told = ask("cancel", "cleans-1")
+    assert told.code == 0
+    assert told.out == "workflowrun.leat.dev/cleans-1 cleans up, which cannot be cancelled: it ends when that is done\n"
+    assert ask("signal", "cleans-1", "tidied").code == 0
+    user.until("cleans-1", "Failed", 30)
+
+
 def test_runs_are_cancelled_by_label_or_all_and_the_others_are_let_be(ask, user, slow):
     labelled = {"metadata": {"name": "slow-2", "labels": {"shop": "north"}}, "kind": "WorkflowRun"}
     user.apply({**labelled, "spec": {"workflow": {"name": "slow"}, "inputs": {"who": "Bo"}}})

@@ -51,6 +51,39 @@ async def test_the_output_over_an_object_has_its_keys(perform):
     assert (await perform(spec)).output == {"x": 2, "y": 3}
 
 
+async def test_each_key_of_an_object_is_done_once_however_often_it_is_looked_at(perform):
+    value = {f"k{number}": number for number in range(60)}
+    steps = [over("${ inputs.o }", maxParallel=2, transform="${ item.key + string(item.value) }")]
+    listed = over("${ inputs.o.map(k, k) }", maxParallel=2, transform="${ item }") | {"name": "listed"}
+    spec = {
+        "inputs": {"o": {}},
+        "steps": [*steps, listed],
+        "output": ["${ steps.each.output }", "${ steps.listed.output }"],
+    }
+    run = await perform(spec, {"o": dict(sorted(value.items(), key=lambda pair: -pair[1]))})
+    assert run.output == [{key: f"{key}{number}" for key, number in value.items()}, sorted(value)]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"steps": [{"name": "inner", "transform": "${ item * 10 }"}], "output": "${ steps.inner.output }"},
+        {
+            "switch": [
+                {
+                    "default": True,
+                    "steps": [{"name": "inner", "transform": "${ item * 10 }"}],
+                    "output": "${ steps.inner.output }",
+                }
+            ]
+        },
+    ],
+)
+async def test_items_are_left_out_beside_a_body_too(perform, body):
+    spec = {"steps": [over([1, 2, 3], when="${ item != 2 }", **body)], "output": "${ steps.each.output }"}
+    assert (await perform(spec)).output == [10, None, 30]
+
+
 @pytest.mark.parametrize(("items", "output"), [([], []), ({}, {})])
 async def test_nothing_is_done_for_no_items(perform, items, output):
     spec = {"steps": [over(items, transform=1)], "output": "${ steps.each.output }"}
@@ -269,4 +302,4 @@ async def _delayed(store, run_id):
 async def test_what_is_no_list_is_said(perform):
     run = await perform({"inputs": {"n": {}}, "steps": [over("${ inputs.n }", transform=1)]}, {"n": 5})
     assert run.phase is Phase.FAILED
-    assert "spec.steps[0].forEach: found int, expected a list or an object" in run.error["message"]
+    assert "spec.steps[0].forEach: found a number, expected a list or an object" in run.error["message"]

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -103,6 +103,7 @@ def graphs(draw: st.DrawFn):
     return plan(*steps, inputs={"x": {}})
 
 
+@settings(deadline=None)
 @given(graphs())
 def test_a_step_that_is_said_to_never_run_runs_for_no_ends_of_the_others(compiled):
     """Every choice of ends is tried, by the rules of the language written down once more."""
@@ -295,3 +296,24 @@ def test_requests_deeper_within_the_body_are_found():
 def test_a_fan_out_that_is_bounded_or_stays_among_our_own_runners_is_not_doubtful(bounded):
     inputs = {**LINES, "few": {"type": "array", "maxItems": 20}}
     assert paths("unbounded-fan-out", step("made"), bounded, inputs=inputs) == []
+
+
+@pytest.mark.parametrize(
+    ("approval", "around", "doubtful"),
+    [
+        ({}, {"forEach": [1, 2]}, True),
+        ({"name": "ok-${ inputs.n }"}, {"forEach": [1, 2]}, True),
+        ({"message": "item ${ index }"}, {"forEach": [1, 2]}, True),
+        ({"name": "ok-${ item }"}, {"forEach": [1, 2]}, False),
+        ({}, {"forEach": [1, 2], "maxParallel": 1}, False),
+        ({}, {"repeat": {"max": 2}}, False),
+        ({}, {}, False),
+    ],
+)
+def test_items_that_ask_the_same_question_at_once_are_doubtful(approval, around, doubtful):
+    inputs = {"n": {"type": "integer", "default": 1}}
+    alone = {"name": "ask", "approval": approval, **around}
+    assert paths("same-question", alone, inputs=inputs) == ["steps[0].approval"] * doubtful
+    inner = {"name": "ask", "approval": approval}
+    body = {"name": "each", "steps": [{"name": "group", "steps": [inner]}], **around}
+    assert paths("same-question", body, inputs=inputs) == ["steps[0].steps[0].steps[0].approval"] * doubtful

@@ -120,6 +120,13 @@ def test_a_run_whose_workflow_is_not_in_the_file_is_refused(write):
     assert found.startswith("FILE:5: spec.workflow.name: found 'greeting', expected a Workflow of this file (greting)")
 
 
+def test_a_run_begins_by_the_revision_of_its_workflow_here_too(write):
+    file = write(workflow(), RUN.replace("inputs: {count: 1", "revision: 0123456789abcdef\n  inputs: {count: 1"))
+    (problem,) = problems(file)
+    assert "spec.revision: a run begins by the revision that is there, " in problem
+    assert problem.endswith("found 0123456789abcdef: leave it out")
+
+
 def test_a_run_that_goes_on_from_another_is_for_a_cluster(write):
     rerun = RUN.replace("inputs: {count: 1, who: you}", "rerun: {of: greeting-0}")
     file = write(workflow(), rerun)

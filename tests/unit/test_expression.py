@@ -278,3 +278,19 @@ def test_a_condition_that_gives_no_boolean_fails():
     condition = compile_condition("${ inputs.n }", "spec.when", NAMES)
     with pytest.raises(ExpressionError, match="gives 10; a condition must give true or false"):
         condition.evaluate(BINDINGS)
+
+
+@pytest.mark.parametrize("text", ["${ inputs.object }", "${ {'x': inputs.object}.x }"])
+def test_an_object_comes_out_in_the_order_of_its_keys(text):
+    keys = [f"k{number:02}" for number in range(20)]
+    bindings = {"inputs": {"object": dict.fromkeys(reversed(keys))}}
+    assert [list(template(text).evaluate(bindings)) for _ in range(10)] == [keys] * 10
+
+
+@given(st.dictionaries(texts, st.integers(-9, 9), max_size=12))
+def test_a_macro_visits_an_object_in_the_order_of_its_keys(value):
+    bindings = {"inputs": {"object": value}}
+    assert template("${ inputs.object.map(k, k) }").evaluate(bindings) == sorted(value)
+    nested = template("${ [1, 2].map(n, inputs.object.filter(k, inputs.object[k] > 0)) }")
+    assert nested.evaluate(bindings) == [sorted(key for key in value if value[key] > 0)] * 2
+    assert template("${ inputs.object.all(k, inputs.object[k] < 10) }").evaluate(bindings) is True

@@ -151,7 +151,7 @@ def test_a_kind_of_another_package_is_planned_with_its_model():
         ("http", {"url": "x", "method": "GTE"}, ".method", "found 'GTE', expected 'GET'"),
         ("http", {"url": 5}, ".url", "found 5, expected string"),
         ("http", {"url": "x", "expect": ["9xx"]}, ".expect[0]", "expected a status such as 200"),
-        ("http", {"url": "x", "maxResponseBytes": 2**40}, ".maxResponseBytes", "less than or equal to 68719476736"),
+        ("http", {"url": "x", "maxResponseBytes": 2**40}, ".maxResponseBytes", "at most 68719476736"),
         ("script", {"run": "x", "shell": "fish"}, ".shell", "'bash' or 'python'"),
         ("wait", {}, "", "expected exactly one of `duration` and `until`"),
         ("wait", {"duration": "5"}, ".duration", "expected a duration such as"),
@@ -372,3 +372,66 @@ def test_the_full_name_of_a_step_says_which_bodies_it_is_within():
         "group/each",
         "again/way[0]/ask",
     ]
+
+
+@pytest.mark.parametrize("field", ["forEach", "repeat", "switch", "steps"])
+def test_a_word_that_makes_a_body_is_not_there_with_nothing_behind_it(field):
+    assert "found null" in rejected({"name": "a", "transform": 1, field: None})[f"spec.steps[0].{field}"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"transform": 1},
+        {"steps": [{"name": "b", "transform": 1}], "output": "${ steps.b.output }"},
+        {"switch": [{"default": True, "steps": [{"name": "b", "transform": 1}]}]},
+    ],
+)
+def test_a_condition_beside_for_each_leaves_out_items_if_it_reads_them_whatever_is_done_for_each(body):
+    about_items = plan({"name": "a", "forEach": [1, 2], "when": "${ item > 1 }", **body}).steps[1]
+    assert about_items.when is None
+    (inner,) = [step for step in plan({"name": "a", "forEach": [1, 2], "when": "${ index > 1 }", **body}).steps
+                if step.when is not None]  # fmt: skip
+    assert inner.body == about_items.opens.body
+    whole = plan({"name": "a", "forEach": [1, 2], "when": "${ run.name == 'x' }", **body})
+    assert [step.id for step in whole.steps if step.when is not None] == [1]
+
+
+@pytest.mark.parametrize("kind", [{"signal": {"name": "go"}}, {"approval": {}}])
+@pytest.mark.parametrize("time", ["timeout", "deadline"])
+def test_a_time_that_would_not_end_a_wait_for_people_is_refused(kind, time):
+    for around in ({}, {"forEach": [1]}):
+        found = rejected({"name": "a", time: "5s", **kind, **around})
+        assert "{timeout: 5s}" in found[f"spec.steps[0].{time}"]
+    plan({"name": "a", **kind}, defaults={"timeout": "5s"})
+
+
+def test_the_time_beside_steps_is_that_of_all_items_whether_some_are_left_out_or_not():
+    inner = [{"name": "b", "transform": 1}]
+    for when in ({}, {"when": "${ item > 1 }"}):
+        made = plan({"name": "a", "forEach": [1, 2], "timeout": "5s", "steps": inner, **when})
+        assert [step.id for step in made.steps if step.timeout is not None] == [1]
+
+
+def test_a_need_of_a_step_in_another_body_says_what_to_need_instead():
+    group = {"name": "group", "steps": [step("inner"), step("second", "first")]}
+    wrong = rejected(step("first"), group, step("last", "inner", "nowhere"))
+    assert wrong["spec.steps[1].steps[1].needs[0]"] == (
+        "step 'first' is around this body: the step with the body needs it, so write it there"
+    )
+    assert wrong["spec.steps[2].needs[0]"] == "step 'inner' is inside of step 'group': need that"
+    assert "there is no step 'nowhere'" in wrong["spec.steps[2].needs[1]"]
+
+
+def test_who_reads_into_a_body_is_told_what_to_read():
+    group = {"name": "group", "steps": [step("inner")]}
+    said = "${ steps.inner.output }: step 'inner' is inside of step 'group'; read steps.group.output"
+    assert rejected(group, step("last", transform="${ steps.inner.output }")) == {"spec.steps[1].transform": said}
+    assert rejected(group, output="${ steps.inner.output }") == {"spec.output": said}
+
+
+@pytest.mark.parametrize("repeat", [{}, {"delay": "1s"}])
+def test_a_repetition_says_when_it_ends(repeat):
+    assert rejected({"name": "a", "transform": 1, "repeat": repeat}) == {
+        "spec.steps[0].repeat": "says no end; write `until`, `max`, or both"
+    }

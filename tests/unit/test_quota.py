@@ -78,7 +78,7 @@ def test_the_quotas_of_a_namespace_are_read_together_and_a_wrong_one_says_every_
     wanted, wrong = read([*good, body("four", "den", steps=-1, runs=3)])
     assert wanted == {"shop": Allowance(2, None, 9), "den": Allowance(None, 6, None)}
     assert wrong.keys() == {"den/four"}
-    assert "spec.steps: found -1, expected greater than or equal to 0" in wrong["den/four"]
+    assert "spec.steps: found -1, expected at least 0" in wrong["den/four"]
     assert "spec.runs" in wrong["den/four"]
 
 

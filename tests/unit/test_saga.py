@@ -88,6 +88,26 @@ def test_nothing_else_reads_how_the_run_ends():
             "spec.steps[0].compensate.steps[0].compensate",
         ),
         ({"steps": [step("a", compensate={})]}, "spec.steps[0].compensate"),
+        ({"steps": [step("a", compensate=None)]}, "spec.steps[0].compensate"),
+        *(
+            ({"steps": [step("a", compensate={**UNDO, field: value})]}, f"spec.steps[0].compensate.{field}")
+            for field, value in [
+                ("forEach", [1]),
+                ("maxParallel", 2),
+                ("tolerate", 1),
+                ("repeat", {"max": 2}),
+                ("switch", [{"default": True, "steps": [step("b")]}]),
+                ("name", "b"),
+                ("needs", ["a"]),
+                ("output", 1),
+                ("compensate", UNDO),
+                ("artifacts", {"b": {"path": "b"}}),
+                ("cache", {"key": "b", "ttl": "1h"}),
+                ("concurrency", {"key": "b", "limit": 1}),
+                ("rateLimit", {"key": "b", "rate": "1/s"}),
+                ("breaker", {"key": "b"}),
+            ]
+        ),
         ({"steps": [step("a")], "finally": [step("b", needs=["a"])]}, "spec.finally[0].needs[0]"),
     ],
 )

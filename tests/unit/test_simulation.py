@@ -260,7 +260,7 @@ def test_every_mistake_of_a_file_is_told_with_its_line(tmp_path):
             "steps:\n  each[]: {fails: 0.5}",
             "steps.each[].fails: found 0.5, expected a share from 0% to 100%, such as 5%",
         ),
-        ("slots: {default: 0}", "slots.default: found 0, expected greater than or equal to 1"),
+        ("slots: {default: 0}", "slots.default: found 0, expected at least 1"),
         ("stepps: {}", "stepps: there is no field 'stepps'; did you mean 'steps'?"),
         ("---\nsteps: {}\n---\nsteps: {}", "found 2 documents, expected one with durations"),
     ],

@@ -3,15 +3,18 @@
 from datetime import UTC, datetime
 from uuid import UUID
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.load import plan_of
 
 from leat_engine import limits
+from leat_engine.errors import ExpressionError
 from leat_engine.result import Result, State
-from leat_engine.unfold import Broken, Gather, Look, Open, begin, go_on
+from leat_engine.unfold import Broken, Gather, Look, Open, begin, gathered, go_on, items
 from leat_engine.view import RunView
 
+EACH = {"name": "each", "forEach": "${ inputs.o }", "transform": "${ item }"}
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 
@@ -66,3 +69,30 @@ def test_every_item_is_begun_once_within_bounds_and_failures_are_counted(data, s
     else:
         assert end == Gather()
         assert len(play.begun) == size
+
+
+@given(
+    st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=3), st.integers(-9, 9)
+    ),
+    st.randoms(),
+)
+def test_whoever_looks_again_finds_the_items_of_an_object_at_the_same_places(value, random):
+    shuffled = list(value.items())
+    random.shuffle(shuffled)
+    found = []
+    for each in (value, dict(shuffled)):
+        view = RunView(UUID(int=1), plan_of({"inputs": {"o": {}}, "steps": [EACH]}), "test", "run", {"o": each})
+        written, listed = items(view, view.plan.steps[1], NOW)
+        found.append(listed)
+        assert gathered(written, {i: item["value"] for i, item in enumerate(listed)}, len(listed)) == value
+    assert found[0] == found[1] == [{"key": key, "value": value[key]} for key in sorted(value)]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(None, "null"), (5, "a number"), ("abc", "a text"), (False, "true or false")]
+)
+def test_what_has_no_items_is_an_error_that_shows_no_value(value, said):
+    view = RunView(UUID(int=1), plan_of({"inputs": {"o": {}}, "steps": [EACH]}), "test", "run", {"o": value})
+    with pytest.raises(ExpressionError, match=f"forEach: found {said}, expected a list or an object"):
+        items(view, view.plan.steps[1], NOW)

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from leat_cli.database import Database
 from leat_cli.events import show_log
-from leat_cli.follow import exit_code, follow
+from leat_cli.follow import Read, exit_code, follow
 from leat_cli.interrupts import interrupts
 from leat_cli.order import Order
 from leat_cli.problems import Invalid, Unavailable
@@ -24,6 +24,7 @@ from leat_engine.artifacts import Objects
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError
 from leat_engine.job import uuid7
+from leat_engine.kin import ChildRecord
 from leat_engine.queue.local import LocalQueue
 from leat_engine.records import NewRun, Revision, Root, Stop
 from leat_engine.result import ErrorType, Phase, StepError
@@ -89,7 +90,9 @@ async def _run(order: Order, means: Means, url: str, progress: Progress) -> End:
                 progress.note("spec.suspend is true, and nobody could resume the run here: nothing was started")
                 return End(await read(), 1)
             await stack.enter_async_context(_runners(store, queue, order, means))
-            run = await follow(Questions(store, read, url, progress.note).read, progress, _EVERY)
+            asking = Questions(store, read, url, progress.note)
+            run = await follow(asking.read, progress, _EVERY)
+            await _outlived(store, run_id, asking.read, progress)
         code = exit_code(run) if interrupted.received is None else 128 + interrupted.received
         return End(run, code)
 
@@ -131,6 +134,23 @@ async def _accept(store: Store, queue: LocalQueue, run_id: UUID, order: Order) -
 async def _stop(store: Store, queue: LocalQueue, run_id: UUID, progress: Progress) -> None:
     progress.note("cancelling the run; once more to kill it")
     await queue.publish(await store.stop(run_id, _CANCEL))
+    for child in await _under_way(store, run_id):  # detached ones, too: nobody else would end them here
+        await queue.publish(await store.stop(child.run_id, _CANCEL))
+
+
+async def _outlived(store: Store, run_id: UUID, read: Read, progress: Progress) -> None:
+    """Wait for child runs that go on when the run is over, detached ones or those that clean up: they end with us."""
+    said: set[str] = set()
+    while left := await _under_way(store, run_id):
+        if new := [child.name for child in left if child.name not in said]:
+            said.update(new)
+            progress.note(f"the run is over; its child runs go on: {', '.join(new[:5])}{', ...' if new[5:] else ''}")
+        await asyncio.sleep(_EVERY)
+        await read()
+
+
+async def _under_way(store: Store, run_id: UUID) -> list[ChildRecord]:
+    return [child for child in await store.children.show(run_id) if not child.phase.done]
 
 
 async def _read(store: Store, run_id: UUID) -> RunSnapshot:

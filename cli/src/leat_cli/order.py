@@ -171,6 +171,11 @@ def _of_run(document: Document, workflows: list[Document]) -> Order:
         wanted = run.spec.workflow.name if run.spec.workflow else ""
         called = of_workflow(_named(wanted, workflows, document))
         plan, spec, workflow = called.plan, called.spec, called.workflow
+    if run.spec.revision not in (None, plan.revision):
+        message = (
+            f"a run begins by the revision that is there, {plan.revision}, found {run.spec.revision}: leave it out"
+        )
+        raise Invalid([Problem(document.filename, document.line_of("spec.revision"), "spec.revision", message)])
     return Order(run.metadata.namespace, name, workflow, spec, plan, run.spec.inputs, run.spec)
 
 

@@ -164,6 +164,12 @@ async def _steer_one(cluster: "Cluster", namespace: str, name: str, wish: Wish, 
     from leat_cli.source import no_run
 
     run = await cluster.brief(namespace, name)
+    if wish is CANCEL and run.phase == "Compensating":
+        sys.stdout.write(
+            f"workflowrun.leat.dev/{name} cleans up, which cannot be cancelled: it ends when that is done\n"
+        )
+        sys.stdout.flush()
+        return await _wait(cluster, run, wish) if wait else Exit.OK
     if not run.done:
         steered = await cluster.steer(namespace, name, wish.change)
         if steered is None:

@@ -29,6 +29,10 @@ _SERVED = frozenset({"http", "sql", "publish", "email", "container"})
 """Kinds that ask somebody else, whom a runner's slots do not spare."""
 
 
+_SHARED = frozenset({"inputs", "vars", "run"})
+"""What every item reads alike."""
+
+
 @dataclass(frozen=True, slots=True)
 class Advice(Reason):
     """A doubtful place.
@@ -127,6 +131,27 @@ def _unbounded_fan_out(plan: Plan) -> Found:
             )
             more = ", or `maxItems` of the input" if source.startswith("inputs.") else ""
             yield f"{step.path}.forEach", message + more, step.name
+
+
+def _same_question(plan: Plan) -> Found:
+    """Approvals that several items wait for under one name: an answer is refused, as nobody knows which is meant."""
+    for step in _steps(plan):
+        if step.kind != "approval":
+            continue
+        name = f"{step.path}.approval.name"
+        own = any(
+            path[0] not in _SHARED for spot in step.fields.expressions() if spot.path == name for path in spot.reads
+        )
+        around = [
+            plan.steps[plan.bodies[number].opener] for number in _around(plan, step) if plan.bodies[number].opener
+        ]
+        fan = next((each for each in around if isinstance(each.opens, Fan) and each.opens.parallel > 1), None)
+        if fan is not None and not own:
+            message = (
+                f"items of step {fan.name!r} that wait at the same time have one name for it, and no answer is taken; "
+                "give each its own: `name: approve-${ index }`, or write `maxParallel: 1`"
+            )
+            yield f"{step.path}.approval", message, step.name
 
 
 def _limited(step: PlanStep) -> bool:
@@ -239,6 +264,7 @@ RULES: Mapping[str, Callable[[Plan], Found]] = {
     "no-timeout": _no_timeout,
     "no-retry": _no_retry,
     "unbounded-fan-out": _unbounded_fan_out,
+    "same-question": _same_question,
     "sensitive-stored": _sensitive_stored,
     "unused": _unused,
 }

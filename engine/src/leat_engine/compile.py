@@ -24,6 +24,9 @@ from leat_engine.spelling import unknown
 PURE_KINDS = frozenset({"transform", "fail"})
 """Kinds without effects: the decider does them, in the commit of their predecessor."""
 
+WAITS_FOR_PEOPLE = frozenset({"signal", "approval"})
+"""Kinds that wait for somebody outside, for as long as they say themselves."""
+
 _STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 T = TypeVar("T")
 
@@ -85,6 +88,8 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
         return None
     if kind in PURE_KINDS:
         shop.reasons.extend(pure_problems(step, kind, path))
+    if kind in WAITS_FOR_PEOPLE:
+        shop.reasons.extend(_idle_times(step, kind, path))
     shop.reasons.extend(artifact_problems(step, kind, path))
     templates = [fields, when, *(restraint.keys if restraint else ())]
     shop.reasons.extend(undeclared(templates, shop.artifacts))
@@ -115,6 +120,14 @@ def check_name(noun: str, name: str, path: str, found: list[Reason]) -> None:
         found.append(
             Reason(path, f"{name!r} is what YAML makes of on, off, yes, no, y and n; write the name in quotes")
         )
+
+
+def nothing_written(step: Step, path: str) -> Iterator[Reason]:
+    """Words without which a step is another one, and that are there with nothing behind them."""
+    for name in ("for_each", "repeat", "switch", "steps", "compensate"):
+        if name in step.model_fields_set and getattr(step, name) is None:
+            field = Step.model_fields[name].alias or name
+            yield Reason(f"{path}.{field}", "found null; write what belongs there, or remove the field")
 
 
 def seconds(duration: str | None) -> float | None:
@@ -172,6 +185,14 @@ def optional(condition: bool | str | None, path: str, shop: Workshop) -> Templat
     with shop.collecting():
         return compile_condition(condition, path, shop.names, shop.outlets)
     return None
+
+
+def _idle_times(step: Step, kind: str, path: str) -> Iterator[Reason]:
+    """Times that would not end a wait for people."""
+    for name, value in (("timeout", step.timeout), ("deadline", step.deadline)):
+        if value is not None:
+            message = f"does not end the wait of a step with `{kind}`; write `{kind}: {{timeout: {value}}}`"
+            yield Reason(f"{path}.{name}", message)
 
 
 def _kind(step: Step, path: str, shop: Workshop) -> str | None:

@@ -8,6 +8,7 @@ from leat_engine import limits
 from leat_engine.compile import CompiledStep, Workshop, optional, seconds
 from leat_engine.errors import Reason
 from leat_engine.expression import Template, compile_template
+from leat_engine.layout import Draft
 from leat_engine.look import looks_of, undeclared
 from leat_engine.opener import ITEM, TIME, WORDS, Choice, Fan, Group, Loop, Opener, Tolerance
 from leat_engine.retry import NO_RETRY
@@ -24,20 +25,21 @@ class NoFields(Model):
 
 
 def compile_opener(
-    step: Step, path: str, shop: Workshop, bodies: Sequence[int], *, alone: bool
+    step: Step, path: str, shop: Workshop, bodies: Sequence[Draft], when: Template | None = None
 ) -> tuple[CompiledStep | None, Template | None]:
-    """Compile a step that opens ``bodies``, numbers of the plan; with its condition, if that is about each item.
+    """Compile a step that opens ``bodies``; with its condition, if that is about each item.
 
-    ``alone``: the body is one step, what `forEach` or `repeat` is written on.
+    ``when`` is its condition, if that was written on the step around this one.
     """
+    alone = bodies[0].alone
     if not alone or step.for_each is None:
-        when, each = optional(step.when, f"{path}.when", shop), None
+        when, each = when or optional(step.when, f"{path}.when", shop), None
     else:
         when, each = None, optional(step.when, f"{path}.when", _with(shop, ITEM))
         if each is not None and not each.variables & ITEM:
             when, each = each, None
     found = len(shop.reasons)
-    opens = _opener(step, path, shop, bodies)
+    opens = _opener(step, path, shop, [body.number for body in bodies])
     _misplaced(step, path, shop, alone=alone)
     if step.artifacts:
         hint = "put the step into `steps` and hand them on by `output`" if alone else "they belong to steps of the body"
@@ -54,7 +56,7 @@ def compile_opener(
         model=NoFields,
         when=when,
         retry=NO_RETRY,
-        timeout=None if alone else seconds(step.timeout),
+        timeout=None if alone and step.steps is None else seconds(step.timeout),
         deadline=None,
         pool=step.pool or shop.spec.pool,
         path=path,
@@ -80,6 +82,8 @@ def _opener(step: Step, path: str, shop: Workshop, bodies: Sequence[int]) -> Ope
         parallel, stated = step.max_parallel or _PARALLEL, step.max_parallel is not None
         return None if items is None else Fan(items, parallel, tolerance, bodies[0], stated)
     if step.repeat is not None:
+        if step.repeat.until is None and step.repeat.max is None:
+            shop.reasons.append(Reason(f"{path}.repeat", "says no end; write `until`, `max`, or both"))
         until = optional(step.repeat.until, f"{path}.repeat.until", _with(shop, TIME))
         return Loop(until, step.repeat.max or _TIMES, seconds(step.repeat.delay) or 0.0, bodies[0])
     if step.switch is not None:

@@ -214,7 +214,7 @@ def _fail(decision: Decision, node: int, fresh: dict[int, Result]) -> None:
     """Nothing new starts. Alone on the run, this commit ends it; otherwise the store waits for the others."""
     view = decision.view
     decision.next = [new for new in decision.next if new.step > END]
-    error = run_error(view, [node], fresh)
+    error = run_error(view, [node], fresh, view.place(view.plan.steps[node]))
     alone = len(view.scopes) == 1 and view.complete and not view.plan.cleans
     if alone and not view.live.difference(done.step for done in decision.finished):
         decision.next.append(Next(END, State.SUCCEEDED, 0, Result(State.SUCCEEDED)))
@@ -245,9 +245,11 @@ def settle(view: RunView, fresh: Mapping[int, Result], now: datetime) -> End:
     return End(Phase.FAILED, error=result.error) if result.state is State.FAILED else End(Phase.SUCCEEDED, output)
 
 
-def run_error(view: RunView, nodes: Iterable[int], results: Mapping[int, Result]) -> dict[str, Any]:
-    """The error of a scope: that of its first failed step, with the step's name in the message."""
+def run_error(
+    view: RunView, nodes: Iterable[int], results: Mapping[int, Result], place: str | None = None
+) -> dict[str, Any]:
+    """The error of a scope: that of its first failed step, with the step's name, or its place, in the message."""
     node = min(nodes)
     error = dict(results[node].error or {})
     name = view.plan.steps[view.plan.bodies[-node].opener if node < 0 else node].name
-    return {**error, "message": f"step {name} failed: {error.get('message', '')}", "step": name}
+    return {**error, "message": f"step {place or name} failed: {error.get('message', '')}", "step": name}

@@ -44,14 +44,21 @@ def taken_states(need: Need) -> frozenset[State]:
     return TAKEN_BY_DEFAULT if need.on is None else frozenset[State]().union(*(_ON[end] for end in need.on))
 
 
-def check_needs(name: str, needs: Sequence[Need], path: str, names: Iterable[str]) -> Iterator[Reason]:
-    """What is wrong with the written needs of the step ``name`` at ``path``."""
+def check_needs(
+    name: str, needs: Sequence[Need], path: str, names: Iterable[str], others: Mapping[str, str]
+) -> Iterator[Reason]:
+    """What is wrong with the written needs of the step ``name`` at ``path``.
+
+    ``names``: the steps beside it. ``others``: where steps are that are not.
+    """
     names = frozenset(names)
     seen: set[str] = set()
     for index, need in enumerate(needs):
         here = f"{path}.needs[{index}]"
         if need.step == name:
             yield Reason(here, f"step {name!r} needs itself")
+        elif need.step not in names and need.step in others:
+            yield Reason(here, f"step {need.step!r} is {others[need.step]}")
         elif need.step not in names:
             yield Reason(here, unknown("step", need.step, names))
         elif need.step in seen:

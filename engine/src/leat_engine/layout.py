@@ -7,12 +7,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from leat_engine import limits
-from leat_engine.errors import Reason
+from leat_engine.errors import Reason, Rejected
+from leat_engine.expression import compile_condition
 from leat_engine.opener import ITEM, TIME
 from leat_engine.spec import Compensation, Step, WorkflowSpec
 
 COMPENSATE = "compensate"
 _OF_OPENERS = ("for_each", "max_parallel", "tolerate", "repeat", "when", "needs")
+
+_FIELDS_OF_STEPS = frozenset(info.alias or name for name, info in Step.model_fields.items())
+_UNDONE_ONCE = frozenset({"name", "needs", "output"})
 
 FINALLY = 1
 """The number of the body that is written as `finally`, if there is one."""
@@ -105,6 +109,7 @@ def lay_out(spec: WorkflowSpec, path: str, reasons: list[Reason]) -> tuple[list[
             for number, body in enumerate(bodies, len(drafts)):
                 body.number, body.cleanup = number, draft.cleanup
             drafts += bodies
+            reasons.extend(_strange(step, here))
             undo = _undo(step, here, draft, node, bodies)
             if undo is not None and draft.cleanup:
                 reasons.append(Reason(undo.path, "is within a cleanup, which nothing undoes; remove it"))
@@ -138,17 +143,36 @@ def _undo(step: Step, path: str, draft: Draft, node: int, bodies: Sequence[Draft
 def _compensation(name: str, written: Compensation) -> Step:
     """A compensation as the step that it is executed as; no user can write its name."""
     fields = {field: getattr(written, field) for field in Compensation.model_fields}
-    return Step.model_construct(name=f"{name}.{COMPENSATE}", **fields, **(written.model_extra or {}))
+    kinds = {field: value for field, value in (written.model_extra or {}).items() if field not in _FIELDS_OF_STEPS}
+    return Step.model_construct(name=f"{name}.{COMPENSATE}", **fields, **kinds)
+
+
+def _strange(step: Step, path: str) -> Iterator[Reason]:
+    """Fields of a step that its compensation does not have."""
+    if step.compensate is None:
+        return
+    for name in step.compensate.model_extra or {}:
+        if name in _UNDONE_ONCE:
+            message = (
+                "a compensation has none: it is done once for each time that its step succeeded, and nothing reads it"
+            )
+        elif name in _FIELDS_OF_STEPS:
+            message = "belongs to a step: put a step with it into the `steps` of the compensation"
+        else:
+            continue
+        yield Reason(f"{path}.{COMPENSATE}.{name}", message)
 
 
 def _bodies(step: Step, path: str, draft: Draft, node: int) -> Iterator[Draft]:
     repeats = step.repeat is not None
     if repeats or step.for_each is not None:
         names = TIME if repeats else ITEM
-        if step.steps is not None:
+        if step.steps is not None and (repeats or not _leaves_out_items(step, draft)):
             yield Draft(0, step.steps, path, "steps", draft, node, output=step.output, names=names)
         else:
             plain = {name: Step.model_fields[name].get_default(call_default_factory=True) for name in _OF_OPENERS}
+            if step.steps is not None:
+                plain["timeout"] = None  # the time of all items, as without a condition
             inner = step.model_copy(update=plain)  # a condition on the item is given to it when it is compiled
             yield Draft(0, [inner], path, "", draft, node, alone=True, names=names)
     elif step.switch is not None:
@@ -156,6 +180,17 @@ def _bodies(step: Step, path: str, draft: Draft, node: int) -> Iterator[Draft]:
             yield Draft(0, case.steps, f"{path}.switch[{index}]", "steps", draft, node, output=case.output)
     elif step.steps is not None:
         yield Draft(0, step.steps, path, "steps", draft, node, output=step.output)
+
+
+def _leaves_out_items(step: Step, draft: Draft) -> bool:
+    """Whether its condition is about each item. Then its `steps` are what is done, or left out, for each."""
+    names = dict.fromkeys(("inputs", "steps", "vars", "run", "now", *draft.known, *ITEM))
+    if not isinstance(step.when, str):
+        return False
+    try:
+        return bool(compile_condition(step.when, "", names).variables & ITEM)
+    except Rejected:  # what is wrong with it is found where it is compiled
+        return False
 
 
 def _taken(draft: Draft, around: Mapping[str, int]) -> Iterator[Reason]:

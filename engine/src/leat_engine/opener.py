@@ -85,18 +85,33 @@ WORDS: Mapping[type, str] = {Fan: "forEach", Loop: "repeat", Choice: "switch", G
 
 
 def items_of(value: Any) -> Sequence[Any]:
-    """The items of an evaluated ``forEach``: of a list its members, of an object `{key, value}` in its order.
+    """The items of an evaluated ``forEach``: of a list its members, of an object `{key, value}` in the keys' order.
+
+    Expressions and JSON give objects no order that lasts, and whoever looks again has to find the same item at the same
+    index.
 
     Raises:
         ValueError: It is neither, or has too many of them.
     """
     if isinstance(value, Mapping):
-        items: Sequence[Any] = [{"key": key, "value": member} for key, member in value.items()]
+        items: Sequence[Any] = [{"key": key, "value": value[key]} for key in sorted(value)]
     elif isinstance(value, list):
         items = value
     else:
-        kind = "null" if value is None else type(value).__name__
-        raise ValueError(f"forEach: found {kind}, expected a list or an object")  # noqa: TRY004  of the user's data
+        raise ValueError(f"forEach: found {_kind(value)}, expected a list or an object")  # noqa: TRY004  of the user's data
     if len(items) > limits.ITEMS:
         raise ValueError(f"forEach: found {len(items)} items; one step may have {limits.ITEMS}")
     return items
+
+
+def _kind(value: Any) -> str:
+    """What a value is, which may be nobody's to see."""
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return "true or false"
+        case str():
+            return "a text"
+        case _:
+            return "a number"

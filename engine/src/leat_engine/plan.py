@@ -10,10 +10,10 @@ import orjson
 from pydantic import BaseModel
 
 from leat_engine import limits
-from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, compile_step, seconds
+from leat_engine.compile import PURE_KINDS, CompiledStep, Workshop, check_name, compile_step, nothing_written, seconds
 from leat_engine.compile_opener import NoFields, compile_opener
 from leat_engine.errors import Reason, Rejected
-from leat_engine.expression import MEMBERS_OF_RUN, Outlets, SecretRef, Template, compile_template
+from leat_engine.expression import MEMBERS_OF_RUN, Members, Outlets, SecretRef, Template, compile_template
 from leat_engine.graph import DONE, END, Edge, check_needs, cycles, edges_of
 from leat_engine.layout import FINALLY, Draft, Placed, lay_out
 from leat_engine.look import Look, looks_of, undeclared
@@ -184,7 +184,7 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
     reasons: list[Reason] = []
     drafts, placed = lay_out(spec, path, reasons)
     declared = {each.step.name: frozenset(each.step.artifacts) for each in placed if each.step.artifacts}
-    shop = Workshop(spec, models, _names(spec, drafts[0]), path, _outlets(models), declared, reasons)
+    shop = Workshop(spec, models, _names(spec, drafts[0], {}), path, _outlets(models), declared, reasons)
     _check_spec(spec, path, reasons)
     inputs, variables = InputsSchema({}), None
     with shop.collecting():
@@ -194,7 +194,8 @@ def compile_plan(spec: WorkflowSpec, models: Mapping[str, type[BaseModel]], revi
         variables = compile_template(spec.vars, f"{path}.vars", names, outlets=shop.outlets) if spec.vars else None
     names = {name: shop.names[name] for name in ("inputs", "vars", "run")}
     slots = compile_slots(spec.concurrency, f"{path}.concurrency", names, reasons)
-    shops = [replace(shop, names=_names(spec, draft)) for draft in drafts]
+    inside = _inside(placed)
+    shops = [replace(shop, names=_names(spec, draft, inside)) for draft in drafts]
     outputs = [_output(draft, shops[draft.number]) for draft in drafts]
     compiled = _compile_steps(placed, shops)
     edges = _edges(drafts, placed, compiled, outputs, reasons)
@@ -237,11 +238,25 @@ def _undoing(
     return tuple(Undo(draft.undoes, draft.first, order[draft.undoes]) for draft in drafts if draft.undoes)
 
 
-def _names(spec: WorkflowSpec, draft: Draft) -> dict[str, frozenset[str] | None]:
+def _inside(placed: Sequence[Placed]) -> dict[str, str]:
+    """What to say to those outside who read a step of a body."""
+    found: dict[str, str] = {}
+    for one in placed:
+        if one.draft.opener and not one.draft.alone and not one.draft.cleanup:
+            around = placed[one.draft.opener - 1].step.name
+            found.setdefault(
+                one.step.name, f"step {one.step.name!r} is inside of step {around!r}; read steps.{around}.output"
+            )
+    return found
+
+
+def _names(spec: WorkflowSpec, draft: Draft, inside: Mapping[str, str]) -> dict[str, frozenset[str] | None]:
     """What expressions of a body's steps and of its output may read."""
+    steps = Members(draft.visible)
+    steps.elsewhere = inside
     return {
         "inputs": frozenset(spec.inputs),
-        "steps": frozenset(draft.visible),
+        "steps": steps,
         "vars": frozenset(spec.vars),
         "run": MEMBERS_OF_RUN,
         "now": None,
@@ -280,13 +295,14 @@ def _compile_steps(placed: Sequence[Placed], shops: Sequence[Workshop]) -> list[
     each: dict[int, Template | None] = {}
     for one in placed:
         shop = shops[one.draft.number]
+        when = each.get(one.draft.opener) if one.draft.alone else None
         if not one.draft.alone:
             check_name("step", one.step.name, f"{one.path}.name", shop.reasons)
+            shop.reasons.extend(nothing_written(one.step, one.path))
         if one.bodies:
-            numbers = [body.number for body in one.bodies]
-            step, each[one.node] = compile_opener(one.step, one.path, shop, numbers, alone=one.bodies[0].alone)
+            step, each[one.node] = compile_opener(one.step, one.path, shop, one.bodies, when)
         else:
-            step = compile_step(one.step, one.path, shop, each.get(one.draft.opener) if one.draft.alone else None)
+            step = compile_step(one.step, one.path, shop, when)
         compiled.append(step)
     return compiled
 
@@ -309,7 +325,8 @@ def _edges(
     for one, done in reversed([*zip(placed, compiled, strict=True)]):  # bodies before their openers
         own = {placed[node - 1].step.name: node for node in one.draft.nodes}
         written = () if one.draft.alone else tuple(one.step.needs)
-        reasons.extend(check_needs(one.step.name, written, one.path, own))
+        elsewhere = {} if all(need.step in own for need in written) else _elsewhere(one, placed)
+        reasons.extend(check_needs(one.step.name, written, one.path, own, elsewhere))
         reads = (done.reads if done else frozenset()) | outside.get(one.node, set())
         if one.step.name in reads:
             reasons.append(Reason(one.path, f"an expression of step {one.step.name!r} reads its own result"))
@@ -321,6 +338,21 @@ def _edges(
         names = " needs ".join(placed[node - 1].step.name for node in cycle)
         reasons.append(Reason(placed[cycle[0] - 1].path, f"needs itself by a cycle: {names}"))
     return edges
+
+
+def _elsewhere(one: Placed, placed: Sequence[Placed]) -> dict[str, str]:
+    """Where the steps are that a step cannot need, by name: those around its body, and those inside of other bodies."""
+    found: dict[str, str] = {}
+    for other in placed:
+        around = other.draft
+        if around is one.draft or around.alone or around.undoes:
+            continue
+        if other.step.name in one.draft.visible:
+            found[other.step.name] = "around this body: the step with the body needs it, so write it there"
+        elif around.opener:
+            opener = placed[around.opener - 1].step.name
+            found.setdefault(other.step.name, f"inside of step {opener!r}: need that")
+    return found
 
 
 def _body(draft: Draft, edges: Mapping[int, tuple[Edge, ...]]) -> Body:

@@ -136,7 +136,7 @@ def items(view: RunView, node: PlanStep, now: datetime) -> tuple[Any, list[Any]]
 def gathered(value: Any, outputs: Mapping[int, Any], size: int) -> Any:
     """The output of a `forEach` over ``value``: a list, or an object with the same keys."""
     found = [outputs.get(index) for index in range(size)]
-    return dict(zip(value, found, strict=True)) if isinstance(value, Mapping) else found
+    return dict(zip(sorted(value), found, strict=True)) if isinstance(value, Mapping) else found
 
 
 def broken(block: Block, count: int, index: int, error: Mapping[str, Any]) -> Result:

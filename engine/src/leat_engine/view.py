@@ -9,7 +9,8 @@ from uuid import UUID
 from leat_engine.expression import ORIGINALS
 from leat_engine.job import ROOT_SCOPE, StepKey
 from leat_engine.look import wanted
-from leat_engine.plan import Plan, PlanStep
+from leat_engine.opener import Fan, Loop
+from leat_engine.plan import END, Plan, PlanStep
 from leat_engine.redaction import Redaction
 from leat_engine.result import Phase, Result, State
 
@@ -90,6 +91,19 @@ class RunView:
     def root(self) -> "RunView":
         """The scope that is the run itself."""
         return self if self.parent is None else self.parent.root
+
+    def place(self, node: PlanStep) -> str:
+        """Where a step of the scope is in the run: ``charge``, or ``each[3]/charge`` in an item or an iteration."""
+        names, view = [node.name], self
+        while view.parent is not None:
+            body = self.plan.bodies[view.body]
+            opener = self.plan.steps[body.opener]
+            if body.result > END:  # its one step has the name of the opener
+                names.pop(0)
+            numbered = isinstance(opener.opens, Fan | Loop)
+            names.insert(0, f"{opener.name}[{view.index}]" if numbered else opener.name)
+            view = view.parent
+        return "/".join(names)
 
     @property
     def idle(self) -> bool:

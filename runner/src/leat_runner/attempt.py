@@ -35,6 +35,7 @@ from leat_engine.plan import END, PlanStep
 from leat_engine.redaction import Redactor
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, Phase, Result, State, StepError, Succeeded
 from leat_engine.retry import Failure, delay_before_next
+from leat_engine.spec.parse import reasons
 from leat_engine.view import RunView, flattened
 from leat_runner.family import Family, Member
 from leat_runner.forsake import forsake
@@ -279,7 +280,7 @@ class _Trial:
         try:
             return node.model.model_validate(fields)
         except ValidationError as error:
-            return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
+            return Failed(StepError(ErrorType.INVALID, _readable(error, node), retriable=False))
 
     def _context(self, words: Speech, artifacts: Artifacts) -> StepContext:
         attempt, view, key = self.attempt, self.attempt.view, self.attempt.key
@@ -391,9 +392,7 @@ def _ended(attempt: Attempt, result: Result) -> Ended:
     return Ended(attempt.view, attempt.node.id, attempt.number, result)
 
 
-def _readable(error: ValidationError, path: str) -> str:
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False):
-        field = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"{path}.{field}: {problem['msg']}")
-    return "; ".join(lines)
+def _readable(error: ValidationError, node: PlanStep) -> str:
+    """What is wrong with the fields of a kind. Their values are not shown: anything may be in them."""
+    details = error.errors(include_url=False, include_input=False)
+    return "; ".join(map(str, reasons(details, node.model, f"{node.path}.{node.kind}")))

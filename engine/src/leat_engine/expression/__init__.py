@@ -5,7 +5,7 @@ checked tree, never guessed from its text. What an expression costs is bounded (
 text, so nothing that a user's data holds is evaluated. Only `dialect` imports the CEL library.
 """
 
-from leat_engine.expression.names import MEMBERS_OF_RUN, Names
+from leat_engine.expression.names import MEMBERS_OF_RUN, Members, Names
 from leat_engine.expression.originals import ORIGINALS
 from leat_engine.expression.secrets import NOWHERE, SECRETS, Held, Outlets, SecretRef
 from leat_engine.expression.template import Spot, Template, as_text, compile_condition, compile_template
@@ -16,6 +16,7 @@ __all__ = [
     "ORIGINALS",
     "SECRETS",
     "Held",
+    "Members",
     "Names",
     "Outlets",
     "SecretRef",

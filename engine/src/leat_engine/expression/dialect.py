@@ -108,6 +108,7 @@ _GUARDS = [
     _guard_function(guard.NEW_LIST, _INT, [], GUARD.new_list),
     _guard_function(guard.APPEND, _INT, [_INT, _LIST], GUARD.append),
     _guard_function(guard.FINISH, _LIST, [_INT], GUARD.finish),
+    _guard_function(guard.KEYS, _LIST, [_T.Map(_T.DYN, _T.DYN)], guard.keys),
     cel.FunctionDecl(
         _REPLACE,
         [

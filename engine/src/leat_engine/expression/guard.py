@@ -3,16 +3,20 @@
 CEL itself bounds length, nesting and the number of iterations. That is not enough: it builds lists in quadratic time,
 and a text can double with every step of a macro. So `rewrite` makes every loop ask `Guard.go_on` before each iteration
 and collect its list here, and lets `replace` and `join` be done by functions that know how large their result will be.
+
+Loops over an object visit its keys in their order: CEL's own is another one each time, and a list that is looked at
+again, such as that of a `forEach`, has to be the same.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import local
 from typing import Any
 
 from leat_engine import limits
 
 GO_ON, NEW_LIST, APPEND, FINISH = "@leat_go_on", "@leat_new_list", "@leat_append", "@leat_finish"
+KEYS = "@leat_keys"
 BOUNDED = {"replace": "@leat_replace", "join": "@leat_join"}
 """Names of functions that nobody can write, because of their first character."""
 
@@ -58,6 +62,11 @@ class Guard(local):
         """The list, which nobody needs here any more."""
         done, self.lists[number] = self.lists[number], []
         return done
+
+
+def keys(value: Mapping[Any, Any]) -> list[Any]:
+    """The keys of an object in their order."""
+    return sorted(value, key=lambda key: (type(key).__name__, key))
 
 
 def replace(text: str, old: str, new: str, count: int = -1) -> str:

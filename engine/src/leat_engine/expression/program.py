@@ -138,11 +138,12 @@ def _to_json(result: Any, budget: list[int]) -> Any:
 
 
 def _open(value: Any, budget: list[int]) -> Any:
+    """A list, or an object in the order of its keys: CEL's is another one each time."""
     _spend(budget, 2 * len(value))
     if isinstance(value, list):
         return [_to_json(item, budget) for item in value]
     _spend(budget, sum(3 + len(key) for key in map(_key, value)))
-    return {key: _to_json(item, budget) for key, item in value.items()}
+    return {key: _to_json(value[key], budget) for key in sorted(value)}
 
 
 def _scalar(value: Any, kind: str, budget: list[int]) -> Any:
@@ -190,7 +191,7 @@ def _copied(bindings: Mapping[str, Any], path: Path) -> Any:
 
 def _reread(value: Any) -> Any:
     try:
-        text = orjson.dumps(value)
+        text = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # objects come out as CEL's do here
     except TypeError:
         return ABSENT
     return orjson.loads(text) if len(text) <= limits.OUTPUT_BYTES and not _holds_nul(text) else ABSENT

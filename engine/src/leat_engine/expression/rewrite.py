@@ -2,10 +2,11 @@
 
 The rewriting works on the protobuf of the tree. A macro comes as a loop (`comprehension`) with a start value, a
 condition, a step and a result. One that builds a list starts with ``[]`` and steps by ``@result + [item]``; these
-become the functions that collect the items in linear time.
+become the functions that collect the items in linear time. What a loop is over becomes its keys in their order, if it
+is an object.
 """
 
-from leat_engine.expression.guard import APPEND, BOUNDED, FINISH, GO_ON, NEW_LIST
+from leat_engine.expression.guard import APPEND, BOUNDED, FINISH, GO_ON, KEYS, NEW_LIST
 from leat_engine.expression.tree import Call, Const, Fold, Ident, Node, Select, parse_node, walk
 from leat_engine.expression.wire import Field, decode, encode, message
 
@@ -13,6 +14,7 @@ _SELECT, _CALL, _LIST, _OBJECT, _LOOP = 5, 6, 7, 8, 9
 _CHILDREN = {_SELECT: {1}, _CALL: {1, 3}, _LIST: {1}, _OBJECT: {2}, _LOOP: {2, 4, 5, 6, 7}}
 _START, _CONDITION, _RESULT = 4, 5, 7
 _OWN_ID = 1 << 24
+_OVER = "@leat_over"
 _SIGNS = ("==", "!=", "<", "<=", ">", ">=", "&&", "||", "-", "*", "/", "%")
 _WORDS = "!_ -_ @in size matches contains startsWith endsWith indexOf lastIndexOf int uint double bool type"
 _SMALL_RESULTS = frozenset([*(f"_{sign}_" for sign in _SIGNS), *_WORDS.split()])
@@ -102,6 +104,8 @@ def _loop(parts: list[Field]) -> list[Field]:
     for part in parts:
         new = part.data if part.wire == 2 else b""
         match part.number:
+            case 2 if decode(new)[-1].number not in {_LIST, _LOOP}:
+                new = _ordered(new)
             case 4 if builds:
                 new = _function(NEW_LIST)
             case 5:
@@ -115,7 +119,37 @@ def _loop(parts: list[Field]) -> list[Field]:
     return result
 
 
+def _ordered(over: bytes) -> bytes:
+    """``over``, or its keys in their order if it is an object: it is bound to a variable, to be evaluated once.
+
+    A variable is bound by a loop that does nothing, as CEL's own macro ``bind`` does it.
+    """
+    bound = _ident(_OVER)
+    is_object = _function("_==_", _function("type", bound), _ident("map"))
+    result = _function("_?_:_", is_object, _function(KEYS, bound), bound)
+    loop = [
+        message(1, b"#unused"),
+        message(2, _expr(_LIST, b"")),
+        message(3, _OVER.encode()),
+        message(4, over),
+        message(5, _expr(3, encode([Field(2, 0, 0)]))),  # false
+        message(6, bound),
+        message(7, result),
+    ]
+    return _expr(_LOOP, encode(loop))
+
+
+def _ident(name: str) -> bytes:
+    """An ``Expr`` that is a name."""
+    return _expr(4, encode([message(1, name.encode())]))
+
+
+def _expr(number: int, data: bytes) -> bytes:
+    """An ``Expr`` that nobody has written."""
+    return encode([Field(2, 0, _OWN_ID), message(number, data)])
+
+
 def _function(name: str, *args: bytes) -> bytes:
     """An ``Expr`` that calls a function."""
     call = encode([message(2, name.encode()), *(message(3, arg) for arg in args)])
-    return encode([Field(2, 0, _OWN_ID), message(_CALL, call)])
+    return _expr(_CALL, call)

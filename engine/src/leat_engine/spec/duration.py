@@ -1,9 +1,9 @@
 """Durations as users write them: ``500ms``, ``30s``, ``1h30m``, ``2d``."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from leat_engine import limits
 
@@ -31,5 +31,16 @@ def _checked(text: str) -> str:
     return text
 
 
-Duration = Annotated[str, AfterValidator(_checked), Field(max_length=32, json_schema_extra={"pattern": PATTERN})]
+def _written(value: Any) -> Any:
+    if isinstance(value, int | float):  # the usual slip, which wants more than the name of a type
+        raise ValueError(f"found {str(value).lower()}, expected a duration such as 500ms, 30s, 1h30m or 2d")  # noqa: TRY004  pydantic wants ValueError
+    return value
+
+
+Duration = Annotated[
+    str,
+    BeforeValidator(_written),
+    AfterValidator(_checked),
+    Field(max_length=32, json_schema_extra={"pattern": PATTERN}),
+]
 """A field that holds a duration."""

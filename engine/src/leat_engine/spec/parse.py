@@ -18,6 +18,7 @@ from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
 M = TypeVar("M", bound=BaseModel)
+_SAYS_WHAT_IS_WRONG = frozenset({"missing", "extra_forbidden", "value_error"})
 
 
 def parse_workflow(document: Mapping[str, Any]) -> Workflow:
@@ -78,9 +79,19 @@ def parse_spec(spec: Mapping[str, Any], path: str = "spec") -> WorkflowSpec:
 
 
 def reasons(details: Iterable[ErrorDetails], model: type[BaseModel], base: str) -> Iterator[Reason]:
-    """Pydantic's errors about ``model``, found at ``base``, as reasons."""
+    """Pydantic's errors about ``model``, found at ``base``, as reasons; one if a field may be of several types.
+
+    ``details`` may be without inputs, for values that nobody may see.
+    """
+    expected: dict[str, tuple[str, list[str]]] = {}
     for detail in details:
-        yield Reason(field_path(base, _written(detail["loc"])), _message(detail, model))
+        path = field_path(base, _written(detail["loc"]))
+        if detail["type"] in _SAYS_WHAT_IS_WRONG:
+            yield Reason(path, _message(detail, model))
+        else:
+            expected.setdefault(path, (_found(detail), []))[1].append(_expected(detail))
+    for path, (found, kinds) in expected.items():
+        yield Reason(path, f"{found}expected {' or '.join(dict.fromkeys(kinds))}")
 
 
 def _with_steps(document: Mapping[str, Any], place: str, found: list[Reason]) -> Mapping[str, Any]:
@@ -113,17 +124,58 @@ def _written(location: Location) -> list[str | int]:
 
 
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
-    location, found = detail["loc"], detail["input"]
+    location = detail["loc"]
     match detail["type"]:
         case "missing":
             return "is required and missing"
         case "extra_forbidden":
             return unknown("field", str(location[-1]), _fields(_model_at(model, location[:-1]) or model))
-        case "value_error":
-            return str(detail["ctx"]["error"])
         case _:
-            expected = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-            return f"found {shown(found)}, expected {expected}"
+            return str(detail["ctx"]["error"])
+
+
+def _found(detail: ErrorDetails) -> str:
+    """What was found, if it may be told: details of values that were computed come without them."""
+    if "input" not in detail:
+        return ""
+    match detail["type"], detail["input"]:
+        case ("string_too_long", str(text)):
+            found = f"{len(text)} characters"
+        case ("too_long", list() | Mapping() as many):
+            found = f"{len(many)} of them"
+        case ("too_short", []):
+            found = "an empty list"
+        case (_, value):
+            found = shown(value)
+    return f"found {found}, "
+
+
+def _expected(detail: ErrorDetails) -> str:
+    """What pydantic expected, in the words of YAML."""
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case "model_type" | "dict_type":
+            return "an object"
+        case "string_type" if isinstance(detail.get("input"), bool) and detail["loc"][-1:] != ("str",):
+            return "string; on, off, yes, no, y and n are true and false in YAML unless they stand in quotes"
+        case "literal_error":
+            return str(context["expected"]).replace("True", "true").replace("False", "false")
+        case "too_short":
+            return f"at least {context['min_length']} item{'s' if context['min_length'] > 1 else ''}"
+        case "too_long" | "string_too_long":
+            return f"at most {context['max_length']}"
+        case "string_too_short":
+            return (
+                "a text that is not empty"
+                if context["min_length"] == 1
+                else f"at least {context['min_length']} characters"
+            )
+        case "greater_than_equal":
+            return f"at least {context['ge']}"
+        case "less_than_equal":
+            return f"at most {context['le']}"
+        case _:
+            return detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
 
 
 def shown(value: Any) -> str:

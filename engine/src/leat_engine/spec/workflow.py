@@ -84,7 +84,7 @@ class Repeat(Model):
     `iteration`, its number from 0."""
     max: Annotated[int, Field(ge=1, le=limits.ITERATIONS)] | None = None
     """How many times at most: 100 unless stated. When `until` has not become true by then, the step fails; without
-    `until` it is done exactly so often."""
+    `until`, where it is required, it is done exactly so often."""
     delay: Duration | None = None
     """Time between two times. None unless stated."""
 
@@ -178,8 +178,8 @@ class Step(Model):
     """The pool of runners that execute it; the workflow's unless stated."""
     for_each: Any = None
     """A list or an object, mostly an expression: the step is done once for each of its items. There, expressions read
-    `item` and `index`, from 0; of an object, `item` is `{key, value}`. The output is the list of the outputs, in the
-    order of the items, or an object with the same keys."""
+    `item` and `index`, from 0; of an object, which is done in the order of its keys, `item` is `{key, value}`. The
+    output is the list of the outputs, in the order of the items, or an object with the same keys."""
     max_parallel: Annotated[int, Field(ge=1, le=limits.PARALLEL)] | None = None
     """With `forEach`: how many items may be under way at the same time. 500 unless stated."""
     tolerate: Annotated[int | str, Field(union_mode="left_to_right")] | None = None
