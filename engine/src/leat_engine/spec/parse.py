@@ -1,5 +1,6 @@
 """From documents to models, and from pydantic's errors to reasons with field paths."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -18,6 +19,8 @@ from leat_engine.spec.workflow import Workflow, WorkflowSpec
 from leat_engine.spelling import unknown
 
 M = TypeVar("M", bound=BaseModel)
+
+_PREAMBLE = re.compile(r"^(?:Input should be (?:a valid )?|(?:String|List|Dictionary|Value) should have )")
 
 
 def parse_workflow(document: Mapping[str, Any]) -> Workflow:
@@ -122,8 +125,13 @@ def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
         case "value_error":
             return str(detail["ctx"]["error"])
         case _:
-            expected = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-            return f"found {shown(found)}, expected {expected}"
+            return f"found {shown(found)}, expected {_expected(detail['msg'])}"
+
+
+def _expected(message: str) -> str:
+    """Pydantic's message without its own words: of Python, and of what it did before."""
+    said = _PREAMBLE.sub("", message).removesuffix(" after validation")
+    return "an object" if said.startswith("dictionary") else said
 
 
 def shown(value: Any) -> str:
