@@ -279,7 +279,7 @@ class _Trial:
         try:
             return node.model.model_validate(fields)
         except ValidationError as error:
-            return Failed(StepError(ErrorType.INVALID, _readable(error, node.path), retriable=False))
+            return Failed(StepError(ErrorType.INVALID, _readable(error, f"{node.path}.{node.kind}"), retriable=False))
 
     def _context(self, words: Speech, artifacts: Artifacts) -> StepContext:
         attempt, view = self.attempt, self.attempt.view
@@ -395,5 +395,5 @@ def _readable(error: ValidationError, path: str) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         field = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"{path}.{field}: {problem['msg']}")
+        lines.append(f"{path}.{field}: {problem['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)
