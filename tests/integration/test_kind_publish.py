@@ -229,6 +229,7 @@ async def test_a_guarded_pool_does_not_reach_private_networks(publish, amqp_url)
 @pytest.mark.parametrize(
     ("fields", "type_", "message"),
     [
+        ({"url": "http://broker/"}, "Invalid", "publish.amqp.url: found scheme 'http', expected amqp or amqps"),
         ({"url": "amqps://b/?no_verify_ssl=1"}, "Invalid", "the parameter 'no_verify_ssl' cannot be given"),
         ({"routingKey": "ü" * 200}, "Invalid", "publish.amqp.routingKey: is 400 bytes, and AMQP takes 255"),
         ({"body": "x" * (1024 * 1024 + 1)}, "TooLarge", "the message is 1048577 bytes"),

@@ -148,7 +148,9 @@ async def test_a_guarded_pool_does_not_reach_private_networks(publish):
 @pytest.mark.parametrize(
     ("fields", "type_", "message"),
     [
+        ({"url": "http://broker/"}, "Invalid", "publish.kafka.url: expected a URL such as kafkas://HOST:9092"),
         ({"url": "kafkas://b?keyfile=x"}, "Invalid", "the parameter 'keyfile' cannot be given"),
+        ({"topic": "a b"}, "Invalid", "publish.kafka.topic: expected letters"),
         ({"value": None}, "Invalid", "publish.kafka.value: is null, which is a tombstone, and needs `key`"),
         ({"value": "x" * (1024 * 1024 + 1)}, "TooLarge", "the message is 1048577 bytes"),
     ],

@@ -1,6 +1,17 @@
 """URLs of fields, as far as a workflow says them before it is run. Pure."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from pydantic import ValidationInfo
+
+WRITTEN: Mapping[str, Any] = {"written": True}
+"""Context of the validation of fields as they are written. A kind itself looks at what they give in a run."""
+
+
+def is_written(info: ValidationInfo) -> bool:
+    """Whether a field is looked at as it is written."""
+    return info.context is WRITTEN
 
 
 def check_scheme(url: str, schemes: Collection[str], example: str) -> str:

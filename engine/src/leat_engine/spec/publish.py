@@ -2,12 +2,12 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from leat_engine.spec.brokers import EXAMPLE, check_topic
 from leat_engine.spec.kinds import Outward, Text
 from leat_engine.spec.model import Model
-from leat_engine.spec.places import check_scheme
+from leat_engine.spec.places import check_scheme, is_written
 
 ShortText = Annotated[str, Field(max_length=255)]
 
@@ -38,8 +38,8 @@ class Amqp(Model):
 
     @field_validator("url")
     @classmethod
-    def _leads_to_a_broker(cls, url: str) -> str:
-        return check_scheme(url, ("amqp", "amqps"), "amqps://HOST/VHOST")
+    def _leads_to_a_broker(cls, url: str, info: ValidationInfo) -> str:
+        return check_scheme(url, ("amqp", "amqps"), "amqps://HOST/VHOST") if is_written(info) else url
 
 
 class Kafka(Model):
@@ -63,13 +63,13 @@ class Kafka(Model):
 
     @field_validator("url")
     @classmethod
-    def _leads_to_brokers(cls, url: str) -> str:
-        return check_scheme(url, ("kafka", "kafkas"), EXAMPLE)
+    def _leads_to_brokers(cls, url: str, info: ValidationInfo) -> str:
+        return check_scheme(url, ("kafka", "kafkas"), EXAMPLE) if is_written(info) else url
 
     @field_validator("topic")
     @classmethod
-    def _can_be_there(cls, topic: str) -> str:
-        return topic if "${" in topic else check_topic(topic)
+    def _can_be_there(cls, topic: str, info: ValidationInfo) -> str:
+        return check_topic(topic) if is_written(info) and "${" not in topic else topic
 
 
 class Publish(Model):

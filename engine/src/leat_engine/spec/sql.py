@@ -8,7 +8,7 @@ from leat_engine import limits
 from leat_engine.spec.dialects import SCHEMES, readings
 from leat_engine.spec.kinds import Outward, Verbatim
 from leat_engine.spec.model import Model
-from leat_engine.spec.places import check_scheme
+from leat_engine.spec.places import check_scheme, is_written
 from leat_engine.spelling import unknown
 
 IDEMPOTENCY_KEY = "idempotencyKey"
@@ -50,8 +50,8 @@ class Sql(Model):
 
     @field_validator("url")
     @classmethod
-    def _leads_to_a_database(cls, url: str) -> str:
-        return check_scheme(url, SCHEMES, "postgresql://HOST/NAME or mysql://HOST/NAME")
+    def _leads_to_a_database(cls, url: str, info: ValidationInfo) -> str:
+        return check_scheme(url, SCHEMES, "postgresql://HOST/NAME or mysql://HOST/NAME") if is_written(info) else url
 
     @field_validator("query")
     @classmethod
