@@ -199,7 +199,7 @@ class Scale:
             while moved < count:
                 await asyncio.sleep(1.0)
                 moved, after = 0, None
-                while page := await store.unfinished(after, 1000):
+                while page := await store.reports.unfinished(after, 1000):
                     moved += sum(run.succeeded == 1 for run in page)
                     after = page[-1].run_id
         finally:

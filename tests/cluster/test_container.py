@@ -89,7 +89,7 @@ class Bench:
             store = await Store.connect(self.dsn, size=1)
             try:
                 run = await store.find_run(self.namespace, name)
-                return [line.text for line in await store.logs(run.run_id)] if run else []
+                return [line.text for line in await store.logs.read(run.run_id)] if run else []
             finally:
                 await store.close()
 

@@ -21,7 +21,7 @@ from tests.support.serving import read_through
 from leat_cli.cluster import ApiServer
 from leat_cli.source import Place
 from leat_engine.job import StepKey
-from leat_engine.records import NewLine
+from leat_engine.lines import NewLine
 from leat_engine.store import Store, migrate
 
 pytestmark = pytest.mark.usefixtures("server")
@@ -318,7 +318,7 @@ async def say(dsn, run_id, step, *texts):
     store = await Store.connect(dsn, size=1)
     key = StepKey(run_id, 0, step)
     runner = await store.register("narrator", "nobodys", 1)
-    await store.write_logs([NewLine(runner, key, 1, datetime.now(UTC), "stdout", text) for text in texts])
+    await store.logs.write([NewLine(runner, key, 1, datetime.now(UTC), "stdout", text) for text in texts])
     await store.close()
 
 

@@ -77,7 +77,7 @@ def phases_in_the_store(dsn, namespace):
     async def ask():
         store = await Store.connect(dsn, size=1)
         try:
-            return {run.name: run.phase for run in await store.runs(namespace, 100)}
+            return {run.name: run.phase for run in await store.shown.runs(namespace, 100)}
         finally:
             await store.close()
 

@@ -274,8 +274,8 @@ def test_an_end_that_was_taken_off_the_list_and_never_told_is_found(environment,
         operator.end(signal.SIGKILL)
 
     async def lose_reports(store):
-        reports = await store.reports(100)
-        await store.reported([(each.run.run_id, each.version) for each in reports])
+        reports = await store.reports.behind(100)
+        await store.reports.told([(each.run.run_id, each.version) for each in reports])
         return any(each.run.name == "nap-1" and each.run.phase.done for each in reports)
 
     eventually(lambda: in_store(database, lose_reports), "the run's end is on the list")

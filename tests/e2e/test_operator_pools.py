@@ -9,7 +9,7 @@ from kubernetes import client, config
 from tests.support.operator import eventually, shop, started
 from tests.support.samples import FOLDER
 
-from leat_engine.records import Ability
+from leat_engine.pools import Ability
 from leat_operator.cluster import Cluster
 from leat_operator.health import numbers
 from leat_operator.inbox import Inbox

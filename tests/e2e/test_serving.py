@@ -13,8 +13,8 @@ from tests.support.stack import fresh_namespace
 
 from leat_engine.errors import Rejected
 from leat_engine.job import StepKey
+from leat_engine.lines import NewLine
 from leat_engine.plan import compile_plan
-from leat_engine.records import NewLine
 from leat_engine.spec import parse_workflow
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store, migrate
@@ -155,7 +155,7 @@ async def test_what_steps_said_is_read_line_by_line_and_shows_nothing_sensitive(
         texts = [(1, 1, "hello"), (2, 1, f"paying by {CARD}"), (2, 2, "paid")]
         runner = await store.register("narrator", "nobodys", 1)
         lines = [NewLine(runner, StepKey(run_id, 0, node), tried, at, "stdout", text) for node, tried, text in texts]
-        await store.write_logs(lines)
+        await store.logs.write(lines)
         await store.retire(runner)
     finally:
         await store.close()

@@ -85,7 +85,7 @@ def in_the_store(dsn, namespace):
     async def ask():
         store = await Store.connect(dsn, size=1)
         try:
-            return Counter(run.name for run in await store.runs(namespace, 1000) if run.phase is Phase.SUCCEEDED)
+            return Counter(run.name for run in await store.shown.runs(namespace, 1000) if run.phase is Phase.SUCCEEDED)
         finally:
             await store.close()
 

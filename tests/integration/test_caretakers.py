@@ -77,11 +77,11 @@ async def test_a_leader_that_freezes_in_its_round_is_followed_by_another(store, 
     other = await Store.connect(database)
 
     async def leads():
-        async with other.leading(7) as leading:
+        async with other.care.leading(7) as leading:
             return leading
 
     async def freeze_until_followed():
-        async with store.leading(7) as leading:
+        async with store.care.leading(7) as leading:
             assert leading
             assert not await leads()
             await eventually(leads, True, 10)

@@ -42,13 +42,15 @@ async def test_children_go_with_the_month_of_their_parent_however_late_they_were
     await shelve(store, "one", ONE)
     spec = {"steps": [{"name": "call", "workflow": {"name": "one", "inputs": {"n": 1}}}]}
     now = datetime.now(UTC)
-    await store.prune(now - timedelta(days=70), timedelta(days=10_000), timedelta(days=1))  # makes room for that month
+    await store.care.prune(
+        now - timedelta(days=70), timedelta(days=10_000), timedelta(days=1)
+    )  # makes room for that month
     run_id = uuid7(now - timedelta(days=70), b"0123456789")
     async with a_house(store, caretakers=False) as house:
         run = await house.run(spec, run_id=run_id, name="old")
     (child,) = await store.children.show(run.run_id)
     assert await store.run(child.run_id) is not None
-    assert len(await store.prune(now, timedelta(days=30), timedelta(days=1))) > 0
+    assert len(await store.care.prune(now, timedelta(days=30), timedelta(days=1))) > 0
     assert await store.run(run.run_id) is None
     assert await store.run(child.run_id) is None
 

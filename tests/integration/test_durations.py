@@ -99,7 +99,7 @@ async def run_to_its_end(store, spec):
         await queue.publish(new.jobs)
 
         async def over():
-            await queue.publish(await store.wake(100))
+            await queue.publish(await store.care.wake(100))
             run = await store.run(run_id)
             return run.phase.done
 

@@ -134,8 +134,8 @@ async def test_a_runner_that_is_asked_to_leave_hands_back_what_takes_too_long(fl
         assert await asyncio.to_thread(leaving.left, 30) == 0
         (step,) = await load.store.steps(run.run_id)
         assert (step.state.label, step.attempt, step.runner) == ("Ready", 2, None)
-        (attempt,) = await load.store.attempts(run.run_id)
-        assert attempt.error["type"] == "RunnerStopped"
+        (attempt,) = await load.store.shown.attempts(run.run_id, range(1, 2), 9)
+        assert attempt.record.error["type"] == "RunnerStopped"
         assert not await _rows(database, "select from leat.step where run_id = $1 and lost > 0", run.run_id)
 
 

@@ -14,8 +14,8 @@ from tests.support.queue import eventually
 
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import StepKey, uuid7
+from leat_engine.lines import NewLine
 from leat_engine.queue.local import LocalQueue
-from leat_engine.records import NewLine
 from leat_engine.result import Phase
 from leat_engine.store import Store, migrate
 from leat_runner import logs
@@ -64,7 +64,7 @@ def a_line(key, text, attempt=1, runner=RUNNER):
 
 async def everything(store, run_id):
     found, after = [], None
-    while lines := await store.logs(run_id, after=after, limit=700):
+    while lines := await store.logs.read(run_id, after=after, limit=700):
         found += lines
         after = lines[-1].seq
     return found
@@ -76,12 +76,12 @@ async def everything(store, run_id):
 async def test_lines_are_read_in_the_order_they_were_written_by_step_and_attempt(store):
     key = a_key()
     other = StepKey(key.run_id, 0, 2)
-    await store.write_logs([a_line(key, "one"), a_line(other, "two"), a_line(key, "three", attempt=2)])
-    assert [line.text for line in await store.logs(key.run_id)] == ["one", "two", "three"]
-    assert [line.text for line in await store.logs(key.run_id, step=1)] == ["one", "three"]
-    (last,) = await store.logs(key.run_id, step=1, attempt=2)
+    await store.logs.write([a_line(key, "one"), a_line(other, "two"), a_line(key, "three", attempt=2)])
+    assert [line.text for line in await store.logs.read(key.run_id)] == ["one", "two", "three"]
+    assert [line.text for line in await store.logs.read(key.run_id, step=1)] == ["one", "three"]
+    (last,) = await store.logs.read(key.run_id, step=1, attempt=2)
     assert (last.text, last.at, last.stream, last.attempt, last.step) == ("three", NOW, "stdout", 2, 1)
-    assert await store.logs(key.run_id, after=last.seq) == []
+    assert await store.logs.read(key.run_id, after=last.seq) == []
 
 
 async def test_a_reader_that_goes_on_behind_the_last_line_it_saw_misses_none_of_many_writers(store, database):
@@ -92,14 +92,14 @@ async def test_a_reader_that_goes_on_behind_the_last_line_it_saw_misses_none_of_
         own = await Store.connect(database, size=1)
         for _ in range(40):
             keys = [key, other] if draw.random() < 0.5 else [other, key]
-            await own.write_logs([a_line(one, str(next(number))) for one in keys for _ in range(draw.randrange(1, 4))])
+            await own.logs.write([a_line(one, str(next(number))) for one in keys for _ in range(draw.randrange(1, 4))])
         await own.close()
 
     async def read():
         seen, after = [], None
         while True:
             last = finished.is_set()
-            lines = await store.logs(key.run_id, after=after, limit=5)
+            lines = await store.logs.read(key.run_id, after=after, limit=5)
             seen += [line.text for line in lines]
             after = lines[-1].seq if lines else after
             if last and not lines:
@@ -115,26 +115,26 @@ async def test_a_reader_that_goes_on_behind_the_last_line_it_saw_misses_none_of_
 
 async def test_the_last_words_of_a_runner_that_was_declared_dead_are_refused_and_those_of_others_kept(store):
     key, dead = a_key(), await store.register("frozen", "default", 1)
-    await store.write_logs([a_line(key, "alive", runner=dead)])
+    await store.logs.write([a_line(key, "alive", runner=dead)])
     await store.retire(dead)
-    await store.write_logs([a_line(key, "too late", runner=dead), a_line(key, "the heir")])
-    assert [line.text for line in await store.logs(key.run_id)] == ["alive", "the heir"]
+    await store.logs.write([a_line(key, "too late", runner=dead), a_line(key, "the heir")])
+    assert [line.text for line in await store.logs.read(key.run_id)] == ["alive", "the heir"]
 
 
 async def test_lines_go_with_the_month_of_their_run(store):
     old = uuid7(datetime(2025, 1, 15, tzinfo=UTC), uuid4().bytes)
-    await store.prune(datetime(2025, 1, 15, tzinfo=UTC), timedelta(days=90), timedelta(days=1))
-    await store.write_logs([a_line(StepKey(old, 0, 1), "long ago")])
-    assert len(await store.logs(old)) == 1
-    assert "2025_01" in await store.prune(NOW, timedelta(days=90), timedelta(days=1))
-    assert await store.logs(old) == []
+    await store.care.prune(datetime(2025, 1, 15, tzinfo=UTC), timedelta(days=90), timedelta(days=1))
+    await store.logs.write([a_line(StepKey(old, 0, 1), "long ago")])
+    assert len(await store.logs.read(old)) == 1
+    assert "2025_01" in await store.care.prune(NOW, timedelta(days=90), timedelta(days=1))
+    assert await store.logs.read(old) == []
 
 
 async def test_an_upgrade_gives_the_months_that_are_there_a_place_for_lines(store, database):
-    await store.prune(datetime(2027, 3, 1, tzinfo=UTC), timedelta(days=900), timedelta(days=1))
+    await store.care.prune(datetime(2027, 3, 1, tzinfo=UTC), timedelta(days=900), timedelta(days=1))
     connection = await asyncpg.connect(database)
     await connection.execute("drop table leat.log_2027_03")
-    await store.prune(NOW, timedelta(days=900), timedelta(days=1))
+    await store.care.prune(NOW, timedelta(days=900), timedelta(days=1))
     assert await connection.fetchval("select to_regclass('leat.log_2027_03') is not null")
     await connection.close()
 
@@ -149,7 +149,7 @@ async def test_what_an_attempt_said_is_there_when_it_is_over(store):
         said("stdout", "hello \0 and \udcff", NOW)
         said("stderr", "x" * 20_000)
         await said.close()
-        lines = await store.logs(key.run_id)
+        lines = await store.logs.read(key.run_id)
     assert (lines[0].text, lines[0].at) == ("HELLO \ufffd AND ?", NOW)
     assert [len(line.text) for line in lines[1:]] == [16 * 1024, 20_000 - 16 * 1024]
 
@@ -185,14 +185,15 @@ class AwayStore:
 
     def __init__(self, store):
         self.store = store
+        self.logs = self
         self.back = asyncio.Event()
         self.asked = asyncio.Event()
 
-    async def write_logs(self, lines):
+    async def write(self, lines):
         self.asked.set()
         if not self.back.is_set():
             raise StoreUnavailable("away")
-        await self.store.write_logs(lines)
+        await self.store.logs.write(lines)
 
 
 async def test_lines_wait_for_postgres_and_what_does_not_fit_is_dropped_and_counted(store, monkeypatch):
@@ -207,7 +208,7 @@ async def test_lines_wait_for_postgres_and_what_does_not_fit_is_dropped_and_coun
             said("stdout", str(number) * 1000)
         await away.asked.wait()
         await said.close()  # does not wait for long
-        assert await store.logs(key.run_id) == []
+        assert await store.logs.read(key.run_id) == []
         away.back.set()
         await eventually(_texts(store, key), ["0", "1", "2", "3", "4"])
     assert logs.STORE_AWAY._value.get() - dropped == 3
@@ -215,7 +216,7 @@ async def test_lines_wait_for_postgres_and_what_does_not_fit_is_dropped_and_coun
 
 def _texts(store, key):
     async def ask():
-        return [line.text[0] for line in await store.logs(key.run_id)]
+        return [line.text[0] for line in await store.logs.read(key.run_id)]
 
     return ask
 
@@ -241,7 +242,7 @@ async def test_what_a_script_prints_can_be_read_when_its_run_has_ended(store):
         run, jobs = await accepted(store, spec)
         await queue.publish(jobs)
         await eventually(_phase(store, run), Phase.SUCCEEDED)
-        lines = {(line.step, line.attempt, line.stream, line.text) for line in await store.logs(run.run_id)}
+        lines = {(line.step, line.attempt, line.stream, line.text) for line in await store.logs.read(run.run_id)}
     assert lines == {(1, 1, "stdout", "hello"), (1, 1, "stderr", "oops")}
 
 
@@ -273,8 +274,8 @@ async def test_what_a_function_prints_and_logs_can_be_read_and_is_bounded(store,
             run, jobs = await accepted(store, spec)
             await queue.publish(jobs)
             await eventually(_phase(store, run), Phase.SUCCEEDED)
-            talk = [(line.stream, line.text) for line in await store.logs(run.run_id, step=1)]
-            flood = await store.logs(run.run_id, step=2, limit=20_000)
+            talk = [(line.stream, line.text) for line in await store.logs.read(run.run_id, step=1)]
+            flood = await store.logs.read(run.run_id, step=2, limit=20_000)
     assert talk == [("stdout", "from a thread"), ("stdout", "kept"), ("stderr", "INFO shop: sold 3")]
     assert len(flood) == logs.ATTEMPT_LINES + 1 + logs.TAIL_LINES
 
@@ -296,7 +297,7 @@ async def noted(store, run):
 
 
 async def reported(store, run):
-    (found,) = [report for report in await store.reports(1000) if report.run.run_id == run.run_id]
+    (found,) = [report for report in await store.reports.behind(1000) if report.run.run_id == run.run_id]
     return found.waiting_step, found.waiting
 
 
@@ -319,10 +320,10 @@ async def test_a_note_makes_the_run_be_told_once_per_change(store):
     run, jobs = await accepted(store, ONE, uid="8d2f")
     (claim,) = await hand.claim(jobs)
     await store.note(hand.runner, claim.key, claim.attempt, "Unschedulable")
-    (report,) = [each for each in await store.reports(1000) if each.run.run_id == run.run_id]
-    await store.reported([(run.run_id, report.version)])
+    (report,) = [each for each in await store.reports.behind(1000) if each.run.run_id == run.run_id]
+    await store.reports.told([(run.run_id, report.version)])
     assert not await store.note(hand.runner, claim.key, claim.attempt, "Unschedulable")
-    assert all(each.run.run_id != run.run_id for each in await store.reports(1000))
+    assert all(each.run.run_id != run.run_id for each in await store.reports.behind(1000))
 
 
 async def test_a_note_of_a_runner_that_lost_the_step_is_refused_and_the_next_claim_begins_without_one(store):
@@ -330,8 +331,8 @@ async def test_a_note_of_a_runner_that_lost_the_step_is_refused_and_the_next_cla
     run, jobs = await accepted(store, ONE, uid="8d3f")
     (claim,) = await hand.claim(jobs)
     await store.note(hand.runner, claim.key, claim.attempt, "Unschedulable")
-    await store.reported([(report.run.run_id, report.version) for report in await store.reports(1000)])
-    again = await store.rescue(hand.runner, {"type": "RunnerLost", "message": "gone"})
+    await store.reports.told([(report.run.run_id, report.version) for report in await store.reports.behind(1000)])
+    again = await store.care.rescue(hand.runner, {"type": "RunnerLost", "message": "gone"})
     assert await noted(store, run) == [None]
     assert await reported(store, run) == (0, "")
     assert not await store.note(hand.runner, claim.key, claim.attempt, "ImagePullBackOff")
@@ -350,8 +351,8 @@ async def test_a_step_that_is_over_waits_for_nothing(store):
 
 async def test_what_was_said_before_its_runner_died_tells_an_heir_where_to_go_on(store):
     key = a_key()
-    assert await store.logged_until(key) is None
+    assert await store.logs.until(key) is None
     later = NOW + timedelta(microseconds=1)
-    await store.write_logs([NewLine(RUNNER, key, 1, later, "stdout", "b"), NewLine(RUNNER, key, 1, NOW, "stdout", "a")])
-    await store.write_logs([NewLine(RUNNER, key, 1, NOW + timedelta(hours=1), NOTICE, "not the step's")])
-    assert await store.logged_until(key) == later
+    await store.logs.write([NewLine(RUNNER, key, 1, later, "stdout", "b"), NewLine(RUNNER, key, 1, NOW, "stdout", "a")])
+    await store.logs.write([NewLine(RUNNER, key, 1, NOW + timedelta(hours=1), NOTICE, "not the step's")])
+    assert await store.logs.until(key) == later

@@ -46,7 +46,7 @@ async def test_a_program_that_was_rolled_back_works_with_what_a_newer_one_has_ad
     await newer("alter table leat.runner add column future text")
     store = await Store.connect(database)
     try:
-        assert await store.prune(datetime.now(UTC), timedelta(days=90), timedelta(days=1)) == []
+        assert await store.care.prune(datetime.now(UTC), timedelta(days=90), timedelta(days=1)) == []
     finally:
         await store.close()
     assert await migrate(database) == []

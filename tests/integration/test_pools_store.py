@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.hand import Hand, accepted, age, steps
 
-from leat_engine.records import Ability
+from leat_engine.pools import Ability
 from leat_engine.store import Store, migrate
 from leat_engine.store.scaling import needed_query
 
@@ -37,7 +37,7 @@ async def test_the_last_runner_that_registers_says_what_its_pool_can_do(store):
     await store.register("a", "gpu", 10, ABLE)
     await store.register("b", "gpu", 20, Ability(("function",), ("train",), "def"))
     await store.register("c", "plain", 10)
-    (known,) = (await store.announced()).values()
+    (known,) = (await store.pools.announced()).values()
     assert (known.name, known.slots, known.revision) == ("gpu", 20, "def")
     assert (known.kinds, known.functions) == (frozenset({"function"}), frozenset({"train"}))
 
@@ -45,19 +45,19 @@ async def test_the_last_runner_that_registers_says_what_its_pool_can_do(store):
 async def test_a_heartbeat_says_what_the_runner_holds(store):
     runner = await store.register("a", "default", 10)
     assert await store.heartbeat(runner, 3, 7.5)
-    (member,) = await store.members()
+    (member,) = await store.pools.members()
     assert (member.name, member.busy, member.draining) == ("a", 3, False)
     assert member.held_seconds >= 7.5
     assert await store.heartbeat(runner, 0, draining=True)
-    (member,) = await store.members()
+    (member,) = await store.pools.members()
     assert (member.busy, member.draining, member.held_seconds) == (0, True, None)
 
 
 async def test_the_backlog_is_what_nobody_has_claimed(store):
     _, jobs = await accepted(store, steps("a", "b", "c"))
-    assert (await store.backlog())["default"].waiting == 3
+    assert (await store.pools.backlog())["default"].waiting == 3
     await (await Hand.registered(store)).claim(jobs[:2])
-    backlog = (await store.backlog())["default"]
+    backlog = (await store.pools.backlog())["default"]
     assert backlog.waiting == 1
     assert backlog.oldest_seconds >= 0
 
@@ -111,10 +111,10 @@ async def test_a_pool_at_rest_needs_a_runner_for_the_steps_of_the_dead(store, po
     hand = await Hand.registered(store)
     await hand.claim(jobs)
     await age(postgres_dsn, hand.runner, 60)
-    await store.bury(6)
+    await store.care.bury(6)
     assert await asked(postgres_dsn) == 1
-    assert await store.rescue(hand.runner, {"type": "RunnerLost"})
-    assert await store.forsaken() == []
+    assert await store.care.rescue(hand.runner, {"type": "RunnerLost"})
+    assert await store.care.forsaken() == []
     assert await asked(postgres_dsn) == 1  # for the job that this made
     connection = await asyncpg.connect(postgres_dsn)
     await connection.execute("delete from leat.ready")
@@ -150,7 +150,7 @@ async def test_never_are_fewer_needed_than_hold_a_step(store, postgres_dsn, memb
     await connection.close()
     for busy, held, draining in members:
         await store.heartbeat(await store.register("a", "default", slots), busy, held, draining=draining)
-    needed = await store.needed("default", slots)
+    needed = await store.pools.needed("default", slots)
     staying = [(busy, held) for busy, held, draining in members if not draining]
     assert needed >= sum(held is not None and held > 5 for _, held in staying)
     assert needed * slots * 0.8 >= sum(busy for busy, _ in staying) - 1e-6

@@ -43,7 +43,7 @@ async def a_run_of(store, connection, moment, *, over):
 async def test_a_month_older_than_the_retention_is_dropped_when_all_its_runs_are_over(store, connection):
     old = await a_run_of(store, connection, datetime(2031, 1, 20, tzinfo=UTC), over=True)
     young = await a_run_of(store, connection, datetime(2031, 6, 20, tzinfo=UTC), over=True)
-    dropped = await store.prune(NOW, KEEP, FORGET)
+    dropped = await store.care.prune(NOW, KEEP, FORGET)
     assert "2031_01" in dropped
     assert "2031_06" not in dropped
     assert await store.run(old) is None
@@ -54,12 +54,12 @@ async def test_a_month_older_than_the_retention_is_dropped_when_all_its_runs_are
 async def test_a_month_with_a_run_that_is_not_over_stays(store, connection):
     alive = await a_run_of(store, connection, datetime(2030, 11, 3, tzinfo=UTC), over=False)
     done = await a_run_of(store, connection, datetime(2030, 11, 4, tzinfo=UTC), over=True)
-    assert "2030_11" not in await store.prune(NOW, KEEP, FORGET)
+    assert "2030_11" not in await store.care.prune(NOW, KEEP, FORGET)
     assert await store.run(alive) is not None
     assert await store.run(done) is not None
 
 
 async def test_the_months_to_come_are_there_before_they_begin(store, connection):
-    await store.prune(NOW, KEEP, FORGET)
+    await store.care.prune(NOW, KEEP, FORGET)
     names = {row["name"] for row in await connection.fetch("select relname as name from pg_class")}
     assert {"run_2031_07", "step_2031_07", "attempt_2031_07", "run_2031_08"} <= names

@@ -82,7 +82,7 @@ async def test_runs_over_the_quota_wait_as_pending_and_begin_in_the_order_of_the
 async def test_the_status_of_a_run_that_waits_names_the_word_and_its_figures(store, space):
     await store.quotas.put(space, Allowance(active_runs=0))
     run, _ = await a_run(store, space, uid="u-held")
-    (report,) = [report for report in await store.reports(100) if report.run.run_id == run.run_id]
+    (report,) = [report for report in await store.reports.behind(100) if report.run.run_id == run.run_id]
     status = run_status(report, None)
     assert status["phase"] == "Pending"
     assert {condition["reason"] for condition in status["conditions"]} == {"QuotaExceeded"}
@@ -389,7 +389,7 @@ async def test_a_step_that_waits_for_a_seat_is_told_in_the_status_of_its_run(sto
     (claim,) = await hand.claim(jobs)
     await seats(store, hand, space, claim)
     await store.quotas.put_back(space, hand.runner, [(claim.key, 1)])
-    (report,) = [report for report in await store.reports(100) if report.run.run_id == run.run_id]
+    (report,) = [report for report in await store.reports.behind(100) if report.run.run_id == run.run_id]
     assert (report.waiting_step, report.waiting) == (1, "quota of the namespace, steps: 0 of 0 used")
     assert run_status(report, plan_of(SPEC))["message"] == f"step only is waiting: {report.waiting}"
     await store.quotas.put(space, NOTHING_SAID)

@@ -200,7 +200,7 @@ async def test_a_changed_priority_acts_on_ready_steps_and_on_those_to_come(store
     view = hand.view(first, spec, 1, complete=True)
     assert await store.prioritise(first.run_id, 7) == []
     await hand.end(view, done(1), takes=False)  # the hand does not know of the change
-    assert {job.priority for job in await store.resend("hurried", 0, 10)} == {7}
+    assert {job.priority for job in await store.care.resend("hurried", 0, 10)} == {7}
 
 
 async def test_a_priority_that_is_the_same_or_of_a_run_that_is_over_changes_nothing(store):

@@ -61,12 +61,12 @@ async def probe(port, path):
 
 
 async def members(load):
-    return {member.name: member for member in await load.store.members()}
+    return {member.name: member for member in await load.store.pools.members()}
 
 
 async def test_a_runner_announces_its_pool_and_says_what_it_holds(fleet, load):
     ready(fleet.start(pool="default", pool_revision="abc"))
-    known = (await load.store.announced())["default"]
+    known = (await load.store.pools.announced())["default"]
     assert known.revision == "abc"
     assert {"http", "script", "function", "wait"} <= known.kinds
     assert "add" in known.functions
@@ -119,7 +119,7 @@ async def test_a_runner_that_has_to_go_finishes_its_steps_and_takes_nothing_new(
 
     await eventually(draining, True)
     assert (await probe(port, "/readyz"))[0] == 503
-    assert await load.store.needed("default", 4) == 0
+    assert await load.store.pools.needed("default", 4) == 0
     await load.submit([calls(0) for _ in range(5)])
     assert await asyncio.to_thread(leaving.left, 30) == 0
     assert not leaving.events("drain_cut")
@@ -128,7 +128,7 @@ async def test_a_runner_that_has_to_go_finishes_its_steps_and_takes_nothing_new(
     assert len(unfinished) == 6  # the second step of the other run, and what came later, are for others
 
     async def needed():
-        return await load.store.needed("default", 4)
+        return await load.store.pools.needed("default", 4)
 
     await eventually(needed, 1)  # as soon as the runners that other tests have killed are not heard any more
     ready(fleet.start())

@@ -180,7 +180,7 @@ async def test_pages_of_scopes_follow_each_other_until_every_one_was_there(perfo
     run, after, found = await store.run(run_id), 0, []
     while after is not None:
         spot = await store.scopes.spot(run_id, plan, Within("each", after, 25))
-        own = await store.show_steps(run_id, range(spot.node, spot.node + 1), 4096)
+        own = await store.shown.steps(run_id, range(spot.node, spot.node + 1), 4096)
         answer = steps_within(run, plan, spot, own)
         (step,) = answer["steps"]
         assert (step["name"], step["state"], step["scopes"]["states"]) == (
@@ -223,7 +223,7 @@ async def test_a_path_that_leads_nowhere_is_answered_with_where_it_ends(perform,
 async def test_both_ways_of_telling_it_tell_the_same(perform, store):
     run_id, plan = await perform(MIXED)
     run, nodes = await store.run(run_id), range(1, plan.total + 1)
-    steps, inside = await store.show_steps(run_id, nodes, 4096), await store.scopes.look(run_id, plan)
+    steps, inside = await store.shown.steps(run_id, nodes, 4096), await store.scopes.look(run_id, plan)
     served = run_steps(run, plan, Page(nodes, steps, [], inside))["steps"]
     read = snapshot_of(run, MIXED, Recorded(steps, [], edges_of(plan), plan, inside)).steps
     for one, other in zip(served, read, strict=True):
@@ -247,7 +247,7 @@ SAGA = {
 async def test_what_a_run_does_at_its_end_is_shown_behind_its_steps(perform, store):
     run_id, plan = await perform(SAGA)
     run, nodes = await store.run(run_id), range(1, plan.total + 1)
-    steps, inside = await store.show_steps(run_id, nodes, 4096), await store.scopes.look(run_id, plan)
+    steps, inside = await store.shown.steps(run_id, nodes, 4096), await store.scopes.look(run_id, plan)
     served = run_steps(run, plan, Page(nodes, steps, [], inside))["steps"]
     names = ["flight", "cars", "hotel", "flight.compensate", "at the end"]
     assert [step["name"] for step in served] == names

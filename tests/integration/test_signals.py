@@ -49,7 +49,7 @@ class Waiter:
 
     async def woken(self):
         """Jobs of this run whose time has come; other tests leave timers of their own."""
-        return [job for job in await self.store.wake(1000) if job.key.run_id == self.run_id]
+        return [job for job in await self.store.care.wake(1000) if job.key.run_id == self.run_id]
 
     async def deliver(self, signal_id="1", name="paid", payload=None, **changes):
         return await self.store.signals.deliver(self.run_id, Signal(signal_id, name, payload, **changes))
@@ -135,7 +135,7 @@ async def test_whoever_takes_a_step_over_gets_the_signal_that_it_had(waiter):
     await waiter.deliver("1", payload=1)
     await waiter.deliver("2", payload=2)
     assert payloads(await waiter.hear()) == [1]
-    await waiter.store.rescue(waiter.hand.runner, {"type": "RunnerLost", "message": "gone"})
+    await waiter.store.care.rescue(waiter.hand.runner, {"type": "RunnerLost", "message": "gone"})
     zombie, waiter.hand, waiter.attempt = waiter.mine, await Hand.registered(waiter.store), 2
     await waiter.claim()
     assert await waiter.store.signals.hear(zombie, wanted()) == Heard()
@@ -153,7 +153,7 @@ async def test_a_payload_that_is_dismissed_is_not_taken_again_and_the_wait_goes_
 async def test_a_wait_ends_at_its_time_counted_from_its_beginning(waiter):
     assert not (await waiter.hear("paid", seconds=0.01)).over
     await waiter.park(0)
-    await waiter.store.wake(100)
+    await waiter.store.care.wake(100)
     await waiter.claim()
     heard = await waiter.hear("paid", seconds=1000)
     assert (heard.signals, heard.over) == ((), True)
@@ -242,12 +242,12 @@ async def test_each_wait_gets_exactly_one_signal_in_the_order_in_which_they_came
                 told[f"s{step}"] = heard.signals[0].payload
                 return
             if dies:
-                await store.rescue(waiter.hand.runner, {"type": "RunnerLost", "message": "gone"})
+                await store.care.rescue(waiter.hand.runner, {"type": "RunnerLost", "message": "gone"})
                 waiter.hand, waiter.attempt = await Hand.registered(store), waiter.attempt + 1
             else:
                 await waiter.park()
             while not await waiter.claim():
-                await store.wake(100)
+                await store.care.wake(100)
 
     async with asyncio.timeout(30):
         await asyncio.gather(tell(), *(wait(number, name) for number, name in enumerate(names, start=1)))

@@ -65,7 +65,7 @@ async def test_a_job_is_claimed_by_exactly_one_of_many(store):
 async def test_a_job_of_an_old_attempt_claims_nothing(store, hand):
     run, jobs = await accepted(store, CHAIN)
     await hand.claim(jobs)
-    await store.rescue(hand.runner, LOST)
+    await store.care.rescue(hand.runner, LOST)
     other = await Hand.registered(store)
     assert await other.claim(jobs) == []
     assert len(await other.claim([job(run.run_id, 1, attempt=2)])) == 1
@@ -98,7 +98,7 @@ async def test_the_commit_of_a_runner_that_was_declared_dead_is_refused_whole(st
     run, jobs = await accepted(store, PAIR)
     await hand.claim(jobs)
     await age(database, hand.runner, 60)
-    assert hand.runner in {dead.id for dead in await store.bury(30)}
+    assert hand.runner in {dead.id for dead in await store.care.bury(30)}
     written = await hand.end(hand.view(run, PAIR, 1, 2, complete=True), done(1), done(2))
     assert written.runs == {}
     assert await states(store, run.run_id) == {1: State.CLAIMED, 2: State.CLAIMED}
@@ -224,12 +224,12 @@ async def test_a_timer_that_fires_while_its_run_is_suspended_or_resumed_forgets_
     transaction = connection.transaction()
     await transaction.start()
     await connection.execute("update leat.run set suspended = $2 where id = $1", run.run_id, suspended)
-    woken = asyncio.create_task(store.wake(100))
+    woken = asyncio.create_task(store.care.wake(100))
     await asyncio.wait({woken}, timeout=0.2)  # it waits for the run, or leaves the timer to the next round
     await transaction.commit()
     await connection.close()
     await woken
-    await store.wake(100)
+    await store.care.wake(100)
     assert len(await hand.claim([job(run.run_id, 1)])) == (0 if suspended else 1)
 
 
@@ -274,7 +274,7 @@ async def test_a_run_that_is_stopped_while_it_waits_for_a_timer_ends_at_once(sto
     await store.delay(hand.runner, [Lateness(StepKey(run.run_id, 0, 1), 1, 3600, "default", None)])
     found = await ended(store, hand, run, CHAIN, await store.stop(run.run_id, CANCEL))
     assert (found.phase, found.live) == (Phase.CANCELLED, 0)
-    assert await store.wake(100) == []
+    assert await store.care.wake(100) == []
 
 
 async def test_a_run_that_is_stopped_when_only_its_end_is_left_ends(store, hand):
@@ -285,7 +285,7 @@ async def test_a_run_that_is_stopped_when_only_its_end_is_left_ends(store, hand)
     await hand.end(view, done(1))
     await hand.end(view, done(2))
     assert view.live == {END}
-    (again,) = await store.rescue(hand.runner, LOST)
+    (again,) = await store.care.rescue(hand.runner, LOST)
     other = await Hand.registered(store)
     jobs = [again, *await store.stop(run.run_id, CANCEL)]
     found = await ended(store, other, run, CHAIN, jobs)
@@ -297,13 +297,13 @@ async def test_a_suspended_run_can_be_stopped(store, hand):
     await hand.claim([job(run.run_id, 1)])
     await store.suspend(run.run_id, True)
     await store.stop(run.run_id, CANCEL)
-    jobs = await store.rescue(hand.runner, LOST)  # its runner died before it could be interrupted
+    jobs = await store.care.rescue(hand.runner, LOST)  # its runner died before it could be interrupted
     other = await Hand.registered(store)
     (claim,) = await other.claim(jobs)
     view = other.view(run, PAIR, 1)
     view.stopping = claim.stopping
     await other.end(view, done(1, 2, CANCELLED))
-    jobs = await store.rescue(other.runner, LOST)  # the next one died before the END
+    jobs = await store.care.rescue(other.runner, LOST)  # the next one died before the END
     found = await ended(store, await Hand.registered(store), run, PAIR, jobs)
     assert found.phase is Phase.CANCELLED
 
@@ -357,21 +357,21 @@ async def test_many_changes_of_a_run_are_one_report_and_what_comes_later_is_told
     await hand.claim(jobs)
     view = hand.view(run, CHAIN, 1, complete=True)
     await hand.end(view, done(1))
-    (early,) = [report for report in await store.reports(1000) if report.run.run_id == run.run_id]
+    (early,) = [report for report in await store.reports.behind(1000) if report.run.run_id == run.run_id]
     await hand.end(view, done(2))
-    await store.reported([(run.run_id, early.version)])
-    (late,) = [report for report in await store.reports(1000) if report.run.run_id == run.run_id]
+    await store.reports.told([(run.run_id, early.version)])
+    (late,) = [report for report in await store.reports.behind(1000) if report.run.run_id == run.run_id]
     assert late.version > early.version
     assert late.run.phase is Phase.SUCCEEDED
-    await store.reported([(run.run_id, late.version)])
-    assert run.run_id not in {report.run.run_id for report in await store.reports(1000)}
+    await store.reports.told([(run.run_id, late.version)])
+    assert run.run_id not in {report.run.run_id for report in await store.reports.behind(1000)}
 
 
 async def test_a_run_without_a_resource_is_never_reported(store, hand):
     run, jobs = await accepted(store, CHAIN)
     await hand.claim(jobs)
     await hand.end(hand.view(run, CHAIN, 1, complete=True), done(1))
-    assert run.run_id not in {report.run.run_id for report in await store.reports(1000)}
+    assert run.run_id not in {report.run.run_id for report in await store.reports.behind(1000)}
 
 
 async def test_an_heir_learns_when_its_try_was_begun_and_a_retry_that_nobody_began_it(store, hand):
@@ -379,7 +379,7 @@ async def test_an_heir_learns_when_its_try_was_begun_and_a_retry_that_nobody_beg
     await hand.claim([first])
     assert await store.begun(first.key, 1) is None
     claimed = (await store.steps(run.run_id))[0].started_at
-    await store.rescue(hand.runner, LOST)
+    await store.care.rescue(hand.runner, LOST)
     heir = await Hand.registered(store)
     await heir.claim([job(run.run_id, 1, 2)])
     await store.retire(heir.runner)
@@ -401,7 +401,8 @@ async def test_the_steps_of_a_silent_runner_are_handed_on_as_next_attempts(store
     again = [each for each in await rescue(store, 30) if each.key.run_id == run.run_id]
     assert sorted((each.key.step, each.attempt) for each in again) == [(1, 2), (2, 2)]
     assert [claim.lost for claim in await (await Hand.registered(store)).claim(again)] == [1, 1]
-    assert {attempt.error["type"] for attempt in await store.attempts(run.run_id)} == {"RunnerLost"}
+    tries = await store.shown.attempts(run.run_id, range(1, 3), 9)
+    assert {tried.record.error["type"] for tried in tries} == {"RunnerLost"}
     assert not await store.heartbeat(hand.runner, 0)
 
 
@@ -409,7 +410,7 @@ async def test_the_steps_of_a_runner_whose_undertaker_died_are_handed_on_by_the_
     run, jobs = await accepted(store, CHAIN)
     await hand.claim(jobs)
     await age(database, hand.runner, 60)
-    await store.bury(30)
+    await store.care.bury(30)
     assert run.run_id in {each.key.run_id for each in await rescue(store, 30)}
 
 
@@ -452,7 +453,7 @@ async def test_a_run_of_any_month_works(days, store, hand):
 async def test_the_months_ahead_can_be_made_although_runs_of_them_came_early(store):
     later = datetime.now(UTC) + timedelta(days=300)
     run, _ = await accepted(store, CHAIN, run_id=uuid7(later, uuid4().bytes))
-    await store.prune(later, timedelta(days=90), timedelta(days=1))
+    await store.care.prune(later, timedelta(days=90), timedelta(days=1))
     assert await phase(store, run.run_id) is Phase.RUNNING
 
 
@@ -460,7 +461,7 @@ async def test_who_is_cancelled_in_a_transaction_whose_connection_is_gone_is_can
     entered = asyncio.Event()
 
     async def leads():
-        async with store.leading(4711):
+        async with store.care.leading(4711):
             entered.set()
             await asyncio.Event().wait()
 

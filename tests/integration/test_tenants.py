@@ -61,7 +61,7 @@ async def test_a_name_means_the_run_of_ones_own_namespace(store):
     ours, _ = await accepted(store, spec, namespace=OURS, name="pay")
     assert (await store.find_run(OURS, "pay")).run_id == ours.run_id
     assert (await store.find_run(THEIRS, "pay")).run_id == theirs.run_id
-    assert {run.namespace for run in await store.runs(OURS, 100)} == {OURS}
+    assert {run.namespace for run in await store.shown.runs(OURS, 100)} == {OURS}
 
 
 async def test_a_signal_reaches_the_run_of_ones_own_namespace_only(works):
@@ -112,7 +112,7 @@ async def a_run_with(store, options, secrets, namespace, spec):
         new, jobs = await accepted(store, spec, namespace=namespace)
         await queue.publish(jobs)
         while not (run := await store.run(new.run_id)).phase.done:
-            await store.next_due()
+            await store.care.next_due()
         return run, next(step for step in await store.steps(new.run_id) if step.key.step == 1)
     finally:
         await caretakers.stop()

@@ -76,7 +76,7 @@ class Orders:
         account = Account()
         store = await Store.connect(self.dsn, size=1)
         try:
-            runs = await store.runs(self.user.namespace, 10_000)
+            runs = await store.shown.runs(self.user.namespace, 10_000)
             count = Counter(run.name for run in runs)
             account.lost += [name for name in self.names if not count[name]]
             account.lost += [f"{run.name}: {run.phase.label}" for run in runs if not run.phase.done]

@@ -12,8 +12,9 @@ from tests.support.load import a_run, revision_of
 from tests.support.queue import eventually
 
 from leat_engine.caretakers import CaretakerOptions, Caretakers
+from leat_engine.kin import ChildRecord
 from leat_engine.queue.local import LocalQueue
-from leat_engine.records import ChildRecord, NewRun, RunRecord
+from leat_engine.records import NewRun, RunRecord
 from leat_engine.store import Store
 from leat_engine.store.children import Shelved
 from leat_runner.family import Family, Household

@@ -103,6 +103,8 @@ def test_a_path_alone_gives_the_reference_where_others_get_the_value():
         "n": "${ size(steps.make.output.body) }",
         "text": "${ steps.make.output.body }!",
         "first": "${ steps.make.output.body[0] }",
+        "there": "${ has(steps.make.output.body) }",
+        "maybe": "${ steps.make.output.?body.orValue('') }",
     }
     whole = {"body": kept}
     bindings = {"steps": {"make": {"output": {"body": ["x", "y"]}}}, ORIGINALS: {"make": whole}}
@@ -112,6 +114,8 @@ def test_a_path_alone_gives_the_reference_where_others_get_the_value():
         "n": 2,
         "text": '["x","y"]!',
         "first": "x",
+        "there": True,
+        "maybe": ["x", "y"],
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 from tests.support.load import plan_of
 
 from leat_engine.capability import incapable
-from leat_engine.records import Announced
+from leat_engine.pools import Announced
 
 AT = datetime(2030, 1, 31, tzinfo=UTC)
 

@@ -13,9 +13,8 @@ from leat_engine.calls import call_problems, calls
 from leat_engine.child import Parent, child_name, hidden_with, outcome_of, time_of, too_many
 from leat_engine.errors import Rejected
 from leat_engine.job import StepKey, child_id_of, uuid7
-from leat_engine.kin import kin_of, owners_of
+from leat_engine.kin import ChildRecord, kin_of, owners_of
 from leat_engine.plan import compile_plan
-from leat_engine.records import ChildRecord
 from leat_engine.redaction import Redaction
 from leat_engine.result import Failed, Phase, Succeeded
 from leat_engine.spec import parse_spec

@@ -143,6 +143,22 @@ def test_every_json_value_comes_back_as_it_went_in(value):
     assert compile_template({"a": ["${ [inputs.v] }"]}, "x", names).evaluate(bindings) == {"a": [[value]]}
 
 
+@given(json_values)
+def test_a_path_alone_gives_what_a_computation_gives(value):
+    names: Names = {"inputs": None}
+    alone, computed = (compile_template(text, "x", names) for text in ("${ inputs.v }", "${ [inputs.v][0] }"))
+    found = alone.evaluate({"inputs": {"v": value}})
+    assert found == computed.evaluate({"inputs": {"v": value}})
+    assert found is not value or not isinstance(value, list | dict)
+
+
+def test_what_a_path_gives_is_a_copy():
+    value = {"list": [1]}
+    found = compile_template("${ inputs.v }", "x", {"inputs": None}).evaluate({"inputs": {"v": value}})
+    found["list"].append(2)
+    assert value == {"list": [1]}
+
+
 @given(texts)
 def test_no_data_is_ever_evaluated(text):
     assert compile_template("a${ inputs.v }b", "x", {"inputs": None}).evaluate({"inputs": {"v": text}}) == f"a{text}b"

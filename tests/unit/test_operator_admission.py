@@ -6,7 +6,7 @@ import pytest
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.plan import compile_plan
-from leat_engine.records import Announced
+from leat_engine.pools import Announced
 from leat_engine.spec import parse_workflow
 from leat_engine.spec.kinds import load_models
 from leat_operator.catalog import Catalog

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from leat_engine.errors import Reason, Rejected
 from leat_engine.job import run_id_of
-from leat_engine.records import Announced, RunRecord
+from leat_engine.pools import Announced
+from leat_engine.records import RunRecord
 from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leat_engine.errors import Rejected
-from leat_engine.records import Announced, Backlog, Member
+from leat_engine.pools import Announced, Backlog, Member
 from leat_operator.drift import Drift, projected
 from leat_operator.eviction import cost
 from leat_operator.health import Health, Load, Verdict, numbers, pool_status, verdict

@@ -13,19 +13,11 @@ from leat_cli.snapshot import Outlook
 from leat_engine.durations import Facts
 from leat_engine.estimate import Estimate, Part
 from leat_engine.job import StepKey
+from leat_engine.kin import ChildRecord
+from leat_engine.lines import LogLine
 from leat_engine.plan import compile_plan
-from leat_engine.records import (
-    Announced,
-    AttemptRecord,
-    Backlog,
-    ChildRecord,
-    LogLine,
-    Member,
-    RunRecord,
-    ShownAttempt,
-    ShownStep,
-    StepRecord,
-)
+from leat_engine.pools import Announced, Backlog, Member
+from leat_engine.records import AttemptRecord, RunRecord, ShownAttempt, ShownStep, StepRecord
 from leat_engine.result import Phase, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models

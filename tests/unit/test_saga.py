@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leat_engine.cleanup import Clean, clean_up
+from leat_engine.cleanup import Clean, Cleanup, clean_up
 from leat_engine.errors import Rejected
 from leat_engine.job import StepKey
 from leat_engine.layout import FINALLY
 from leat_engine.plan import compile_plan
-from leat_engine.records import Block, Cleanup
+from leat_engine.records import Block
 from leat_engine.result import Phase, Result, State
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Annotated, Any, ClassVar, cast
 from uuid import uuid4
 
@@ -15,8 +16,8 @@ from tests.support.gates import no_gates
 
 from leat_engine.commit import Ended, Late
 from leat_engine.kind import Kind, StepContext, Weight
+from leat_engine.lines import NewLine
 from leat_engine.plan import compile_plan
-from leat_engine.records import NewLine
 from leat_engine.result import ErrorType, Failed, Outcome, State, StepError, Succeeded
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import Outward, load_models
@@ -73,10 +74,10 @@ class Listener(Voice):
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        super().__init__(cast("Store", self))
+        super().__init__(cast("Store", SimpleNamespace(logs=self)))
         self.start()
 
-    async def write_logs(self, lines: Sequence[NewLine]) -> None:
+    async def write(self, lines: Sequence[NewLine]) -> None:
         self.lines += [line.text for line in lines]
 
 

@@ -61,7 +61,7 @@ class Database:
             raise Invalid.because(
                 "labels are on resources of a cluster, a database has none: leave -l or --database out"
             )
-        runs = await self._store.runs(query.namespace, _MOST if query.phases or query.reason else query.limit)
+        runs = await self._store.shown.runs(query.namespace, _MOST if query.phases or query.reason else query.limit)
         found = [snapshot_of(run, await self._spec(run)) for run in runs]
         return [run for run in found if query.takes(run)][: query.limit]
 
@@ -94,8 +94,8 @@ class Database:
         """Return a run with its steps and attempts."""
         spec = await self._spec(run)
         nodes = range(1, len(spec.get("steps", ())) + 1)
-        steps = await self._store.show_steps(run.run_id, nodes, _EVERYTHING)
-        attempts = await self._store.show_attempts(run.run_id, nodes, _EVERYTHING)
+        steps = await self._store.shown.steps(run.run_id, nodes, _EVERYTHING)
+        attempts = await self._store.shown.attempts(run.run_id, nodes, _EVERYTHING)
         plan = self._plan(run.revision, spec)
         estimate = await self._store.durations.estimate(run, plan, datetime.now(UTC)) if plan else None
         children = await self._store.children.show(run.run_id) if run.children else []
@@ -112,7 +112,7 @@ class Database:
             raise Invalid.because(str(error)) from error
         own: list[ShownStep] = []
         if spot.scope == ROOT_SCOPE and spot.node is not None:
-            own = await self._store.show_steps(run.run_id, range(spot.node, spot.node + 1), _EVERYTHING)
+            own = await self._store.shown.steps(run.run_id, range(spot.node, spot.node + 1), _EVERYTHING)
         return replace(snapshot_of(run, spec), steps=steps_within(plan, run, spot, own), after=spot.after)
 
     async def workflows(self, namespace: str | None) -> list[WorkflowSnapshot]:  # noqa: ARG002 - the port's signature

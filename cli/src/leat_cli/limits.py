@@ -9,7 +9,7 @@ from leat_cli.output import Format, print_value
 from leat_cli.problems import Invalid
 
 if TYPE_CHECKING:
-    from leat_engine.records import ShownLimits
+    from leat_engine.restraint import ShownLimits
 
 _SLOTS = ("NAMESPACE", "CONCURRENCY", "HELD", "LIMIT", "WAITING", "OLDEST", "HOLDERS")
 _BUCKETS = ("NAMESPACE", "RATE LIMIT", "QUIET IN")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 from leat_engine.errors import Reason
 from leat_engine.plan import Plan, PlanStep
-from leat_engine.records import Announced
+from leat_engine.pools import Announced
 from leat_engine.spelling import unknown
 
 FUNCTION = "function"

@@ -58,6 +58,23 @@ class Parent:
     hidden: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Astray:
+    """A child that its parent's step waits for, and what is to be done with it.
+
+    Attributes:
+        parent: The parent's name.
+        stop: Nobody waits for it any more: it is cancelled.
+        suspended: What it is to be, or None; priority: the same.
+    """
+
+    run_id: UUID
+    parent: str
+    stop: bool
+    suspended: bool | None
+    priority: int | None
+
+
 def child_name(parent: str, step: str, run_id: UUID) -> str:
     """The name of a child run: its parent's, the step's, and a suffix that its id gives; a name as resources have."""
     base = re.sub(r"[^a-z0-9.-]", "-", f"{parent}-{step}".lower())[:_BASE_CHARS]

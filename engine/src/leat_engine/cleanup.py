@@ -8,10 +8,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from leat_engine.job import StepKey
 from leat_engine.plan import Plan
-from leat_engine.records import Cleanup
-from leat_engine.result import ErrorType, Phase, State, StepError
+from leat_engine.records import Block
+from leat_engine.result import ErrorType, Phase, Result, State, StepError
 from leat_engine.unfold import Open
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """How far a run is that cleans up.
+
+    Attributes:
+        outcome: How the run ends if all goes well; ``output`` and ``error`` are the run's.
+        block: What `END` has opened: the scope of ``finally``, if ``opened`` is 1, and, counted in ``target``, the
+            compensations that were begun.
+        undo: The first compensation that did not end well yet.
+        undo_state: How that is; None when it has not begun. undo_error: Why it failed.
+        final: How the scope of ``finally`` ended; None before.
+    """
+
+    outcome: Phase
+    output: Any
+    error: Mapping[str, Any] | None
+    block: Block
+    undo: StepKey | None
+    undo_state: State | None
+    undo_error: Mapping[str, Any] | None
+    final: Result | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,10 @@ class Hands(Protocol):
         """These steps are ready for anybody: publish them."""
         ...
 
+    def spread(self, jobs: Sequence[Job]) -> None:
+        """These first steps of scopes are ready for anybody: publish those that the runner does not get to soon."""
+        ...
+
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """These attempts wait in the store until their time."""
         ...
@@ -238,17 +242,23 @@ class Committer:
                 if new.state is State.CLAIMED and new.step not in written.claimed.get(_place(decision.view), ()):
                     self._hands.untake(decision.view.plan.steps[new.step])
         runs = {decision.view.run_id: decision.view for decision in applied}
-        self._go_on(runs, written.claimed, written.readied)
+        self._go_on(runs, written.claimed)
+        if handed := self._readied(runs, written.readied):
+            self._hands.hand_over(handed)
         for decision in applied:
             self._leave(decision.view)
         if lost:
             self._hands.lost(list(lost))
 
-    def _go_on(self, runs: Mapping[UUID, RunView], claimed: Granted, readied: Granted) -> None:
-        """Begin what the store granted this runner; hand over what it made ready for anybody."""
+    def _go_on(self, runs: Mapping[UUID, RunView], claimed: Granted) -> None:
+        """Begin what the store granted this runner."""
         for (run_id, scope), steps in claimed.items():
             for step, attempt in steps.items():
                 self._hands.begin(runs[run_id].scopes[scope], step, attempt)
+
+    @staticmethod
+    def _readied(runs: Mapping[UUID, RunView], readied: Granted) -> list[Job]:
+        """What the store made ready for anybody; from now on others may have steps of these scopes."""
         handed: list[Job] = []
         for (run_id, scope), steps in readied.items():
             run = runs[run_id]
@@ -257,8 +267,7 @@ class Committer:
             for step in steps:
                 key, pool = StepKey(run_id, scope, step), run.plan.steps[step].pool
                 handed.append(Job(key, steps[step], pool, run.priority, run.traceparent))
-        if handed:
-            self._hands.hand_over(handed)
+        return handed
 
     def _refused(self, decision: Decision) -> None:
         view = decision.view
@@ -304,7 +313,10 @@ class Committer:
         for node in not_granted(taken, opened):
             self._hands.untake(node)
         refused = [opening.view.run_id for opening in openings if not enter(opening, opened)]
-        self._go_on({opening.view.run_id: opening.view for opening in openings}, opened.claimed, opened.readied)
+        runs = {opening.view.run_id: opening.view for opening in openings}
+        self._go_on(runs, opened.claimed)
+        if readied := self._readied(runs, opened.readied):
+            self._hands.spread(readied)
         for opening in openings:
             self._leave(opening.view)
         if refused:

@@ -3,10 +3,32 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from leat_engine.plan import Plan
-from leat_engine.records import ChildRecord
+from leat_engine.result import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRecord:
+    """A child run as it stands below its parent.
+
+    Attributes:
+        parent: The run that has the step; step: its node in that run's plan.
+        done: Of its ``total`` steps.
+    """
+
+    run_id: UUID
+    parent: UUID
+    step: int
+    name: str
+    workflow: str
+    phase: Phase
+    done: int
+    total: int
+    started_at: datetime
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 from leat_engine.job import Job, StepKey
-from leat_engine.result import Phase, Result, State
+from leat_engine.result import Phase, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,44 +150,6 @@ class RunRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class ChildRecord:
-    """A child run as it stands below its parent.
-
-    Attributes:
-        parent: The run that has the step; step: its node in that run's plan.
-        done: Of its ``total`` steps.
-    """
-
-    run_id: UUID
-    parent: UUID
-    step: int
-    name: str
-    workflow: str
-    phase: Phase
-    done: int
-    total: int
-    started_at: datetime
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Astray:
-    """A child that its parent's step waits for, and what is to be done with it.
-
-    Attributes:
-        parent: The parent's name.
-        stop: Nobody waits for it any more: it is cancelled.
-        suspended: What it is to be, or None; priority: the same.
-    """
-
-    run_id: UUID
-    parent: str
-    stop: bool
-    suspended: bool | None
-    priority: int | None
-
-
-@dataclass(frozen=True, slots=True)
 class StepRecord:
     """A step as people read it: its last attempt. ``attempt`` 0 means that it never became ready.
 
@@ -221,36 +183,6 @@ class AttemptRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class LogLine:
-    """One line that a step said. ``seq`` ascends within a run, in the order in which lines became readable.
-
-    Attributes:
-        step: The node of the plan.
-        stream: `stdout`, `stderr`, or `leat` for what the runner adds.
-    """
-
-    seq: int
-    at: datetime
-    scope: int
-    step: int
-    attempt: int
-    stream: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class NewLine:
-    """A line on its way into the store, heard by ``runner``."""
-
-    runner: int
-    key: StepKey
-    attempt: int
-    at: datetime
-    stream: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
 class ShownStep:
     """A step with the name of its runner, and its output if that is small.
 
@@ -274,7 +206,7 @@ class ShownAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A run whose resource is behind the store. ``version`` goes back with `Store.reported`.
+    """A run whose resource is behind the store. ``version`` goes back with `Reports.told`.
 
     Attributes:
         waiting: A running step that waits for something, and for what; with ``waiting_step`` 0 there is none.
@@ -393,138 +325,3 @@ class Dead:
 
     id: int
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """What the newest runner of a pool said that it can do.
-
-    Attributes:
-        revision: Of the pods that a RunnerPool describes, or "" when the runner is of none.
-        slots: Of one runner.
-    """
-
-    name: str
-    revision: str
-    kinds: frozenset[str]
-    functions: frozenset[str]
-    slots: int
-    announced_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Ability:
-    """What a runner announces of its pool when it registers."""
-
-    kinds: tuple[str, ...]
-    functions: tuple[str, ...] = ()
-    revision: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """A runner that is alive.
-
-    Attributes:
-        busy: Slots in use.
-        held_seconds: How long it has held its oldest running step, or None when it is idle.
-        draining: It takes nothing more.
-    """
-
-    name: str
-    pool: str
-    slots: int
-    busy: int
-    draining: bool
-    heartbeat_at: datetime
-    held_seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Attempts that wait for a slot, and for how long the first one does."""
-
-    waiting: int
-    oldest_seconds: float
-
-
-class TriggerKey(NamedTuple):
-    """A schedule of a Workflow. Another Workflow of the same name has another ``uid``."""
-
-    namespace: str
-    workflow: str
-    name: str
-    uid: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """How far a schedule is settled. ``fired_at``: the moment of its last run."""
-
-    until: datetime
-    fired_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class ShownSlots:
-    """A concurrency limit that is in use. ``oldest_seconds``: how old who waits longest is; ``holders``: ten runs."""
-
-    namespace: str
-    key: str
-    capacity: int
-    held: int
-    waiting: int
-    oldest_seconds: float | None
-    holders: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ShownBucket:
-    """A rate limit with starts to come: in ``seconds`` its bucket is full again if nobody asks."""
-
-    namespace: str
-    key: str
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ShownBreaker:
-    """A breaker that has counted failures or is not closed. ``seconds``: until it may be tried."""
-
-    namespace: str
-    key: str
-    state: str
-    failures: int
-    seconds: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class ShownLimits:
-    """All limits that hold something back now, or may soon."""
-
-    slots: tuple[ShownSlots, ...]
-    buckets: tuple[ShownBucket, ...]
-    breakers: tuple[ShownBreaker, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Cleanup:
-    """How far a run is that cleans up.
-
-    Attributes:
-        outcome: How the run ends if all goes well; ``output`` and ``error`` are the run's.
-        block: What `END` has opened: the scope of ``finally``, if ``opened`` is 1, and, counted in ``target``, the
-            compensations that were begun.
-        undo: The first compensation that did not end well yet.
-        undo_state: How that is; None when it has not begun. undo_error: Why it failed.
-        final: How the scope of ``finally`` ended; None before.
-    """
-
-    outcome: Phase
-    output: Any
-    error: Mapping[str, Any] | None
-    block: Block
-    undo: StepKey | None
-    undo_state: State | None
-    undo_error: Mapping[str, Any] | None
-    final: Result | None

@@ -77,6 +77,48 @@ class Restraint:
         return [key for key in keys if key is not None]
 
 
+@dataclass(frozen=True, slots=True)
+class ShownSlots:
+    """A concurrency limit that is in use. ``oldest_seconds``: how old who waits longest is; ``holders``: ten runs."""
+
+    namespace: str
+    key: str
+    capacity: int
+    held: int
+    waiting: int
+    oldest_seconds: float | None
+    holders: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBucket:
+    """A rate limit with starts to come: in ``seconds`` its bucket is full again if nobody asks."""
+
+    namespace: str
+    key: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShownBreaker:
+    """A breaker that has counted failures or is not closed. ``seconds``: until it may be tried."""
+
+    namespace: str
+    key: str
+    state: str
+    failures: int
+    seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLimits:
+    """All limits that hold something back now, or may soon."""
+
+    slots: tuple[ShownSlots, ...]
+    buckets: tuple[ShownBucket, ...]
+    breakers: tuple[ShownBreaker, ...]
+
+
 def compile_restraint(step: Step, path: str, names: Names, reasons: list[Reason]) -> Restraint | None:
     """The step's limits and cache; what is wrong is added to ``reasons``."""
     compiler = _Compiler(names, reasons)

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from enum import StrEnum
 from itertools import islice, takewhile
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -113,6 +114,23 @@ def latest(cron: Cron, last: datetime, now: datetime) -> datetime | None:
             return None
     found = due(cron, last, now)
     return found[-1] if found else None
+
+
+class TriggerKey(NamedTuple):
+    """A schedule of a Workflow. Another Workflow of the same name has another ``uid``."""
+
+    namespace: str
+    workflow: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How far a schedule is settled. ``fired_at``: the moment of its last run."""
+
+    until: datetime
+    fired_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)

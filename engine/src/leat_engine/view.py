@@ -87,12 +87,12 @@ class RunView:
     @property
     def root(self) -> "RunView":
         """The scope that is the run itself."""
-        return self.scopes[ROOT_SCOPE]
+        return self if self.parent is None else self.parent.root
 
     @property
     def idle(self) -> bool:
         """Whether nothing of the run is here any more. Asked of the run itself."""
-        return not self.live and len(self.scopes) == 1 and not self.pins
+        return not self.live and len(self.scopes) <= 1 and not self.pins
 
     @property
     def unnamed(self) -> bool:
@@ -118,6 +118,10 @@ class RunView:
             if self.scopes.pop(self.scope, None) is not None:
                 self.parent.inner -= 1
             self.parent.close()
+
+    def leave(self) -> None:
+        """The run is forgotten: let go of the circle of scopes that know each other, so that it needs no collector."""
+        self.scopes.clear()
 
     def share(self) -> None:
         """Others may have steps of the scope from now on: what they do is not seen here."""

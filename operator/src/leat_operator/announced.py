@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from leat_engine.errors import StoreUnavailable
-from leat_engine.records import Announced
+from leat_engine.pools import Announced
 from leat_engine.store import Store
 from leat_operator.inbox import Inbox, News
 
@@ -49,7 +49,7 @@ class Announcements:
         Raises:
             StoreUnavailable: Postgres does not answer.
         """
-        pools = current(await self.store.announced(), self.revisions)
+        pools = current(await self.store.pools.announced(), self.revisions)
         told = {name: (each.kinds, each.functions) for name, each in pools.items()}
         if told != self._told:
             self._told = told

@@ -12,7 +12,8 @@ from leat_engine.capability import incapable
 from leat_engine.errors import Reason, Rejected
 from leat_engine.kind import SpecModels
 from leat_engine.plan import Plan, compile_plan, revision_id
-from leat_engine.records import Announced, Revision
+from leat_engine.pools import Announced
+from leat_engine.records import Revision
 from leat_engine.spec import History, WorkflowSpec, parse_spec, parse_workflow
 from leat_engine.trigger import Trigger, with_triggers
 from leat_operator.objects import WORKFLOWS, Ref

@@ -6,7 +6,7 @@ holds nothing goes first, then those that are done soonest.
 
 from collections.abc import Collection
 
-from leat_engine.records import Member
+from leat_engine.pools import Member
 from leat_operator.cluster import Cluster, NotFound
 from leat_operator.objects import PODS
 from leat_operator.pods import POOL_LABEL

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from leat_engine.records import Announced, Backlog, Member
+from leat_engine.pools import Announced, Backlog, Member
 from leat_engine.status import MESSAGE_CHARS, Status, bounded
 from leat_operator.admit import generation
 from leat_operator.pool import Desired

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from leat_engine.records import Announced
+from leat_engine.pools import Announced
 from leat_operator.objects import Ref, Resource
 
 

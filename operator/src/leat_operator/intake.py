@@ -12,7 +12,8 @@ from typing import Any
 import structlog
 
 from leat_engine.errors import Reason, Rejected
-from leat_engine.records import Announced, RunRecord
+from leat_engine.pools import Announced
+from leat_engine.records import RunRecord
 from leat_engine.status import cancelled_status, rejected_status, unable_status, waiting_status
 from leat_operator import metrics
 from leat_operator.accept import Acceptor

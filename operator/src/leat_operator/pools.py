@@ -175,7 +175,7 @@ class Pools:
         """What the store says; None while it does not answer, which must not keep pools from being made."""
         try:
             members, backlog, announced = await asyncio.gather(
-                self._store.members(), self._store.backlog(), self._store.announced()
+                self._store.pools.members(), self._store.pools.backlog(), self._store.pools.announced()
             )
         except StoreUnavailable as error:
             log.warning("load of pools not read", error=str(error))

@@ -145,12 +145,12 @@ class Reporter:
         """Take what is new off the store's list."""
         metrics.UNREPORTED.set(len(self._ending))
         while len(self._ending) < BACKLOG:
-            reports = await self._store.reports(LIMIT)
+            reports = await self._store.reports.behind(LIMIT)
             looked = await self._forecasts.look(report.run for report in reports)
             for report in reports:
                 self._take(report, looked.get(report.run.run_id))
             if reports:
-                await self._store.reported([(report.run.run_id, report.version) for report in reports])
+                await self._store.reports.told([(report.run.run_id, report.version) for report in reports])
             if len(reports) < LIMIT:
                 return
 

@@ -93,7 +93,7 @@ class Deliverer:
                     self._forget(ref.uid)
         delivered = [await self._deliver(body) for body in sorted(self._waiting.values(), key=_age)]
         if any(delivered):
-            jobs = await insist(lambda: self._to.store.wake(WOKEN))
+            jobs = await insist(lambda: self._to.store.care.wake(WOKEN))
             if jobs:
                 self._errands.start(publish(self._to.queue, jobs))
 

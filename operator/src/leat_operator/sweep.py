@@ -146,7 +146,7 @@ class Sweep:
     async def _records(self) -> list[RunRecord]:
         records: list[RunRecord] = []
         after: UUID | None = None
-        while page := await self.store.unfinished(after, PAGE):
+        while page := await self.store.reports.unfinished(after, PAGE):
             records += page
             after = page[-1].run_id
         return records

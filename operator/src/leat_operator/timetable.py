@@ -14,8 +14,7 @@ from enum import Enum, auto
 import structlog
 
 from leat_engine.errors import Rejected
-from leat_engine.records import Settled, TriggerKey
-from leat_engine.schedule import OnMiss, Policy, turn
+from leat_engine.schedule import OnMiss, Policy, Settled, TriggerKey, turn
 from leat_engine.spec.trigger import Schedule
 from leat_engine.trigger import Trigger, run_at, written
 from leat_operator import metrics
@@ -99,7 +98,7 @@ class Timetable:
         current = {(listed.ref.namespace, listed.ref.name): listed for listed in self._catalog.all()}
         for key in [key for key in self._followed if key not in current]:
             if self._entries.pop(key, None) is not None:
-                await insist(lambda key=key: self._store.forget_schedules(*key))  # type: ignore[misc]  # of this turn
+                await insist(lambda key=key: self._store.schedules.forget(*key))  # type: ignore[misc]  # of this turn
             del self._followed[key]
         for key, listed in current.items():
             if self._followed.get(key) is not listed and listed.compiled is not None:
@@ -116,7 +115,7 @@ class Timetable:
         ]
         names = [entry.trigger.name for entry in entries]
         if before and {entry.trigger.name for entry in before} - set(names):
-            await insist(lambda: self._store.forget_schedules(*key, names))
+            await insist(lambda: self._store.schedules.forget(*key, names))
         for entry in entries:
             settled = await self._settled(entry, now)
             self._tell(entry, settled.until, settled.fired_at, None)
@@ -124,7 +123,7 @@ class Timetable:
             self._entries[key] = entries
 
     async def _settled(self, entry: Entry, now: datetime) -> Settled:
-        return await insist(lambda: self._store.enroll(entry.key, now))
+        return await insist(lambda: self._store.schedules.enroll(entry.key, now))
 
     async def _serve(self, entry: Entry, now: datetime) -> None:
         async with self._slots:
@@ -147,11 +146,11 @@ class Timetable:
             last = moment == step.moments[-1]
             run = moment if outcome is Outcome.RUN else None
             until = step.until if last else moment
-            await insist(lambda until=until, run=run: self._store.settle(entry.key, until, run))  # type: ignore[misc]
+            await insist(lambda until=until, run=run: self._store.schedules.settle(entry.key, until, run))  # type: ignore[misc]
             fired = run or fired
             self._tell(entry, until, fired, why)
         if not step.moments:
-            await insist(lambda: self._store.settle(entry.key, step.until, None))
+            await insist(lambda: self._store.schedules.settle(entry.key, step.until, None))
             self._tell(entry, step.until, fired, None)
 
     async def _run(self, entry: Entry, moment: datetime) -> tuple[Outcome, str | None]:

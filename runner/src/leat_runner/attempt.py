@@ -282,15 +282,15 @@ class _Trial:
             return Failed(StepError(ErrorType.INVALID, _readable(error, f"{node.path}.{node.kind}"), retriable=False))
 
     def _context(self, words: Speech, artifacts: Artifacts) -> StepContext:
-        attempt, view = self.attempt, self.attempt.view
+        attempt, view, key = self.attempt, self.attempt.view, self.attempt.key
         return StepContext(
-            key=attempt.key,
+            key=key,
             name=attempt.node.name,
             attempt=attempt.number,
             namespace=view.namespace,
             run_name=view.name,
             workflow=view.workflow,
-            idempotency_key=effect_key(attempt.key),
+            idempotency_key=effect_key(key),
             resumed=attempt.resumed,
             timeout=self.seconds,
             traceparent=view.traceparent,

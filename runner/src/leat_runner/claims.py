@@ -18,6 +18,7 @@ from leat_engine.store import Store
 from leat_engine.view import RunView
 from leat_runner.attempt import Attempt
 from leat_runner.desk import RETRY_INTERVAL, Desk, persistently
+from leat_runner.holdback import HoldBack
 from leat_runner.plans import Plans
 from leat_runner.recall import locate
 
@@ -29,7 +30,7 @@ HOLD_OFF = 0.5
 
 log = structlog.get_logger()
 _CLAIMS = Counter("leat_claims", "Steps claimed", ["by"])
-BY_QUEUE, BY_POLL, INLINE = (_CLAIMS.labels(by) for by in ("queue", "poll", "inline"))
+BY_QUEUE, BY_POLL, INLINE, HELD = (_CLAIMS.labels(by) for by in ("queue", "poll", "inline", "held"))
 QUEUED = Histogram(
     "leat_queue_to_start_seconds", "Ready to claimed", buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300)
 )
@@ -46,6 +47,7 @@ class Claims:
         self._execute = execute
         self.plans = Plans(store)
         self._inbox: deque[Delivery] = deque()
+        self._held = HoldBack(lambda: desk.freed_slots, lambda jobs: self.aside(self.publish(jobs)))
         self._consuming = False
         self._wanted = 0  # units that a claimed step did not find; claiming pauses until they are free
         self._side: set[asyncio.Task[Any]] = set()
@@ -58,7 +60,7 @@ class Claims:
                 await self._recover()
             elif slots.free < max(1, self._wanted):
                 await self._hold_off()
-            elif self._inbox:
+            elif self._inbox or self._held:
                 await self._claim()
             else:
                 if not self._consuming:
@@ -76,6 +78,7 @@ class Claims:
         """Take nothing more; what was delivered and not claimed goes back to the queue."""
         self._consuming = False
         self._inbox.clear()
+        self._held.let_go()
         try:
             await self._queue.pause()
         except QueueUnavailable as error:
@@ -89,6 +92,14 @@ class Claims:
     async def finish(self) -> None:
         """Return when what goes on aside has ended: acknowledgements and publishes, which have time limits."""
         await asyncio.gather(*self._side, return_exceptions=True)
+
+    def spread(self, jobs: Sequence[Job]) -> None:
+        """First steps of scopes that found no slots: publish them, but for those that this runner gets to soon."""
+        own = [] if self._desk.draining else [job for job in jobs if job.pool == self._pool]
+        if len(own) < len(jobs):
+            self.aside(self.publish([job for job in jobs if job.pool != self._pool] if own else jobs))
+        self._held.put(own, len(self._inbox))
+        self._desk.freed.set()
 
     async def publish(self, jobs: Sequence[Job]) -> None:
         """Tell the broker of ready steps. If it does not take them, runners poll now, and resend tells it later."""
@@ -135,36 +146,40 @@ class Claims:
     async def _claim(self) -> None:
         room = min(self._desk.slots.free, CLAIM_BATCH)
         batch = [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
+        jobs = [delivery.job for delivery in batch] + self._held.take(room - len(batch))
         crash_point("before claim")
         age = self._desk.age
-        self._desk.slots.force(len(batch))  # reserved: what a commit takes meanwhile it takes of the others
+        self._desk.slots.force(len(jobs))  # reserved: what a commit takes meanwhile it takes of the others
         try:
-            claims = await self._store.claim(self._desk.runner, [delivery.job for delivery in batch])
+            claims = await self._store.claim(self._desk.runner, jobs)
         except StoreUnavailable as error:
             if self._desk.age == age:
-                self._desk.slots.give(len(batch))
+                self._desk.slots.give(len(jobs))
             self._inbox.extendleft(reversed(batch))
-            await self._held(error)
+            self.aside(self.publish(jobs[len(batch) :]))
+            await self._wait_for_store(error)
             return
         crash_point("after claim")
         for delivery in batch:
             self.aside(_acknowledge(delivery))
-        BY_QUEUE.inc(len(claims))
-        await self._adopt(claims, age, reserved=len(batch))
+        by_queue = sum(claim.key in told for claim in claims) if (told := {each.job.key for each in batch}) else 0
+        BY_QUEUE.inc(by_queue)
+        HELD.inc(len(claims) - by_queue)
+        await self._adopt(claims, age, reserved=len(jobs))
 
     async def _poll(self) -> None:
         room, age = min(self._desk.slots.free, CLAIM_BATCH), self._desk.age
         try:
             claims = await self._store.poll(self._desk.runner, self._pool, room)
         except StoreUnavailable as error:
-            await self._held(error)
+            await self._wait_for_store(error)
             return
         BY_POLL.inc(len(claims))
         await self._adopt(claims, age)
         if not claims:
             await self._stirred(POLL_INTERVAL)
 
-    async def _held(self, error: StoreUnavailable) -> None:
+    async def _wait_for_store(self, error: StoreUnavailable) -> None:
         log.warning("claim_held", reason=str(error))
         self._desk.doubt = True  # the claim may have been made, and its answer lost
         await asyncio.sleep(RETRY_INTERVAL)
@@ -234,6 +249,7 @@ class Claims:
         view.uid, view.awaited, view.hidden = first.uid or "", first.awaited, first.hidden
         view.epoch = first.epoch
         view.complete = first.live == len(claims) and first.done == 0
+        self._desk.recollect(view)
         self._desk.views[first.key.run_id] = view
         return True
 
@@ -278,7 +294,7 @@ class Claims:
                 view.share()
                 view.close()
                 if root.idle:
-                    del self._desk.views[claim.key.run_id]
+                    self._desk.leave(root)
         log.info("handed_back", runner=self._desk.runner, steps=len(claims))
         jobs = await persistently("hand_back", lambda: self._store.hand_back(self._desk.runner, claims))
         await self.publish(jobs)

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from leat_engine.cleanup import Clean, clean_up
+from leat_engine.cleanup import Clean, Cleanup, clean_up
 from leat_engine.commit import Ended
 from leat_engine.crash import crash_point
 from leat_engine.decide import End, settle
 from leat_engine.job import END
 from leat_engine.kind import Kind
 from leat_engine.opening import Opening
-from leat_engine.records import Cleanup
 from leat_engine.result import Failed, Phase, Result, State
 from leat_engine.store import Store
 from leat_runner.attempt import Attempt

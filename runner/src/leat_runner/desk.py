@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
+from cachetools import TTLCache
 
 from leat_engine.errors import StoreUnavailable
-from leat_engine.job import StepKey
+from leat_engine.job import END, StepKey
 from leat_engine.kind import Kind, Weight
 from leat_engine.plan import PlanStep
 from leat_engine.view import RunView
@@ -17,6 +18,8 @@ from leat_runner.slots import Slots
 
 RETRY_INTERVAL = 0.5
 """Seconds between two tries of something that only this runner can do."""
+REMEMBERED, REMEMBERED_SECONDS = 16, 4.0
+"""Runs whose lists are kept after their last step here, and for how long."""
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -30,6 +33,7 @@ class Desk:
         self.slots = slots
         self.kinds = kinds
         self.views: dict[UUID, RunView] = {}
+        self._lately: TTLCache[UUID, RunView] = TTLCache(REMEMBERED, REMEMBERED_SECONDS, time.monotonic)
         self.tasks: dict[StepKey, asyncio.Task[Any]] = {}
         self.begun: dict[StepKey, float] = {}
         """When each of them began, on the clock of `time.monotonic`; the oldest first, as dictionaries keep order."""
@@ -42,6 +46,8 @@ class Desk:
         """Held by the committer while an answer of the store is on its way."""
         self.freed = asyncio.Event()
         """Set when there is a reason to look again: a slot is free, or a job came."""
+        self.freed_slots = 0
+        """How many slots have come free, ever."""
 
     @property
     def held_seconds(self) -> float | None:
@@ -65,6 +71,28 @@ class Desk:
         if root is not None and root.epoch != epoch:
             del self.views[run_id]
 
+    def leave(self, view: RunView) -> None:
+        """Forget a run that has nothing here any more.
+
+        The lists of its `forEach` are remembered for a moment: where a list is shared, more of its items come soon, and
+        to read and evaluate it again would cost more than they do.
+        """
+        del self.views[view.run_id]
+        if view.items and END not in view.results:
+            self._lately[view.run_id] = view
+        else:
+            view.leave()
+
+    def recollect(self, view: RunView) -> None:
+        """Tell the new view of a run what is remembered of it: what ended, and what its lists are, stays so."""
+        before = self._lately.pop(view.run_id, None)
+        if before is not None and before.epoch == view.epoch:
+            view.items, view.results = before.items, before.results
+
+    def forget(self) -> None:
+        """Let go of what was remembered for long enough; to be called now and then."""
+        self._lately.expire()
+
     def units(self, node: PlanStep) -> int:
         """Slots that a step takes; what has no effects takes none."""
         if node.light:
@@ -74,13 +102,16 @@ class Desk:
 
     def give(self, node: PlanStep) -> None:
         """The step's slot is free."""
-        self.slots.give(self.units(node))
+        units = self.units(node)
+        self.slots.give(units)
+        self.freed_slots += units
         self.freed.set()
 
     def clear(self) -> None:
         """Forget everything: it belongs to others."""
         self.age += 1
         self.views.clear()
+        self._lately.clear()
         self.tasks.clear()
         self.begun.clear()
         self.slots.used = 0

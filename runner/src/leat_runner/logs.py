@@ -18,7 +18,7 @@ from prometheus_client import Counter
 from leat_engine.errors import StoreUnavailable
 from leat_engine.job import StepKey
 from leat_engine.limits import KIB, MIB
-from leat_engine.records import NewLine
+from leat_engine.lines import NewLine
 from leat_engine.store import Store
 from leat_runner.lines import harmless, pieces
 
@@ -228,7 +228,7 @@ class LogWriter:
     async def _write(self, lines: list[NewLine]) -> None:
         while True:
             try:
-                await self._store.write_logs(lines)
+                await self._store.logs.write(lines)
             except StoreUnavailable as error:
                 log.warning("logs_held", lines=len(lines), reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)

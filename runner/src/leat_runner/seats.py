@@ -103,8 +103,7 @@ class Seats:
 
     def returned(self, attempt: "Attempt") -> bool:
         """Whether the attempt was put back, so that there is nothing to write; told once."""
-        claim = (attempt.key, attempt.number)
-        if claim not in self._returned:
+        if not self._returned or (claim := (attempt.key, attempt.number)) not in self._returned:
             return False
         self._returned.discard(claim)
         return True

@@ -20,8 +20,9 @@ from leat_engine.job import END, Job
 from leat_engine.kind import END_WORK, Kind, outlives_runner
 from leat_engine.opening import Opening
 from leat_engine.plan import PlanStep
+from leat_engine.pools import Ability
 from leat_engine.queue.port import Queue
-from leat_engine.records import Ability, Delayed, Interrupted
+from leat_engine.records import Delayed, Interrupted
 from leat_engine.result import ErrorType, Outcome, StepError
 from leat_engine.store import Store
 from leat_engine.view import RunView
@@ -195,17 +196,16 @@ class Runner:
     # -- execute --------------------------------------------------------------------------------------------------
 
     def _execute(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._seated(attempt))
-        self._desk.tasks[attempt.key] = task
-        self._desk.begun[attempt.key] = time.monotonic()
-        self._seats.running[attempt.key] = attempt
+        key = attempt.key
+        task = asyncio.create_task(self._seated(attempt) if self._seats.limits(attempt) else self._attempt(attempt))
+        self._desk.tasks[key] = task
+        self._desk.begun[key] = time.monotonic()
+        self._seats.running[key] = attempt
         task.add_done_callback(partial(self._put, attempt))
 
     async def _seated(self, attempt: Attempt) -> Ended | Late | Opening | None:
         """What to write of the attempt; None when it was put back, and is somebody else's."""
-        if self._seats.limits(attempt) and not await self._seats.ask(attempt):
-            return None
-        return await self._attempt(attempt)
+        return await self._attempt(attempt) if await self._seats.ask(attempt) else None
 
     async def _attempt(self, attempt: Attempt) -> Ended | Late | Opening:
         view, node = attempt.view, attempt.node
@@ -244,16 +244,17 @@ class Runner:
         """The attempt with what is known of the work that an earlier runner may have left."""
         key, number = attempt.key, attempt.number
         began = await persistently("begun", lambda: self._store.begun(key, number))
-        until = await persistently("logged_until", lambda: self._store.logged_until(key))
+        until = await persistently("logged_until", lambda: self._store.logs.until(key))
         return replace(attempt, taken_over=began, logged_until=until)
 
     def _put(self, attempt: Attempt, task: "asyncio.Task[Ended | Late | Opening | None]") -> None:
         """Commit how the attempt ended. A callback, as a task that is cancelled before it began runs no line."""
         if self._seats.returned(attempt):
             return
-        self._desk.tasks.pop(attempt.key, None)
-        self._desk.begun.pop(attempt.key, None)
-        self._seats.running.pop(attempt.key, None)
+        key = attempt.key
+        self._desk.tasks.pop(key, None)
+        self._desk.begun.pop(key, None)
+        self._seats.running.pop(key, None)
         view = attempt.view
         if not task.cancelled() and (result := task.result()) is not None:
             self._seats.left(attempt)
@@ -291,6 +292,10 @@ class Runner:
         """Publish what this runner has no slots for."""
         self._claims.aside(self._claims.publish(jobs))
 
+    def spread(self, jobs: Sequence[Job]) -> None:
+        """Publish what this runner has no slots for, now or in a moment."""
+        self._claims.spread(jobs)
+
     def delayed(self, attempts: Sequence[Delayed]) -> None:
         """Wake them from here in time."""
         self._gates.parked(attempts)
@@ -300,8 +305,8 @@ class Runner:
 
     def leave(self, view: RunView) -> None:
         """Forget the run; should a step of it come back, the store knows the rest."""
-        if self._desk.views.get(view.run_id, view) is view:  # else it was migrated meanwhile, and is known anew
-            self._desk.views.pop(view.run_id, None)
+        if self._desk.views.get(view.run_id) is view:  # else it was migrated meanwhile, and is known anew
+            self._desk.leave(view)
             self._gates.left(view)
             self._family.left(view)
             self._seats.followed(view)
@@ -320,6 +325,7 @@ class Runner:
             await asyncio.sleep(self.options.heartbeat)
             self._busy.set(self.busy)
             desk = self._desk
+            desk.forget()
             try:
                 alive = await self._store.heartbeat(self.id, self.busy, desk.held_seconds, draining=desk.draining)
                 self._heard = time.monotonic()
@@ -347,7 +353,7 @@ class Runner:
 
     async def _wake(self) -> None:
         try:
-            await self._claims.publish(await self._store.wake(WAKE_BATCH))
+            await self._claims.publish(await self._store.care.wake(WAKE_BATCH))
         except StoreUnavailable as error:
             log.warning("wake_held", reason=str(error))  # the caretakers wake it
 

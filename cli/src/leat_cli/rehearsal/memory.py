@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from leat_engine.cleanup import Cleanup
 from leat_engine.decide import End, Finished, Next
 from leat_engine.job import END, StepKey, dumps
 from leat_engine.layout import FINALLY
-from leat_engine.records import Block, Cleanup
+from leat_engine.records import Block
 from leat_engine.result import Phase, Result, State
 from leat_engine.view import RunView
 from leat_runner.attempt import Attempt

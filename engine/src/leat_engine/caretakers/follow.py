@@ -1,8 +1,9 @@
 """follow: child runs that are waited for do what is asked of their parents, and end with them."""
 
+from leat_engine.child import Astray
 from leat_engine.job import Job
 from leat_engine.limits import CHILD_DEPTH
-from leat_engine.records import Astray, Stop
+from leat_engine.records import Stop
 from leat_engine.result import ErrorType, Phase, StepError
 from leat_engine.store import Store
 

@@ -15,11 +15,11 @@ async def rescue(store: Store, silent_for: float) -> list[Job]:
     Two transactions, in this order: once a runner is dead no commit of its can follow, so what it holds stands still.
     Who was buried by a caretaker that died before the second one is found by the claims it still holds.
     """
-    names = {dead.id: dead.name for dead in await store.bury(silent_for)}
+    names = {dead.id: dead.name for dead in await store.care.bury(silent_for)}
     jobs: list[Job] = []
-    for runner in {*names, *await store.forsaken()}:
+    for runner in {*names, *await store.care.forsaken()}:
         error = StepError(ErrorType.RUNNER_LOST, f"runner {names.get(runner, runner)} fell silent")
-        handed = await store.rescue(runner, error.as_json())
+        handed = await store.care.rescue(runner, error.as_json())
         log.warning("rescued", runner=runner, steps=len(handed))
         jobs += handed
     return jobs

@@ -15,7 +15,7 @@ async def resend(store: Store, queue: Queue, patience: float) -> list[Job]:
     A queue that still holds messages explains why nobody has claimed yet; sending more would only make it longer.
     """
     jobs: list[Job] = []
-    for pool in await store.pools():
+    for pool in await store.pools.ready():
         depth = await queue.depth(pool)
-        jobs += await store.resend(pool, patience if depth == 0 else patience * MUCH_LATER, BATCH)
+        jobs += await store.care.resend(pool, patience if depth == 0 else patience * MUCH_LATER, BATCH)
     return jobs

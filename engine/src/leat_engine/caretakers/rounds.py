@@ -108,7 +108,7 @@ class Caretakers:
 
     async def round(self) -> None:
         """One round, if nobody else leads."""
-        async with self._store.leading(LEADER_LOCK) as leads:
+        async with self._store.care.leading(LEADER_LOCK) as leads:
             now = self._clock()
             in_touch_for = self._touch(now)
             if self._turn("count", now, self._options.count_interval):
@@ -147,7 +147,7 @@ class Caretakers:
     async def _prune(self) -> None:
         options = self._options
         kept, runners = timedelta(seconds=options.retention), timedelta(seconds=options.forget_after)
-        for month in await self._store.prune(datetime.now(UTC), kept, runners):
+        for month in await self._store.care.prune(datetime.now(UTC), kept, runners):
             log.info("pruned", month=month)
         await self._store.durations.forget(kept)
 

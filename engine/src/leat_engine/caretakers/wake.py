@@ -12,11 +12,11 @@ async def wake(store: Store) -> list[Job]:
     """Everything that is due by now; jobs to publish."""
     jobs: list[Job] = []
     while True:
-        woken = await store.wake(BATCH)
+        woken = await store.care.wake(BATCH)
         jobs += woken
         if len(woken) < BATCH:
             break
     error = StepError(ErrorType.TIMEOUT, "the run's timeout passed", "RunTimeout", retriable=False)
-    for run_id in await store.overdue(BATCH):
+    for run_id in await store.care.overdue(BATCH):
         jobs += await store.stop(run_id, Stop(Phase.FAILED, interrupt=True, error=error.as_json()))
     return jobs

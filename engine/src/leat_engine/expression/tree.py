@@ -32,10 +32,11 @@ class Ident:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """``operand.field``, also inside ``has()``."""
+    """``operand.field``; inside ``has()`` it ``asks`` only whether there is one."""
 
     operand: "Node"
     field: str
+    asks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,21 @@ def path_of(node: Node) -> Path | None:
             return None
 
 
+def selected(node: Node) -> Path | None:
+    """The path whose value ``node`` is; None when it computes something, or asks whether a member is there."""
+    match node:
+        case Ident(name=name):
+            return (name,)
+        case Select(operand=operand, field=field, asks=False):
+            base = selected(operand)
+            return base and (*base, field)
+        case Call(function="_[_]", args=(operand, Const(text=str() as key))):
+            base = selected(operand)
+            return base and (*base, key)
+        case _:
+            return None
+
+
 def parse_node(data: bytes) -> Node:
     """The tree in an ``Expr``."""
     field = next(field for field in decode(data) if field.number >= 3)
@@ -143,7 +159,7 @@ def parse_node(data: bytes) -> Node:
         case 4:
             return Ident(_text(inner, 1))
         case 5:
-            return Select(parse_node(_one(inner, 1)), _text(inner, 2))
+            return Select(parse_node(_one(inner, 1)), _text(inner, 2), any(part.number == 3 for part in decode(inner)))
         case 6:
             return Call(_text(inner, 2), _nodes(inner, 1, 3))
         case 7:

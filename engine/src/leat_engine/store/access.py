@@ -1,12 +1,19 @@
-"""What asyncpg raises, in this house's words."""
+"""How the rooms of the store reach Postgres, and what asyncpg raises, in this house's words."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 
 import asyncpg
+from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.errors import StoreRefused, StoreUnavailable
+
+Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]
+"""A connection, for statements that belong together."""
+
+Fetch = Callable[..., Awaitable[list[asyncpg.Record]]]
+"""The rows of one statement: its verb, and its parameters."""
 
 AWAY = (
     OSError,
@@ -55,15 +62,26 @@ def reaching() -> Iterator[None]:
 
     Raises:
         StoreUnavailable: The outcome of the statement is unknown.
+        asyncio.CancelledError: The task was cancelled meanwhile.
     """
+    task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()
     try:
         yield
     except AWAY as error:
-        # Who is cancelled in a transaction whose connection is gone fails to leave it, and that hides the cancel.
-        if isinstance(error, asyncpg.InterfaceError) and isinstance(error.__context__, asyncio.CancelledError):
-            raise asyncio.CancelledError from error
+        # Who is cancelled while the connection goes fails to leave it, and that hides the cancel, but for this count.
+        if task is not None and task.cancelling() > before:
+            raise _cancel_within(error) from error
         raise _unavailable(error) from error
 
 
 def _unavailable(error: BaseException) -> StoreUnavailable:
     return StoreUnavailable(f"Postgres does not answer: {error or type(error).__name__}")
+
+
+def _cancel_within(error: BaseException) -> asyncio.CancelledError:
+    """The cancel that an error hides, with its message: it says whether the step's work is to end."""
+    hidden: BaseException | None = error
+    while hidden is not None and not isinstance(hidden, asyncio.CancelledError):
+        hidden = hidden.__context__
+    return asyncio.CancelledError(*(() if hidden is None else hidden.args))

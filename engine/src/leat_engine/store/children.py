@@ -9,10 +9,11 @@ from uuid import UUID
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from leat_engine.child import Called, Parent, time_of, too_many
+from leat_engine.child import Astray, Called, Parent, time_of, too_many
 from leat_engine.crash import crash_point
 from leat_engine.job import Job, StepKey
-from leat_engine.records import Astray, ChildRecord, NewRun, RunRecord
+from leat_engine.kin import ChildRecord
+from leat_engine.records import NewRun, RunRecord
 from leat_engine.redaction import Redaction
 from leat_engine.result import Phase, StepError
 from leat_engine.store.rows import accept_columns, job_of, root_jobs, run_of

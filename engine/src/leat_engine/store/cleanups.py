@@ -6,10 +6,11 @@ from uuid import UUID
 
 from asyncpg.pool import PoolConnectionProxy
 
+from leat_engine.cleanup import Cleanup
 from leat_engine.decide import End
 from leat_engine.job import StepKey, dumps
 from leat_engine.plan import Undo
-from leat_engine.records import Block, Cleanup
+from leat_engine.records import Block
 from leat_engine.result import Phase, Result, State
 from leat_engine.store.rows import json_of
 

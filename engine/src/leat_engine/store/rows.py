@@ -8,13 +8,13 @@ import asyncpg
 import orjson
 
 from leat_engine.job import Job, StepKey, dumps, traceparent_of
+from leat_engine.lines import LogLine
+from leat_engine.pools import Announced
 from leat_engine.quota import QUOTA
 from leat_engine.records import (
-    Announced,
     AttemptRecord,
     Claim,
     Lineage,
-    LogLine,
     NewRun,
     Revision,
     RunRecord,

@@ -42,7 +42,7 @@ class Signals:
     async def deliver(self, run_id: UUID, signal: Signal) -> Delivery:
         """Tell a run something, once, however often it is called with the same signal.
 
-        The steps that wait for it are due then; `Store.wake` makes them ready.
+        The steps that wait for it are due then; `Care.wake` makes them ready.
         """
         if (problem := oversized(signal)) is not None:
             return Delivery(Fate.REFUSED, problem)

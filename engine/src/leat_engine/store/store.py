@@ -1,8 +1,8 @@
-"""The store's methods, one per query."""
+"""The store: what runs and runners ask, one method per query. What others ask is in the rooms beside it."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib.resources import files
 from typing import Any, Self
 from uuid import UUID
@@ -11,61 +11,50 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.job import END, ROOT_SCOPE, Job, StepKey, dumps
+from leat_engine.pools import Ability
 from leat_engine.records import (
-    Ability,
     Accepted,
-    Announced,
-    AttemptRecord,
-    Backlog,
     Block,
     Claim,
-    Dead,
     Delayed,
     Interrupted,
-    LogLine,
-    Member,
-    NewLine,
     NewRun,
     Place,
-    Report,
     Revision,
     RunRecord,
-    Settled,
-    ShownAttempt,
-    ShownStep,
     StepRecord,
     Stop,
-    TriggerKey,
 )
 from leat_engine.result import Phase, Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
 from leat_engine.store.artifacts import ArtifactRows
+from leat_engine.store.care import Care
 from leat_engine.store.children import Children
 from leat_engine.store.cleanups import Cleanups
 from leat_engine.store.durations import Durations
 from leat_engine.store.lane import Lane
+from leat_engine.store.logs import Logs
+from leat_engine.store.pools import Pools
 from leat_engine.store.quotas import Quotas
+from leat_engine.store.reports import Reports
 from leat_engine.store.rows import (
     accept_columns,
-    announced_of,
-    attempt_of,
     claim_of,
     job_of,
     json_of,
     key_columns,
-    line_of,
     lineage_columns,
     opened_of,
     revision_of,
     root_jobs,
     run_of,
-    shown_attempt_of,
-    shown_step_of,
     step_of,
     written_of,
 )
+from leat_engine.store.schedules import Schedules
 from leat_engine.store.scopes import Scopes
+from leat_engine.store.shown import Shown
 from leat_engine.store.signals import Signals
 from leat_engine.store.turns import Turns
 from leat_engine.store.versions import Versions
@@ -94,7 +83,6 @@ SET_LOCAL = "; ".join(f"set local {name} = {value}" for name, value in PINNED.it
 HOT = ("accept", "claim", "commit")
 """Verbs with a connection of their own, beyond the ``size`` of the others."""
 
-FAILURES_SHOWN = 20
 COMMAND_TIMEOUT = 30.0
 
 
@@ -113,6 +101,12 @@ class Store:
         self._pooled = pooled
         self._lanes = {} if pooled else {verb: Lane(pool, COMMAND_TIMEOUT) for verb in HOT}
         self.statements = 0
+        self.shown = Shown(self._fetch)
+        self.reports = Reports(self._fetch)
+        self.schedules = Schedules(self._fetch)
+        self.logs = Logs(self._fetch)
+        self.pools = Pools(self._fetch)
+        self.care = Care(self._connection, SQL, self._fetch)
         self.signals = Signals(self._connection, SQL)
         self.turns = Turns(self._connection, SQL)
         self.durations = Durations(self._connection, SQL)
@@ -223,122 +217,9 @@ class Store:
         rows = await self._fetch("find_run", namespace, name)
         return run_of(rows[0]) if rows else None
 
-    async def runs(self, namespace: str | None, limit: int) -> list[RunRecord]:
-        """Runs of a namespace, or of all; newest first."""
-        return [run_of(row) for row in await self._fetch("runs", namespace, limit)]
-
-    async def unfinished(self, after: UUID | None, limit: int) -> list[RunRecord]:
-        """Runs with a resource that are not over, by id, beginning after ``after``."""
-        return [run_of(row) for row in await self._fetch("unfinished", after, limit)]
-
     async def steps(self, run_id: UUID) -> list[StepRecord]:
         """Steps of a run that have begun to exist: at least one of their needs is done."""
         return [step_of(row) for row in await self._fetch("steps", run_id)]
-
-    async def attempts(self, run_id: UUID) -> list[AttemptRecord]:
-        """Attempts of a run that were followed by another one."""
-        return [attempt_of(row) for row in await self._fetch("attempts", run_id)]
-
-    # -- for people who read ---------------------------------------------------------------------------------------
-
-    async def show_steps(self, run_id: UUID, nodes: range, output_bytes: int) -> list[ShownStep]:
-        """Steps of a run's own scope that have begun to exist, of these nodes; outputs up to so many bytes of JSON."""
-        rows = await self._fetch("show_steps", run_id, nodes.start, nodes.stop - 1, output_bytes)
-        return [shown_step_of(row) for row in rows]
-
-    async def show_attempts(self, run_id: UUID, nodes: range, most: int) -> list[ShownAttempt]:
-        """The ``most`` last attempts of each of these nodes that were followed by another one."""
-        rows = await self._fetch("show_attempts", run_id, nodes.start, nodes.stop - 1, most)
-        return [shown_attempt_of(row) for row in rows]
-
-    # -- reports --------------------------------------------------------------------------------------------------
-
-    async def reports(self, limit: int) -> list[Report]:
-        """Runs whose resource is behind, longest behind first."""
-        rows = await self._fetch("reports", limit)
-        troubled = [row["id"] for row in rows if row["failed"]]
-        failures: dict[UUID, list[StepRecord]] = {}
-        if troubled:
-            for row in await self._fetch("failures", troubled, FAILURES_SHOWN):
-                failures.setdefault(row["run_id"], []).append(step_of(row))
-        return [
-            Report(
-                row["version"],
-                run_of(row),
-                tuple(failures.get(row["id"], ())),
-                row["waiting_step"] or 0,
-                row["waiting"] or "",
-            )
-            for row in rows
-        ]
-
-    async def reported(self, done: Sequence[tuple[UUID, int]]) -> None:
-        """The resources of these runs have caught up with these versions of their reports."""
-        await self._fetch("reported", [run_id for run_id, _ in done], [version for _, version in done])
-
-    # -- schedules ------------------------------------------------------------------------------------------------
-
-    async def enroll(self, key: TriggerKey, now: datetime) -> Settled:
-        """How far a schedule is settled. One that is new is so up to ``now``."""
-        row = (await self._fetch("enroll", *key, now))[0]
-        return Settled(row["settled_at"], row["fired_at"])
-
-    async def settle(self, key: TriggerKey, until: datetime, fired: datetime | None) -> None:
-        """Every moment up to ``until`` is done with; the last run was that of ``fired``, if there was one."""
-        await self._fetch("settle", *key, until, fired)
-
-    async def forget_schedules(self, namespace: str, workflow: str, but: Sequence[str] = ()) -> None:
-        """Forget the schedules of a workflow that it has no longer."""
-        await self._fetch("forget_schedules", namespace, workflow, list(but))
-
-    # -- what steps say -------------------------------------------------------------------------------------------
-
-    async def note(self, runner: int, key: StepKey, attempt: int, text: str | None) -> bool:
-        """Tell what a step waits for, or None when it does not any more; False when the step is not the runner's."""
-        rows = await self._fetch("note", runner, key.run_id, key.scope, key.step, attempt, text)
-        return bool(rows[0]["said"])
-
-    async def write_logs(self, lines: Sequence[NewLine]) -> None:
-        """Keep lines that steps said, in this order; those of runners that were declared dead are left out.
-
-        Texts hold no NUL.
-        """
-        await self._fetch(
-            "write_logs",
-            [line.key.run_id for line in lines],
-            [line.key.scope for line in lines],
-            [line.key.step for line in lines],
-            [line.attempt for line in lines],
-            [line.at for line in lines],
-            [line.stream for line in lines],
-            [line.text for line in lines],
-            [line.runner for line in lines],
-        )
-
-    async def logs(
-        self,
-        run_id: UUID,
-        *,
-        step: int | None = None,
-        attempt: int | None = None,
-        after: int | None = None,
-        limit: int = 1000,
-    ) -> list[LogLine]:
-        """What the steps of a run said, behind the line with the ``seq`` ``after``.
-
-        Who goes on behind the last line of an answer misses none.
-        """
-        return [line_of(row) for row in await self._fetch("logs", run_id, step, attempt, after or 0, limit)]
-
-    async def logged_until(self, key: StepKey) -> datetime | None:
-        """When the last line was said that the store has of a step, or None."""
-        at: datetime | None = (await self._fetch("logged_until", key.run_id, key.scope, key.step))[0]["at"]
-        return at
-
-    async def begun(self, key: StepKey, attempt: int) -> datetime | None:
-        """When runners that are gone began the try that the attempt goes on with; None when it is the try's first."""
-        at: datetime | None = (await self._fetch("begun", key.run_id, key.scope, key.step, attempt))[0]["at"]
-        return at
 
     # -- runners --------------------------------------------------------------------------------------------------
 
@@ -362,7 +243,7 @@ class Store:
         """The runner leaves in good order; what it still had goes back. Jobs to publish."""
         await self._fetch("retire", runner)
         error = {"type": "RunnerStopped", "message": "the runner was stopped while the step ran"}
-        return await self.rescue(runner, error, lost=False)
+        return await self.care.rescue(runner, error, lost=False)
 
     async def claim(self, runner: int, jobs: Sequence[Job]) -> list[Claim]:
         """Make jobs the runner's own; those that are somebody else's, old or suspended are missing from the answer."""
@@ -475,82 +356,15 @@ class Store:
         rows = await self._fetch("survey", run_id, scope)
         return {row["id"]: (State(row["state"]), json_of(row["error"])) for row in rows}
 
-    # -- pools ----------------------------------------------------------------------------------------------------
+    async def note(self, runner: int, key: StepKey, attempt: int, text: str | None) -> bool:
+        """Tell what a step waits for, or None when it does not any more; False when the step is not the runner's."""
+        rows = await self._fetch("note", runner, key.run_id, key.scope, key.step, attempt, text)
+        return bool(rows[0]["said"])
 
-    async def announced(self) -> dict[str, Announced]:
-        """What pools said last that they can do, by name."""
-        return {row["name"]: announced_of(row) for row in await self._fetch("announced")}
-
-    async def members(self) -> list[Member]:
-        """Runners that are alive."""
-        return [Member(**row) for row in await self._fetch("members")]
-
-    async def backlog(self) -> dict[str, Backlog]:
-        """What waits for a slot, by pool."""
-        return {row["pool"]: Backlog(row["waiting"], row["oldest_seconds"]) for row in await self._fetch("backlog")}
-
-    async def needed(self, pool: str, slots: int) -> int:
-        """Runners, of so many slots each, that the pool needs for what is held; what `scaling` lets a scaler ask."""
-        return int((await self._fetch("needed", pool, slots))[0]["needed"])
-
-    # -- caretakers -----------------------------------------------------------------------------------------------
-
-    async def wake(self, limit: int) -> list[Job]:
-        """Make steps ready whose time has come; jobs to publish."""
-        return [job_of(row) for row in await self._fetch("wake", limit)]
-
-    async def overdue(self, limit: int) -> list[UUID]:
-        """Runs whose own timeout has passed."""
-        return [row["run_id"] for row in await self._fetch("overdue", limit)]
-
-    async def next_due(self) -> float | None:
-        """Seconds until the next timer, or None without one."""
-        value: float | None = (await self._fetch("next_due"))[0][0]
-        return value
-
-    async def bury(self, silent_for: float) -> list[Dead]:
-        """Declare runners dead that were silent for so many seconds."""
-        return [Dead(row["id"], row["name"]) for row in await self._fetch("bury", silent_for)]
-
-    async def forsaken(self) -> list[int]:
-        """Dead runners that still hold runs: buried, and not rescued to the end."""
-        return [row["runner"] for row in await self._fetch("forsaken")]
-
-    async def rescue(self, runner: int, error: Mapping[str, Any], *, lost: bool = True) -> list[Job]:
-        """Hand the claims of a dead runner on, as next attempts; jobs to publish."""
-        jobs: list[Job] = []
-        while True:
-            rows = await self._fetch("rescue", runner, dumps(error), 1000, int(lost))
-            jobs += [job_of(row) for row in rows if row["run_id"] is not None]
-            if not rows[0]["runs"]:
-                return jobs
-
-    async def resend(self, pool: str, older_than: float, limit: int) -> list[Job]:
-        """Ready attempts that were published so many seconds ago and nobody claimed; jobs to publish."""
-        return [job_of(row) for row in await self._fetch("resend", pool, older_than, limit)]
-
-    async def pools(self) -> list[str]:
-        """Pools that have ready attempts."""
-        return [row["pool"] for row in await self._fetch("pools")]
-
-    @asynccontextmanager
-    async def leading(self, key: int) -> AsyncIterator[bool]:
-        """Whether this process leads now: true for one holder of ``key`` at a time, until the block is left.
-
-        A lock of the transaction, not of the session, so that it works through a transaction-mode pooler.
-        """
-        async with self._connection() as connection, connection.transaction():
-            yield bool(await connection.fetchval("select pg_try_advisory_xact_lock($1)", key))
-
-    async def prune(self, now: datetime, retention: timedelta, runners: timedelta) -> list[str]:
-        """Make room for the months to come and drop those that are older than ``retention``; names of these.
-
-        Runners that are dead for longer than ``runners``, and have no claims, are forgotten.
-        """
-        async with self._connection() as connection:
-            await schema.add_months(connection, now)
-            await connection.execute(SQL["forget"], runners.total_seconds())
-            return await schema.drop_months(connection, now - retention)
+    async def begun(self, key: StepKey, attempt: int) -> datetime | None:
+        """When runners that are gone began the try that the attempt goes on with; None when it is the try's first."""
+        at: datetime | None = (await self._fetch("begun", key.run_id, key.scope, key.step, attempt))[0]["at"]
+        return at
 
     # -- crossings ------------------------------------------------------------------------------------------------
 

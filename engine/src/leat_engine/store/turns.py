@@ -16,8 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from leat_engine.bucket import Bucket, turn
 from leat_engine.fuse import Pass, Position, Switch, ask, heard
 from leat_engine.job import Job, StepKey, dumps
-from leat_engine.records import ShownBreaker, ShownBucket, ShownLimits, ShownSlots
-from leat_engine.restraint import Fuse, Rate
+from leat_engine.restraint import Fuse, Rate, ShownBreaker, ShownBucket, ShownLimits, ShownSlots
 from leat_engine.store.rows import job_of, json_of
 
 Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]

@@ -86,7 +86,9 @@ class ReadApi:
     async def _pools(self, request: web.Request) -> web.Response:
         await self._access.require(self._caller(request), Right("list", POOLS_READ))
         store = self._store
-        return _json(pool_loads(await store.members(), await store.backlog(), await store.announced()))
+        return _json(
+            pool_loads(await store.pools.members(), await store.pools.backlog(), await store.pools.announced())
+        )
 
     async def _steps(self, request: web.Request) -> web.Response:
         run = await self._run(request, "steps")
@@ -96,8 +98,8 @@ class ReadApi:
         after = _number(request, "continue", 0, plan.total)
         count = _number(request, "limit", PAGE_STEPS, PAGE_STEPS) or PAGE_STEPS
         nodes = range(after + 1, min(after + 1 + count, plan.total + 1))
-        steps = await self._store.show_steps(run.run_id, nodes, OUTPUT_BYTES)
-        attempts = await self._store.show_attempts(run.run_id, nodes, ATTEMPTS)
+        steps = await self._store.shown.steps(run.run_id, nodes, OUTPUT_BYTES)
+        attempts = await self._store.shown.attempts(run.run_id, nodes, ATTEMPTS)
         inside = await self._store.scopes.look(run.run_id, plan)
         children = await self._store.children.show(run.run_id) if run.children else []
         estimate = None if after else await self._store.durations.estimate(run, plan, datetime.now(UTC))
@@ -112,7 +114,7 @@ class ReadApi:
             raise Answer(404, str(error)) from error
         own: list[ShownStep] = []
         if spot.scope == ROOT_SCOPE and spot.node is not None:
-            own = await self._store.show_steps(run.run_id, range(spot.node, spot.node + 1), OUTPUT_BYTES)
+            own = await self._store.shown.steps(run.run_id, range(spot.node, spot.node + 1), OUTPUT_BYTES)
         return _json(steps_within(run, plan, spot, own))
 
     async def _log(self, request: web.Request) -> web.Response:
@@ -126,7 +128,7 @@ class ReadApi:
         over = run.phase.done or (
             step is not None and await self._is_over(run, step)
         )  # first: lines come before an end
-        lines = await self._store.logs(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
+        lines = await self._store.logs.read(run.run_id, step=step, attempt=attempt, after=after, limit=limit)
         return _json(run_log(run, plan, lines, after, finished=over and len(lines) < limit))
 
     async def _durations(self, request: web.Request) -> web.Response:
@@ -157,7 +159,7 @@ class ReadApi:
             raise Answer(404, f"namespace {namespace} is not served by this installation of Leat")
 
     async def _is_over(self, run: RunRecord, step: int) -> bool:
-        found = await self._store.show_steps(run.run_id, range(step, step + 1), 0)
+        found = await self._store.shown.steps(run.run_id, range(step, step + 1), 0)
         return any(shown.record.state.done for shown in found)
 
     async def _run(self, request: web.Request, subresource: str) -> RunRecord:

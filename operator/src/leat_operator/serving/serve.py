@@ -95,7 +95,7 @@ async def _learn(store: Store, compiler: Compiler) -> None:
     """Keep up with what pools can do. Beside the requests: an answer at admission must not wait for the store."""
     while True:
         try:
-            pools = await store.announced()
+            pools = await store.pools.announced()
             await compiler.call(partial(Catalog.announce, pools=pools))
         except StoreUnavailable as error:
             log.warning("announcements not read", error=str(error))

@@ -22,21 +22,12 @@ from leat_engine.inside import (
     nodes_of,
 )
 from leat_engine.job import ROOT_SCOPE
-from leat_engine.kin import Kin, kin_of, owners_of
+from leat_engine.kin import ChildRecord, Kin, kin_of, owners_of
 from leat_engine.limits import KIB, MIB
+from leat_engine.lines import LogLine
 from leat_engine.plan import END, Plan, PlanStep
-from leat_engine.records import (
-    Announced,
-    Backlog,
-    ChildRecord,
-    LogLine,
-    Member,
-    Report,
-    Revision,
-    RunRecord,
-    ShownAttempt,
-    ShownStep,
-)
+from leat_engine.pools import Announced, Backlog, Member
+from leat_engine.records import Report, Revision, RunRecord, ShownAttempt, ShownStep
 from leat_engine.redaction import Redaction
 from leat_engine.status import bounded, run_status, shown_phase
 from leat_engine.store.durations import WorkflowKey

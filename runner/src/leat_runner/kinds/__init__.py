@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from leat_engine.errors import LeatError
 from leat_engine.kind import Kind
-from leat_engine.records import Ability
+from leat_engine.pools import Ability
 from leat_runner.kinds.function import FunctionKind
 from leat_runner.kinds.setup import Clock, KindSettings, KindSetup
 
