@@ -8,4 +8,4 @@ PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "testing.md"
 
 
 def test_the_page_does_what_it_says(tmp_path):
-    assert tried(PAGE.read_text(), tmp_path) == 5
+    assert tried(PAGE.read_text(), tmp_path) == 6

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 from tests.support.fleet import FUNCTIONS
-from tests.support.graphs import a_graph
+from tests.support.graphs import LATE, a_graph
 from tests.support.hand import Hand, accepted, done, steps
 from tests.support.load import a_run, plan_of, revision_of
 from tests.support.queue import eventually
@@ -124,7 +124,9 @@ async def test_a_rerun_ends_as_its_run_did_or_better_and_repeats_no_effect_that_
     assert found.phase.label == graph.phase
     if graph.phase == "Succeeded":
         assert found.output == graph.outputs
-        assert found.succeeded + found.failed + found.skipped == found.total
+        over = found.succeeded + found.failed + found.skipped
+        limited = any(step["name"] == LATE for step in graph.spec["steps"])  # in such a body some steps never begin
+        assert over <= found.total if limited else over == found.total
     repeated = {name for run_id, name in effects() if run_id == str(new.run_id)}
     assert not repeated & {plan.steps[node].name for node in new.lineage.kept}
     before = {step.key.step: step for step in await store.steps(old.run_id)}

@@ -304,8 +304,9 @@ async def test_the_tree_shows_bodies_and_pages_of_them(perform, database):
 
 def test_the_page_shows_what_the_command_answers(database, tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "how-to" / "bodies.md").read_text()
-    (file,) = [block["text"] for block in BLOCK.finditer(page) if block["file"]]
-    (tmp_path / "bill.yaml").write_text(file)
+    for block in BLOCK.finditer(page):
+        if block["file"]:
+            (tmp_path / block["file"]).write_text(block["text"])
     order = order_of(str(tmp_path / "bill.yaml"), (), None)
     run_here(order, Means((), secrets_of(None)), database, Lines(err()))
-    assert tried(page, tmp_path, {"LEAT_DATABASE_URL": database, "KUBECONFIG": "/nonexistent"}) == 3
+    assert tried(page, tmp_path, {"LEAT_DATABASE_URL": database, "KUBECONFIG": "/nonexistent"}) == 4

@@ -11,6 +11,9 @@ from typing import Any
 Spec = dict[str, Any]
 
 ADD: Spec = {"name": "add", "with": {"values": []}}
+LATE = "late"
+IN_LATE = frozenset({"nap", "naps", "pause"})
+"""A step whose body takes longer than it may, and what is inside of it."""
 INNER = "_inner"
 """Behind the name of a step: the step of its body."""
 
@@ -36,7 +39,8 @@ class Graph:
 def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
     """Fans, joins, conditions, retries, waits, bodies, handled failures and, in one of eight, an unhandled one.
 
-    In one of three, everything is compensated if the run fails, and something is done at its end.
+    In one of three there is a body whose time passes. In one of three, everything is compensated if the run fails, and
+    something is done at its end.
     """
     draw = random.Random(seed)
     steps: list[Spec] = []
@@ -44,6 +48,8 @@ def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
     for number, name in enumerate(names):
         needs = sorted(draw.sample(names[:number], min(number, draw.choice((1, 1, 2, 3)))))
         steps.append({"name": name, "needs": list(needs), **_around(draw, name, _body(draw, needs, slowest))})
+    if seed % 3 == 0:
+        steps += _late(seed, names)
     broken = draw.choice(names)
     fate = draw.randrange(8)
     if fate <= 1:
@@ -51,7 +57,7 @@ def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
     if fate == 1:
         steps.append({"name": "mend", "needs": [{"step": "broken", "on": ["Failed"]}], "transform": 100})
     states, outputs = _ends(steps)
-    failed = [step["name"] for step in steps if states[step["name"]] == "Failed"]
+    failed = [step["name"] for step in steps if states[step["name"]] == "Failed" and step["name"] != LATE]
     handled = states.get("mend") == "Succeeded"
     spec: Spec = {}
     undoes = fate == 0 or draw.randrange(3) == 0
@@ -70,6 +76,19 @@ def a_graph(seed: int, *, slowest: float = 0.05) -> Graph:
         effects=frozenset(s["name"] for s in steps if _calls(s) and states[s["name"]] == "Succeeded"),
         undoes=undoes,
     )
+
+
+def _late(seed: int, names: list[str]) -> list[Spec]:
+    """A body that takes longer than it may, and what takes its failure."""
+    draw = random.Random(-seed)
+    nap: Spec = {"name": "nap", "wait": {"duration": "1h"}}
+    pause: Spec = {"name": "pause", "repeat": {"max": 9, "delay": "1h"}, "transform": 1}
+    each: Spec = {"name": "naps", "forEach": [1, 2, 3], "maxParallel": 2, "steps": [nap, pause]}
+    body = draw.choice([{"steps": [nap, pause]}, {"steps": [each]}, {"repeat": {"max": 9}, "steps": [nap]}])
+    return [
+        {"name": LATE, "needs": [draw.choice(names)], "timeout": "150ms", **body},
+        {"name": "caught", "needs": [{"step": LATE, "on": ["Failed"]}], "transform": 5},
+    ]
 
 
 def _body(draw: random.Random, needs: list[str], slowest: float) -> Spec:
@@ -134,7 +153,7 @@ def _ends(steps: list[Spec]) -> tuple[dict[str, str], dict[str, int | None]]:
             states[name] = "Omitted"
         elif "when" in step:
             states[name] = "Skipped"
-        elif "fail" in step:
+        elif "fail" in step or name == LATE:
             states[name] = "Failed"
         else:
             states[name] = "Succeeded"

@@ -166,6 +166,9 @@ def test_a_step_that_waits_for_others_without_a_timeout_is_pointed_at():
     assert paths("no-timeout", *steps) == ["steps[0].http", "steps[1].script", "steps[2].container"]
     assert paths("no-timeout", *steps, defaults={"timeout": "1m"}) == []
     assert paths("no-timeout", *steps, timeout="1h") == []
+    around = {"name": "inner", "steps": steps}
+    assert paths("no-timeout", {"name": "body", "timeout": "1h", "steps": [around]}) == []
+    assert len(paths("no-timeout", {"name": "body", "steps": [around]})) == 3
 
 
 def test_a_request_that_is_tried_once_is_pointed_at_unless_somebody_has_thought_of_it():

@@ -1,6 +1,7 @@
 """`leat debug`: a person steps through a run, by commands from stdin."""
 
 import pytest
+import yaml
 from tests.support.cli import invoked
 
 WORKFLOW = """
@@ -134,6 +135,35 @@ def test_what_cannot_be_is_said(debugged):
     assert "there is no command 'jump'; `help` lists them" in done.out
     assert "break" in done.out
     assert debugged(arguments=["--break", "nope"]).code == 2
+
+
+def test_a_run_of_another_workflow_is_stepped_through_too_and_hides_what_is_sensitive_in_it(tmp_path):
+    order = {
+        "apiVersion": "leat.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": "order"},
+        "spec": {
+            "steps": [{"name": "pay", "workflow": {"name": "pay", "inputs": {"amount": 7}}}],
+            "output": "${ steps.pay.output }",
+        },
+    }  # fmt: skip
+    file = tmp_path / "flow.yaml"
+    file.write_text(WORKFLOW + "---\n" + yaml.safe_dump(order))
+    lines = [
+        "fields",
+        "inputs",
+        'output {"sum": 1, "card": "4000-1234"}',
+        "output pay/tell 1",
+        "output pay/ok 2",
+        "c",
+        "c",
+    ]
+    done = invoked("debug", str(file), "--break", "pay/charge", stdin="".join(f"{line}\n" for line in lines))
+    assert "4000" not in done.out + done.err
+    found = [line.removeprefix("(leat) ") for line in done.out.splitlines()]
+    assert found[0] == "at pay/charge (http)"
+    assert '    "amount": 7,' in found
+    assert "-> pay/tell[1] Succeeded: 1" in found
+    assert "-> pay Succeeded: 3" in found
+    assert found[-2:] == ["the run is Succeeded after 5h", "3"]
 
 
 def test_real_steps_are_executed(tmp_path):

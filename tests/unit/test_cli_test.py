@@ -211,7 +211,7 @@ def test_the_schema_takes_the_tests_of_the_samples(request):
     validator = jsonschema_rs.validator_for(json.loads(schema.read_text()))
     folder = request.config.rootpath / "config" / "samples" / "tests"
     files = sorted(folder.glob("*.test.yaml"))
-    assert len(files) == 12
+    assert len(files) == 14
     for file in files:
         assert validator.is_valid(yaml.safe_load(file.read_text())), file
     assert not validator.is_valid({"workflow": "x", "cases": []})
@@ -219,4 +219,46 @@ def test_the_schema_takes_the_tests_of_the_samples(request):
 
 def test_the_tests_of_the_samples_pass_and_cover_them(request):
     done = invoked("test", "--coverage-min", "100", str(request.config.rootpath / "config" / "samples"))
-    assert (done.code, done.err) == (0, "31 passed\n")
+    assert (done.code, done.err) == (0, "37 passed\n")
+
+
+CALLER = """
+apiVersion: leat.dev/v1alpha1
+kind: Workflow
+metadata: {name: caller}
+spec:
+  steps:
+    - name: pay
+      workflow: {name: pay, inputs: {amount: 40}}
+"""
+
+CALLED = """workflow: caller.yaml
+workflows: [pay.yaml]
+cases:
+  - name: it is paid
+    steps: {pay/charge: {output: {id: "4000-1234"}}}
+    expect: {outputs: {pay/charge: {id: nothing}}, ran: [pay/apologise], attempts: {pay/charge: 2}}
+"""
+
+
+def test_the_run_of_another_file_is_played_and_what_is_sensitive_in_it_is_not_shown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pay.yaml").write_text(WORKFLOW)
+    (tmp_path / "caller.yaml").write_text(CALLER)
+    (tmp_path / "caller.test.yaml").write_text(CALLED)
+    done = invoked("test")
+    assert "4000" not in done.out
+    assert "        attempts.pay/charge: expected 2" in done.out
+
+
+def test_files_and_addresses_of_other_workflows_that_lead_nowhere_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "caller.yaml").write_text(CALLER)
+    (tmp_path / "caller.test.yaml").write_text(CALLED)
+    assert "caller.test.yaml:2: workflows[0]: there is no file pay.yaml" in invoked("test").err
+    (tmp_path / "caller.test.yaml").write_text(CALLED.replace("workflows: [pay.yaml]\n", ""))
+    told = "pay starts a run of Workflow pay, which is not at hand: name its file in `workflows`"
+    done = invoked("test")
+    assert done.code == 2
+    assert f"cases[0].steps.pay/charge: {told}" in done.err
+    assert f"cases[0].expect.ran[0]: {told}" in done.err

@@ -1,6 +1,6 @@
 """Work that goes on without its runner is ended when a run is stopped, or when nobody can go on with it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID, uuid4
@@ -10,16 +10,18 @@ from pydantic import BaseModel
 from tests.support.family import no_family
 from tests.support.gates import no_gates
 
-from leat_engine.commit import Ended
+from leat_engine.commit import Ended, Late
 from leat_engine.job import StepKey, effect_key
 from leat_engine.kind import Kind, StepContext, Weight
 from leat_engine.plan import compile_plan
+from leat_engine.records import Block
 from leat_engine.result import Outcome, Phase, Result, State, Succeeded
 from leat_engine.spec import parse_spec
 from leat_engine.spec.kinds import load_models
 from leat_engine.store import Store
 from leat_engine.store.artifacts import ArtifactRows
 from leat_engine.view import RunView
+from leat_runner.advance import advance
 from leat_runner.attempt import Attempt, Means, carry_out
 from leat_runner.secrets import SecretReader
 from leat_runner.shelf import Shelf
@@ -131,3 +133,34 @@ async def test_a_try_whose_heir_cannot_begin_is_ended_so_that_a_retry_does_not_r
 async def test_a_try_that_nobody_began_before_has_left_nothing(kind, view):
     await carried_out(view, kind, 5)
     assert kind.forsaken == []
+
+
+class Shut:
+    """What a store knows of a body that takes too long: how many steps run inside at each look."""
+
+    def __init__(self, *running: int) -> None:
+        self.bodies = self
+        self._running = [*running]
+
+    async def block(self, key: StepKey) -> Block | None:  # noqa: ARG002 - the port's signature
+        return Block(body=1, size=1, opened=1, base=1, shut=True)
+
+    async def still(self, key: StepKey) -> int:  # noqa: ARG002 - the port's signature
+        return self._running.pop(0)
+
+    async def left(self, key: StepKey, nodes: Sequence[int]) -> Sequence[StepKey]:
+        return [StepKey(key.run_id, 1, node) for node in nodes]
+
+
+async def test_what_a_body_that_took_too_long_has_left_is_ended_when_nothing_runs_inside(kind):
+    steps = [{"name": "body", "timeout": "5s", "steps": [{"name": "job", "container": {"image": "x"}}]}]
+    plan = compile_plan(parse_spec({"steps": steps}), load_models(), "r")
+    view = RunView(uuid4(), plan, "shop", "run", {})
+    attempt, shut = Attempt(view, plan.steps[1], 1, datetime.now(UTC)), cast("Any", Shut(1, 0))
+    assert isinstance(await advance(attempt, shut, {"container": kind}), Late)
+    assert kind.forsaken == []
+    ended = await advance(attempt, shut, {"container": kind})
+    assert isinstance(ended, Ended)
+    assert (ended.result.error or {})["message"] == "timeout of 5 s passed"
+    job = next(step.id for step in plan.steps if step.name == "job")
+    assert kind.forsaken == [("shop", view.run_id, {effect_key(StepKey(view.run_id, 1, job))})]

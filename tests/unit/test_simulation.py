@@ -1,8 +1,12 @@
 """Laws of simulated runs, and what is wrong with a file of durations."""
 
+from dataclasses import replace
+
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.support.cli import invoked
 from tests.support.load import plan_of
 from tests.unit.test_estimate import HTTP, fixed, graphs, longest, steps
 
@@ -11,7 +15,7 @@ from leat_cli.problems import Invalid
 from leat_cli.simulation.given import Given, given_by, missing
 from leat_cli.simulation.outcome import chain, outcome_of
 from leat_cli.simulation.world import Limit, Scenario, executions, simulate
-from leat_engine.durations import Expected, Fixed, LogNormal
+from leat_engine.durations import Expected, Fixed, LogNormal, known_paths
 
 BODIES = {
     "inputs": {"list": {"type": "array"}},
@@ -31,6 +35,15 @@ BODIES = {
 
 def scenario(spec, expected, *, slots=None, together=1, bound=None, counts=None):
     return Scenario(plan_of(spec), Given(expected, slots or {}), bound or {}, counts or {}, together)
+
+
+def parent_of(child, expected, **step):
+    """A run of one step, which starts a run of ``child``."""
+    plan = plan_of({"steps": [{"name": "pay", "workflow": {"name": "child"}, **step}]})
+    given = Given(expected, {})
+    (node,) = (each.id for each in plan.steps if each.kind == "workflow")
+    inner = Scenario(plan_of(child), given, {}, {}, around=known_paths(plan)[node], workflow="child")
+    return Scenario(plan, given, {}, {}, children={node: inner})
 
 
 def seconds(*arguments, **more):
@@ -136,8 +149,69 @@ def test_items_beyond_the_tolerated_failures_do_not_begin():
     assert (found, trial.courses[0].failed, len(trial.bars)) == (4, True, 2)
 
 
+def took(seconds):
+    return Expected(took=Fixed(seconds))
+
+
+PAY = {"steps": [{"name": "a", **HTTP}, {"name": "b", "needs": ["a"], **HTTP}, {"name": "c", **HTTP}]}
+
+
+def test_a_child_takes_as_long_as_its_own_steps_which_are_on_the_critical_path():
+    expected = {"pay/a": took(10), "pay/b": took(20), "pay/c": took(25)}
+    trial = simulate(parent_of(PAY, expected), 1)
+    (course,) = trial.courses
+    assert (course.seconds, course.failed) == (30, False)
+    assert [bar.path for bar in chain(course.last)] == ["pay/b", "pay/a"]
+
+
+def test_a_child_that_fails_is_started_again_and_at_last_fails_its_step():
+    expected = {"pay/a": Expected(took=Fixed(10), fails=1.0), "pay/b": took(20), "pay/c": took(25)}
+    child = {"defaults": {"retry": {"max": 0}}, **PAY}
+    retry = {"max": 1, "backoff": {"initial": "5s", "jitter": "none"}}
+    (course,) = simulate(parent_of(child, expected, retry=retry), 1).courses
+    assert (course.seconds, course.failed) == (25 + 5 + 25, True)
+
+
+def test_a_child_has_no_more_time_than_its_step():
+    expected = {"pay/a": took(10), "pay/b": took(20), "pay/c": took(25)}
+    (course,) = simulate(parent_of(PAY, expected, timeout="12s", retry={"max": 0}), 1).courses
+    assert (course.seconds, course.failed) == (12, True)
+
+
+@settings(deadline=None, max_examples=40)
+@given(graphs(), st.integers(1, 4))
+def test_a_run_that_only_starts_another_takes_as_long_as_that_one(drawn, together):
+    needs, seconds_of = drawn
+    alone = simulate(scenario(steps(**needs), fixed(**seconds_of), together=together), 3)
+    above = parent_of(steps(**needs), fixed(**{f"pay/{name}": each for name, each in seconds_of.items()}))
+    below = simulate(replace(above, together=together), 3)
+    assert [course.seconds for course in below.courses] == [course.seconds for course in alone.courses]
+
+
+def test_what_children_take_is_asked_for_and_given_by_their_paths(tmp_path, monkeypatch):
+    documents = [
+        {"apiVersion": "leat.dev/v1alpha1", "kind": "Workflow", "metadata": {"name": name}, "spec": spec}
+        for name, spec in (
+            ("pay", {
+                "inputs": {"parts": {"type": "array"}},
+                "steps": [{"name": "charge", "forEach": "${ inputs.parts }", "maxParallel": 1, **HTTP}],
+            }),
+            ("order", {"steps": [{"name": "pay", "workflow": {"name": "pay", "inputs": {"parts": [1, 2, 3]}}}]}),
+        )
+    ]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "flow.yaml").write_text(yaml.safe_dump_all(documents))
+    assert "steps:\n  pay/charge[]: 30s\n" in invoked("simulate", "flow.yaml").err
+    (tmp_path / "durations.yaml").write_text('steps: {"pay/charge[]": 10s}')
+    done = invoked("simulate", "flow.yaml", "--durations", "durations.yaml", "-o", "json").json
+    assert (done["seconds"]["p50"], [part["step"] for part in done["criticalPath"]]) == (30, ["pay/charge[]"])
+    (tmp_path / "durations.yaml").write_text("steps: {pay: 7s}")
+    done = invoked("simulate", "flow.yaml", "--durations", "durations.yaml", "-o", "json").json
+    assert done["seconds"]["p50"] == 7
+
+
 def test_what_is_not_known_is_said_as_a_file_would_have_it():
-    lines = missing(plan_of(BODIES), Given(), {})
+    lines = missing(scenario(BODIES, {}))
     assert lines == [
         "each: {items: 10}",
         "each[]: 30s",
@@ -161,7 +235,7 @@ def test_every_mistake_of_a_file_is_told_with_its_line(tmp_path):
         "  choose[0]/a: {p50: 5s, p90: 3s}\n"
     )
     with pytest.raises(Invalid) as refused:
-        given_by(str(file), plan_of(BODIES), {})
+        given_by(str(file), plan_of(BODIES), {}, {})
     assert [(problem.line, problem.path, problem.message) for problem in refused.value.problems] == [
         (1, "slots.defualt", "there is no pool 'defualt'; did you mean 'default'?"),
         (3, "steps.eech[]", "there is no step 'eech[]'; did you mean 'each[]'?"),
@@ -195,7 +269,7 @@ def test_a_file_that_is_none_is_refused(tmp_path, text, told):
     file = tmp_path / "durations.yaml"
     file.write_text(text)
     with pytest.raises(Invalid) as refused:
-        given_by(str(file), plan_of(BODIES), {})
+        given_by(str(file), plan_of(BODIES), {}, {})
     assert told in str(refused.value)
 
 
@@ -203,7 +277,7 @@ def test_a_file_says_more_than_history_and_what_it_leaves_out_stays(tmp_path):
     file = tmp_path / "durations.yaml"
     file.write_text("default: 9s\nsteps:\n  each[]: {fails: 5%}\n  poll[]: {p50: 1s, p90: 4s, skipped: 25%}\n")
     found = given_by(
-        str(file), plan_of(BODIES), {"each[]": Expected(took=Fixed(2)), "poll": Expected(times=3)}
+        str(file), plan_of(BODIES), {"each[]": Expected(took=Fixed(2)), "poll": Expected(times=3)}, {}
     ).expected
     assert found["each[]"] == Expected(took=Fixed(2), fails=0.05)
     assert found["poll[]"] == Expected(took=LogNormal(1, 4), skipped=0.25)
@@ -223,4 +297,4 @@ def test_what_a_run_does_at_its_end_is_done_after_a_failure_too():
     spec = {"steps": [{"name": "a", **HTTP}], "finally": [{"name": "tell", **HTTP}]}
     (found,), trial = seconds(spec, {"a": Expected(took=Fixed(1), fails=1.0), "finally/tell": Expected(took=Fixed(2))})
     assert (found, trial.courses[0].failed) == (3, True)
-    assert missing(plan_of(spec), Given(), {}) == ["a: 30s", "finally/tell: 30s"]
+    assert missing(scenario(spec, {})) == ["a: 30s", "finally/tell: 30s"]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from leat_cli import options
 from leat_cli.output import Format, print_value
 from leat_cli.problems import Exit, Invalid
 
@@ -17,26 +18,10 @@ def debug(  # noqa: PLR0913 - an option is a parameter
     breaks: Annotated[
         list[str] | None, typer.Option("--break", metavar="STEP", help="Go on until this step is about to begin.")
     ] = None,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", "-i", metavar="NAME=VALUE", help="An input: JSON, or text where the input is a string."
-        ),
-    ] = None,
-    inputs_file: Annotated[
-        str | None,
-        typer.Option("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; -i overrides it."),
-    ] = None,
-    functions: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE|FILE", help="Where the @leat.step functions are: a module, or a .py file."),
-    ] = None,
-    secrets_file: Annotated[
-        str | None,
-        typer.Option(
-            "--secrets-file", metavar="FILE", help="YAML with secrets: NAME: {KEY: VALUE}. Else LEAT_SECRET_NAME_KEY."
-        ),
-    ] = None,
+    inputs: options.Inputs = None,
+    inputs_file: options.InputsFile = None,
+    functions: options.Functions = None,
+    secrets_file: options.SecretsFile = None,
 ) -> None:
     """Step through a run: stop before steps, look at values, say what a step gives, go on.
 
@@ -55,7 +40,7 @@ def debug(  # noqa: PLR0913 - an option is a parameter
     from leat_engine.errors import LeatError
 
     order = order_of(file, tuple(inputs or ()), inputs_file)
-    problems = [address_problem(order.plan, step) for step in breaks or ()]
+    problems = [address_problem(order.plan, step, order.at_hand) for step in breaks or ()]
     for problem in filter(None, problems):
         raise Invalid.because(f"--break: {problem}", file=file)
     began, secrets = datetime.now(UTC), Secrets(secrets_of(secrets_file))

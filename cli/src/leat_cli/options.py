@@ -48,6 +48,30 @@ Limit = Annotated[int, typer.Option(min=1, help="At most so many runs, the newes
 Output = Annotated[Format | None, typer.Option("--output", "-o", help="For programs, on stdout.")]
 Run = Annotated[str, typer.Argument(help="Name of the run.", autocompletion=complete.runs)]
 
+File = Annotated[
+    str, typer.Argument(metavar="FILE", help="YAML with a Workflow and, maybe, its WorkflowRun; - is stdin.")
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", "-i", metavar="NAME=VALUE", help="An input: JSON, or text where the input is a string."),
+]
+InputsFile = Annotated[
+    str | None,
+    typer.Option("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; -i overrides it."),
+]
+Functions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--functions", metavar="MODULE|FILE", help="Where the @leat.step functions are: a module, or a .py file."
+    ),
+]
+SecretsFile = Annotated[
+    str | None,
+    typer.Option(
+        "--secrets-file", metavar="FILE", help="YAML with secrets: NAME: {KEY: VALUE}. Else LEAT_SECRET_NAME_KEY."
+    ),
+]
+
 Changes = Annotated[
     list[str] | None,
     typer.Option(

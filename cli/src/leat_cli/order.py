@@ -46,6 +46,11 @@ class Order:
     callees: tuple[Callee, ...] = ()
 
     @property
+    def at_hand(self) -> Mapping[str, Plan]:
+        """Plans of the Workflows that steps may start runs of, by name; without those that are wrong."""
+        return {each.name: each.plan for each in self.callees if each.namespace == self.namespace and each.plan}
+
+    @property
     def cancel(self) -> bool:
         """Whether the run is to end before it begins."""
         return self.asked is not None and self.asked.cancel
@@ -113,7 +118,7 @@ def draft_of(file: str) -> tuple[Order, Document | None]:
     if len(runs) > 1:
         lines = ", ".join(str(document.line_of("")) for document in runs)
         raise Invalid.because(f"found {len(runs)} WorkflowRuns (lines {lines}), expected one at most", file=file)
-    callees = tuple(map(_callee, workflows))
+    callees = tuple(map(callee_of, workflows))
     if runs:
         return replace(_of_run(runs[0], workflows), callees=callees), runs[0]
     if workflows:
@@ -136,7 +141,7 @@ def of_workflow(document: Document) -> Order:
     return Order(workflow.metadata.namespace, name, name, spec, plan, {})
 
 
-def _callee(document: Document) -> Callee:
+def callee_of(document: Document) -> Callee:
     """What steps find under a Workflow's name; one that is wrong is told to whoever calls it."""
     try:
         order = of_workflow(document)

@@ -4,7 +4,6 @@ import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, redirect_stdout
-from typing import Annotated
 
 import typer
 
@@ -14,30 +13,12 @@ from leat_cli.problems import Unavailable
 
 
 def run(  # noqa: PLR0913 - an option is a parameter
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="YAML with a Workflow and, maybe, its WorkflowRun; - is stdin.")
-    ],
+    file: options.File,
     *,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", "-i", metavar="NAME=VALUE", help="An input: JSON, or text where the input is a string."
-        ),
-    ] = None,
-    inputs_file: Annotated[
-        str | None,
-        typer.Option("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; -i overrides it."),
-    ] = None,
-    functions: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MODULE|FILE", help="Where the @leat.step functions are: a module, or a .py file."),
-    ] = None,
-    secrets_file: Annotated[
-        str | None,
-        typer.Option(
-            "--secrets-file", metavar="FILE", help="YAML with secrets: NAME: {KEY: VALUE}. Else LEAT_SECRET_NAME_KEY."
-        ),
-    ] = None,
+    inputs: options.Inputs = None,
+    inputs_file: options.InputsFile = None,
+    functions: options.Functions = None,
+    secrets_file: options.SecretsFile = None,
     output: options.Output = None,
 ) -> None:
     """Run a workflow on this machine, with no cluster.

@@ -1,8 +1,9 @@
 """`leat simulate`: how long a workflow will take, without running it."""
 
 import asyncio
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,21 +12,22 @@ from leat_cli.output import print_value
 from leat_cli.problems import Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from leat_cli.order import Order
     from leat_cli.simulation.given import Given
     from leat_cli.simulation.outcome import Outcome
     from leat_cli.simulation.world import Scenario, Trial
     from leat_cli.source import Place
     from leat_engine.durations import Expectations
+    from leat_engine.plan import Plan, PlanStep
 
 _MOST = 3_000_000
 """Steps that are simulated: a minute or two."""
 
 
 def simulate(  # noqa: PLR0913 - an option is a parameter
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="YAML with a Workflow and, maybe, its WorkflowRun; - is stdin.")
-    ],
+    file: options.File,
     *,
     durations: Annotated[
         str | None,
@@ -38,16 +40,8 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     together: Annotated[
         int, typer.Option(min=1, max=10_000, help="Runs that begin at once, and share slots and limits.")
     ] = 1,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--input", "-i", metavar="NAME=VALUE", help="An input: JSON, or text where the input is a string."
-        ),
-    ] = None,
-    inputs_file: Annotated[
-        str | None,
-        typer.Option("--inputs-file", metavar="FILE", help="YAML or JSON with inputs by name; -i overrides it."),
-    ] = None,
+    inputs: options.Inputs = None,
+    inputs_file: options.InputsFile = None,
     svg: Annotated[
         str | None, typer.Option("--svg", metavar="FILE", help="Draw a run that takes as long as half of all do.")
     ] = None,
@@ -106,18 +100,34 @@ async def _history(order: "Order", namespace: str | None, place: "Place") -> "Ex
 def _given(order: "Order", durations: str | None, known: "Expectations") -> "Given":
     from leat_cli.simulation.given import Given, given_by
 
-    return Given(known) if durations is None else given_by(durations, order.plan, known)
+    return Given(known) if durations is None else given_by(durations, order.plan, known, order.at_hand)
 
 
 def _scenario(order: "Order", given: "Given", together: int) -> "Scenario":
+    scenario = _simulated(order.workflow, order.plan, order.inputs, _Around(given, order.at_hand, order.namespace))
+    return replace(scenario, together=together, workflow="this workflow")
+
+
+@dataclass(frozen=True, slots=True)
+class _Around:
+    """What is known where a run is simulated. ``path``: of the step that starts it, or ""."""
+
+    given: "Given"
+    callees: "Mapping[str, Plan]"
+    namespace: str
+    path: str = ""
+
+
+def _simulated(workflow: str, plan: "Plan", inputs: "Mapping[str, Any] | None", around: _Around) -> "Scenario":
+    """How runs of a workflow go by; ``inputs`` are None where they are only known when a run starts them."""
     from leat_cli.simulation.world import Scenario
     from leat_engine.estimate import items_in
     from leat_engine.opener import Fan
 
-    plan = order.plan
-    run = {"id": "", "name": order.name, "namespace": order.namespace, "workflow": order.workflow, "phase": "Running"}
-    bound = {"inputs": order.inputs, "run": run}
-    if plan.vars is not None and "now" not in plan.vars.variables:
+    run = {"id": "", "name": workflow, "namespace": around.namespace, "workflow": workflow, "phase": "Running"}
+    bound: dict[str, Any] = {"run": run} if inputs is None else {"inputs": inputs, "run": run}
+    unknown = {"now", "inputs"} - bound.keys()
+    if plan.vars is not None and plan.vars.variables.isdisjoint(unknown):
         bound["vars"] = plan.vars.evaluate(bound)
     counts = {}
     for step in plan.steps:
@@ -125,7 +135,35 @@ def _scenario(order: "Order", given: "Given", together: int) -> "Scenario":
             count = items_in(step.opens, bound)
             if count is not None:
                 counts[step.id] = count
-    return Scenario(plan, given, bound, counts, together)
+    scenario = Scenario(plan, around.given, bound, counts, around=around.path, workflow=workflow)
+    return replace(scenario, children=dict(_children(scenario, around)))
+
+
+def _children(scenario: "Scenario", around: _Around) -> "Iterator[tuple[int, Scenario]]":
+    """By node, the runs that steps start of which nobody has said how long they take."""
+    from leat_cli.simulation.given import called
+    from leat_engine.estimate import spread_of
+
+    for step in scenario.plan.steps:
+        found, path = called(step, around.callees), scenario.paths.get(step.id, "")
+        if found is None or spread_of(step, around.given.expected.get(path)) is not None:
+            continue
+        name, plan = found
+        callees = {other: each for other, each in around.callees.items() if other != name}
+        inner = replace(around, callees=callees, path=path)
+        yield step.id, _simulated(name, plan, _inputs(step, plan, scenario.bound), inner)
+
+
+def _inputs(step: "PlanStep", plan: "Plan", bound: "Mapping[str, Any]") -> "Mapping[str, Any] | None":
+    """The inputs of a child, if they follow from those of the run."""
+    from leat_engine.errors import ExpressionError, Rejected
+
+    if not step.fields.variables <= bound.keys():
+        return None
+    try:
+        return plan.inputs.apply(step.fields.evaluate(bound).get("inputs") or {}, "inputs")
+    except (ExpressionError, Rejected):
+        return None
 
 
 def _check(scenario: "Scenario", runs: int, durations: str | None, file: str) -> None:
@@ -137,7 +175,7 @@ def _check(scenario: "Scenario", runs: int, durations: str | None, file: str) ->
     from leat_cli.simulation.given import missing
     from leat_cli.simulation.world import executions
 
-    lacking = missing(scenario.plan, scenario.given, scenario.counts)
+    lacking = missing(scenario)
     if lacking:
         where = f"{durations}: `steps` lacks" if durations else "found no durations of some steps, expected a file with"
         lines = "\n".join(f"  {line}" for line in lacking)

@@ -91,11 +91,17 @@ def _no_timeout(plan: Plan) -> Found:
     if plan.timeout is not None:
         return
     for step in _steps(plan):
-        if step.kind in _WORK and step.timeout is None and step.deadline is None:
+        if step.kind in _WORK and step.timeout is None and step.deadline is None and not _within_time(plan, step):
             message = (
                 f"{step.kind} without a timeout may run for ever; add `timeout` here or in `defaults`, such as 30s"
             )
             yield f"{step.path}.{step.kind}", message, step.name
+
+
+def _within_time(plan: Plan, step: PlanStep) -> bool:
+    """Whether a body around the step has a time limit."""
+    opener = plan.steps[plan.bodies[step.body].opener]
+    return opener.id != END and (opener.timeout is not None or _within_time(plan, opener))
 
 
 def _no_retry(plan: Plan) -> Found:

@@ -96,6 +96,12 @@ def too_many(parent: Parent) -> StepError | None:
     return None
 
 
+def forsaken(parent: str) -> StepError:
+    """Why a child is stopped that nobody waits for any more."""
+    message = f"nobody waits for its end any more: its parent, run {parent}, was stopped, or gave it up"
+    return StepError(ErrorType.CANCELLED, message, "ParentStopped", retriable=False)
+
+
 def time_of(*limits_: float | None) -> float | None:
     """The seconds that a child may take: the least of several limits, of which some may not be."""
     known = [seconds for seconds in limits_ if seconds is not None]

@@ -1,7 +1,7 @@
 """One step with bodies, compiled: what it opens, how often, and until when."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from leat_engine import limits
@@ -54,7 +54,7 @@ def compile_opener(
         model=NoFields,
         when=when,
         retry=NO_RETRY,
-        timeout=None,
+        timeout=None if alone else seconds(step.timeout),
         deadline=None,
         pool=step.pool or shop.spec.pool,
         path=path,
@@ -141,12 +141,22 @@ def _misplaced(step: Step, path: str, shop: Workshop, *, alone: bool) -> None:
     if step.output is not None and step.steps is None:
         refuse("output", "belongs to a step with `steps`; the kind gives the output itself")
     if not (alone and step.switch is None):
-        attempts = {"retry": step.retry, "timeout": step.timeout, "deadline": step.deadline,
-                    "concurrency": step.concurrency, "rateLimit": step.rate_limit, "breaker": step.breaker,
-                    "cache": step.cache}  # fmt: skip
-        for name, written in attempts.items():
-            if written is not None:
-                refuse(name, "a body has no attempts of its own; write it on the steps of the body")
+        for name, message in _of_attempts(step, alone=alone):
+            refuse(name, message)
+
+
+def _of_attempts(step: Step, *, alone: bool) -> Iterator[tuple[str, str]]:
+    """Fields about attempts, which a body has none of. ``alone``: it is a `switch` that `forEach` or `repeat` is on."""
+    fields = {"retry": step.retry, "concurrency": step.concurrency, "rateLimit": step.rate_limit,
+              "breaker": step.breaker, "cache": step.cache}  # fmt: skip
+    for name, written in fields.items():
+        if written is not None:
+            yield name, "a body has no attempts of its own; write it on the steps of the body"
+    if step.deadline is not None:
+        yield "deadline", "a body is not tried again; `timeout` is the time that all of it may take"
+    if step.timeout is not None and alone:
+        message = "may be meant for each time or for all: put the `switch` into `steps`; beside the `switch` it holds"
+        yield "timeout", f"{message} for each time, beside `steps` for all"
 
 
 def _with(shop: Workshop, names: frozenset[str]) -> Workshop:

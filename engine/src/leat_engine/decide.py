@@ -84,6 +84,8 @@ def decide(view: RunView, finished: Sequence[Finished], take: Take, now: datetim
         if END in fresh:
             decision.end = settle(view, fresh, now)
         return decision
+    if view.shut:
+        return decision
     reached = _spread(decision, fresh, now)
     failure = _fatal(view, fresh)
     if failure is not None and END not in fresh:

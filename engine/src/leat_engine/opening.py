@@ -32,7 +32,8 @@ def written_openings(openings: Sequence[Opening], take: Callable[[PlanStep], boo
     columns, taken = Openings(), list[PlanStep]()
     for opening in openings:
         view, block = opening.view, opening.open.block
-        columns.opener(opening.key, opening.attempt, block, opening.open.nodes, view.epoch)
+        seconds = view.plan.steps[opening.step].timeout
+        columns.opener(opening.key, opening.attempt, block, opening.open.nodes, (view.epoch, seconds))
         for index, root in _first_steps(opening):
             node = view.plan.steps[root]
             taking = take(node)

@@ -241,6 +241,7 @@ class Claim:
         outcome: How the run ends, once that is settled and it cleans up.
         awaited: A step of another run waits for the end of this one; hidden: as in `RunRecord`.
         epoch: How often the run was migrated to another revision.
+        shut: A body around it takes too long: it is not begun.
     """
 
     key: StepKey
@@ -267,6 +268,7 @@ class Claim:
     awaited: bool = False
     hidden: tuple[str, ...] = ()
     epoch: int = 0
+    shut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,6 +282,7 @@ class Block:
         opened: How many were opened so far.
         settled: All before this one are over; failed: how many of those failed.
         target: The step goes on when so many are over.
+        shut: It has taken too long: nothing is opened any more, and the step fails when nothing runs inside.
     """
 
     body: int
@@ -289,6 +292,7 @@ class Block:
     failed: int = 0
     target: int = 0
     base: int = 0
+    shut: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,11 +316,16 @@ class Delayed:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A run whose running steps are to be interrupted, and why."""
+    """A run whose running steps are to be interrupted, and why.
+
+    Attributes:
+        stopping: The phase that it is to end with; None when only steps in these scopes, which are ``shut``, are meant.
+    """
 
     run_id: UUID
-    stopping: Phase
-    error: Mapping[str, Any]
+    stopping: Phase | None
+    error: Mapping[str, Any] | None
+    shut: tuple[range, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ class RunView:
             stopping the run. Then joins, and the end, are decided here without asking the store.
         stopping: The phase that the run is to end with before its time, once known. Set by `stop`, for all its scopes.
         interrupted: Its running steps were told to end.
+        shut: A body around it has taken too long: nothing begins in it any more.
         outcome: How the run ends, once that is settled and it cleans up; then it is not stopping any more. Set by
             `settle`, for all its scopes; ``error`` says why it does not end well, and ``output`` is the run's.
         scope: Its number; 0 is the run itself.
@@ -60,6 +61,7 @@ class RunView:
     complete: bool = False
     stopping: Phase | None = None
     interrupted: bool = False
+    shut: bool = False
     error: Mapping[str, Any] | None = None
     outcome: Phase | None = None
     output: Any = None
@@ -95,6 +97,11 @@ class RunView:
         return not self.live and len(self.scopes) <= 1 and not self.pins
 
     @property
+    def halted(self) -> bool:
+        """Whether nothing begins here any more: the run is stopping, or a body around takes too long."""
+        return self.shut or self.stopping is not None
+
+    @property
     def unnamed(self) -> bool:
         """Whether it is not known yet what expressions of this scope, or of one around it, may read."""
         return self.names is None or (self.parent is not None and self.parent.unnamed)
@@ -107,8 +114,8 @@ class RunView:
             found = RunView(
                 self.run_id, self.plan, self.namespace, self.name, self.inputs, self.workflow, self.priority,
                 self.traceparent, self.uid, complete=False, stopping=self.stopping, interrupted=self.interrupted,
-                error=self.error, outcome=self.outcome, scope=scope, body=body, index=index, parent=self, names=names,
-                scopes=self.scopes, epoch=self.epoch,
+                shut=self.shut, error=self.error, outcome=self.outcome, scope=scope, body=body, index=index,
+                parent=self, names=names, scopes=self.scopes, epoch=self.epoch,
             )  # fmt: skip
         return found
 
@@ -142,7 +149,7 @@ class RunView:
         """How the run ends is decided, and it cleans up: what it has still to do may begin."""
         for view in self.scopes.values():
             view.outcome, view.error = outcome, error
-            view.stopping, view.interrupted = None, False
+            view.stopping, view.interrupted, view.shut = None, False, False
 
     def chain(self) -> "list[RunView]":
         """The scopes around this one and itself, the run first."""

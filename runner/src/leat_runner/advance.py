@@ -1,14 +1,16 @@
 """One attempt of a step with bodies: look how its scopes are, and tell the committer what is next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
 from leat_engine.commit import Ended, Late
+from leat_engine.crash import crash_point
 from leat_engine.decide import failed, succeeded
 from leat_engine.errors import ExpressionError
 from leat_engine.job import StepKey
+from leat_engine.kind import Kind, outlives_runner
 from leat_engine.limits import OUTPUT_BYTES
 from leat_engine.opener import Fan
 from leat_engine.opening import Opening
@@ -17,10 +19,31 @@ from leat_engine.result import ErrorType, Result, StepError
 from leat_engine.unfold import Broken, Gather, Look, Open, Pause, Step, begin, broken, gathered, go_on, items
 from leat_runner.attempt import Attempt, cancelled
 from leat_runner.desk import persistently
+from leat_runner.forsake import forsake_all
+
+LOOK = 0.5
+"""Seconds between two looks whether something runs yet in a body that takes too long."""
+
+
+class Bodies(Protocol):
+    """Knows what is inside of bodies that take too long."""
+
+    async def still(self, key: StepKey) -> int:
+        """How many steps run yet inside; they are interrupted."""
+        ...
+
+    async def left(self, key: StepKey, nodes: Sequence[int]) -> Sequence[StepKey]:
+        """Steps inside, of these nodes, that were cancelled and may have left something behind."""
+        ...
 
 
 class Scopes(Protocol):
     """Knows which scopes steps have opened, and how these ended. The store does."""
+
+    @property
+    def bodies(self) -> Bodies:
+        """What it knows of bodies that take too long."""
+        ...
 
     async def block(self, key: StepKey) -> Block | None:
         """The scopes that a step has opened, or None."""
@@ -39,12 +62,14 @@ class Scopes(Protocol):
         ...
 
 
-async def advance(attempt: Attempt, store: Scopes) -> Ended | Late | Opening:
+async def advance(attempt: Attempt, store: Scopes, kinds: Mapping[str, Kind]) -> Ended | Late | Opening:
     """What follows for the step. Results that its expressions read are in the view."""
     view, node = attempt.view, attempt.node
-    if view.stopping is not None:
+    if view.halted:
         return _ended(attempt, cancelled(view))
     block = await persistently("block", lambda: store.block(attempt.key))
+    if block is not None and block.shut:
+        return await _outlasted(attempt, store.bodies, kinds)
     now = attempt.clock()
     step = begin(view, node, now) if block is None else await _looked(attempt, block, store, now)
     match step:
@@ -60,6 +85,23 @@ async def advance(attempt: Attempt, store: Scopes) -> Ended | Late | Opening:
             return _ended(attempt, step)
         case _:
             raise ValueError(f"step {node.name} has not opened anything yet")
+
+
+async def _outlasted(attempt: Attempt, bodies: Bodies, kinds: Mapping[str, Kind]) -> Ended | Late:
+    """The body took too long: the step fails as soon as nothing runs inside any more."""
+    view, node = attempt.view, attempt.node
+    crash_point("before still")
+    running = await persistently("still", lambda: bodies.still(attempt.key))
+    crash_point("after still")
+    if running:
+        return Late(view, node.id, attempt.number, LOOK)
+    outliving = [step.id for step in view.plan.steps if outlives_runner(kinds.get(step.kind))]
+    if outliving:
+        left = await persistently("left", lambda: bodies.left(attempt.key, outliving))
+        await forsake_all(view, left, kinds)
+    # A migration may have taken the limit away since.
+    what = "its time" if node.timeout is None else f"timeout of {node.timeout:g} s"
+    return _ended(attempt, failed(StepError(ErrorType.TIMEOUT, f"{what} passed", retriable=False)))
 
 
 async def _looked(attempt: Attempt, block: Block, store: Scopes, now: datetime) -> Step:

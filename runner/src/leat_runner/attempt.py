@@ -143,7 +143,7 @@ class Means:
 async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
     """Do the step, once, and tell what to write. Results that its expressions read are in the view."""
     view, node = attempt.view, attempt.node
-    if view.stopping is not None:
+    if view.halted:
         await forsake(view, node, means.kinds)
         if node.id > END:
             return _ended(attempt, cancelled(view))
@@ -152,7 +152,7 @@ async def carry_out(attempt: Attempt, means: Means) -> Ended | Late:
         message = f"{attempt.lost} runners died while they ran it; it is not tried again"
         return _ended(attempt, failed(StepError(ErrorType.RUNNER_LOST, message, retriable=False)))
     outcome = await means.gates.admit(attempt) if view.plan.slots is not None and node.id > END else None
-    if view.stopping is not None and node.id > END:
+    if view.halted and node.id > END:
         return _ended(attempt, cancelled(view))
     if outcome is None:
         result = admit(view, node, {}, attempt.clock())
@@ -380,11 +380,11 @@ def _bounded(output: object) -> Result:
 
 
 def cancelled(view: RunView) -> Result:
-    """The end of a step whose run is stopped."""
-    why = "cancelled" if view.stopping is Phase.CANCELLED else "stopped"
-    return Result(
-        State.CANCELLED, error=StepError(ErrorType.CANCELLED, f"the run was {why}", retriable=False).as_json()
-    )
+    """The end of a step whose run is stopped, or that is in a body which takes too long."""
+    why = "the run was cancelled" if view.stopping is Phase.CANCELLED else "the run was stopped"
+    if view.stopping is None:
+        why = "the body that it is in took too long"
+    return Result(State.CANCELLED, error=StepError(ErrorType.CANCELLED, why, retriable=False).as_json())
 
 
 def _ended(attempt: Attempt, result: Result) -> Ended:

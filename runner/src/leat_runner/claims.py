@@ -283,6 +283,8 @@ class Claims:
             view.settle(claim.outcome, claim.error)
         elif claim.stopping is not None:
             view.stop(claim.stopping, claim.error)
+        if claim.shut:
+            view.shut = True
         self._execute(Attempt(view, node, claim.attempt, claim.opened_at, claim.broken_off, claim.lost, claim.resumed))
         return True
 

@@ -6,9 +6,9 @@ nobody was told the caretakers sweep up.
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
 import structlog
@@ -20,13 +20,11 @@ from leat_engine.plan import END, Plan
 from leat_engine.records import Delayed, NewRun, Root, RunRecord
 from leat_engine.redaction import Redaction
 from leat_engine.result import ErrorType, Failed, Outcome, Parked, StepError, Succeeded
-from leat_engine.store import Store
-from leat_engine.store.children import Birth
+from leat_engine.store.children import Birth, Started
 from leat_engine.store.signals import Mine
 from leat_engine.view import RunView
 from leat_engine.waits import FOREVER
 from leat_runner.desk import persistently
-from leat_runner.plans import Plans
 
 if TYPE_CHECKING:
     from leat_runner.attempt import Attempt
@@ -40,12 +38,57 @@ Aside = Callable[[Coroutine[Any, Any, Any]], None]
 Publish = Callable[[Sequence[Job]], Coroutine[Any, Any, None]]
 
 
+class Register(Protocol):
+    """What is kept of child runs: `store.children`, or where a run is only rehearsed, something in memory."""
+
+    async def call(self, namespace: str, name: str, key: StepKey) -> Called:
+        """What there is of a Workflow, for a step that calls it."""
+        ...
+
+    async def hear(self, child: UUID) -> RunRecord | None:
+        """A child as it is now, if it was started."""
+        ...
+
+    async def start(self, mine: Mine, run: NewRun, birth: Birth) -> Started:
+        """Let a run enter as the child of a claimed step, once, however often it is called."""
+        ...
+
+    async def hide(self, run_id: UUID, texts: Sequence[str]) -> None:
+        """Let these texts be shown nowhere in a run that has got them from another one."""
+        ...
+
+    async def wake(self, children: Sequence[UUID]) -> list[Job]:
+        """Let the steps go on that wait for these runs, as far as they are over."""
+        ...
+
+
+class Archive(Protocol):
+    """What a family needs of a store."""
+
+    @property
+    def children(self) -> Register:
+        """Of child runs."""
+        ...
+
+    async def note(self, runner: int, key: StepKey, attempt: int, text: str | None) -> bool:
+        """Tell what a step waits for."""
+        ...
+
+
+class Compiled(Protocol):
+    """Gives plans."""
+
+    async def get(self, revision_id: str) -> Plan:
+        """The plan of a revision."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Household:
     """What a family lives on. ``grace``: seconds that a step waits for a Workflow that is not there."""
 
-    store: Store
-    plans: Plans
+    store: Archive
+    plans: Compiled
     publish: Publish
     aside: Aside
     grace: float
@@ -79,7 +122,7 @@ class Family:
             return Succeeded({"run": name, "id": str(child)})
         if found is None or not found.phase.done:
             self._parking[attempt.key] = child
-            return _parked(FOREVER)
+            return _parked(attempt, FOREVER)
         return await self._end(attempt.view, found)
 
     def parked(self, attempts: Sequence[Delayed]) -> None:
@@ -135,7 +178,7 @@ class Family:
         if started.problem is not None:
             return Failed(started.problem)
         if started.lost:
-            return _parked(0)  # to write that is refused, and the runner then asks what is its own
+            return _parked(attempt, 0)  # to write that is refused, and the runner then asks what is its own
         log.info("child_started", run=str(child), name=run.name, workflow=run.workflow)
         self._of.aside(self._of.publish(started.jobs))
         return None
@@ -148,7 +191,7 @@ class Family:
         note = f"waits for Workflow {call.workflow}, which is not there"
         said = (self.runner, attempt.key, attempt.number, note)
         await persistently("note", lambda: self._of.store.note(*said))
-        return _parked(AGAIN)
+        return _parked(attempt, AGAIN)
 
     # -- end ------------------------------------------------------------------------------------------------------
 
@@ -179,8 +222,8 @@ def _new_run(attempt: "Attempt", call: Call, child: UUID, plan: Plan) -> NewRun:
     )
 
 
-def _parked(seconds: float) -> Parked:
-    return Parked(datetime.now(UTC) + timedelta(seconds=seconds))
+def _parked(attempt: "Attempt", seconds: float) -> Parked:
+    return Parked(attempt.clock() + timedelta(seconds=seconds))
 
 
 class Member:

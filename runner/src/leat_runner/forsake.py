@@ -1,6 +1,6 @@
 """What goes on without its runner is ended when nobody follows it any more: after a cancel, or a start that failed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -15,6 +15,11 @@ log = structlog.get_logger()
 async def forsake(view: RunView, node: PlanStep, kinds: Mapping[str, Kind]) -> None:
     """End what earlier runners have left of ``node``, or, when that is `END`, of all steps that were cancelled."""
     keys = view.cancelled if node.id == END else [StepKey(view.run_id, view.scope, node.id)]
+    await forsake_all(view, keys, kinds)
+
+
+async def forsake_all(view: RunView, keys: Sequence[StepKey], kinds: Mapping[str, Kind]) -> None:
+    """End what earlier runners have left of these steps."""
     left: dict[str, set[str]] = {}
     for key in keys:
         kind = view.plan.steps[key.step].kind

@@ -47,7 +47,7 @@ class Gates:
         if slots is None or view.run_id in self._runs:
             return None
         try:
-            key = _key_of_run(view, slots)
+            key = _key_of_run(view, slots, attempt.clock())
         except ExpressionError as error:
             problem = StepError(ErrorType.EXPRESSION, str(error), retriable=False)
             return await self._refuse(view, problem)
@@ -58,7 +58,7 @@ class Gates:
             self._runs[view.run_id] = key
             return None
         if entered.lost:
-            return lost()
+            return lost(attempt)
         if entered.held is None:
             MET.labels("runs", "rejected").inc()
             return await self._refuse(view, busy(key, slots.limit))
@@ -74,7 +74,7 @@ class Gates:
         if slots is None:
             return
         try:
-            key = self._runs.pop(view.run_id, None) or _key_of_run(view, slots)
+            key = self._runs.pop(view.run_id, None) or _key_of_run(view, slots, datetime.now(UTC))
         except ExpressionError:
             return  # its key has no value, so it never had a slot
         self.lobby.aside(self.lobby.grant(key))
@@ -165,8 +165,8 @@ def _unkept(view: RunView, output: Any) -> str:
     return ""
 
 
-def _key_of_run(view: RunView, slots: Slots) -> Key:
+def _key_of_run(view: RunView, slots: Slots, now: datetime) -> Key:
     """The key of a run's slot; apart from the keys of steps, or a step could wait for its own run."""
-    bound = {} if slots.key is None else view.bindings((), {}, datetime.now(UTC))
+    bound = {} if slots.key is None else view.bindings((), {}, now)
     text = key_of(slots.key, view.workflow, bound, view.redaction)
     return Key(view.namespace, f"runs of {text}")

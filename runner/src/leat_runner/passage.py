@@ -65,7 +65,7 @@ class Passage:
         try:
             outcome = await perform(attempt if self._went_on else replace(attempt, resumed=False))
         except asyncio.CancelledError:
-            if attempt.view.stopping is not None:
+            if attempt.view.halted:
                 self._leave()  # else the runner goes, and its step keeps the slot for whoever goes on with it
             raise
         if not isinstance(outcome, Parked):
@@ -87,7 +87,7 @@ class Passage:
         lobby.hand_over(entered.jobs)
         self._went_on = entered.went_on
         if entered.lost:
-            return lost()
+            return lost(attempt)
         if entered.held is None:
             MET.labels("concurrency", "rejected").inc()
             return Failed(busy(key, slots.limit))
@@ -103,7 +103,7 @@ class Passage:
         lobby, attempt, (rate, key) = self._lobby, self._attempt, self._keys.rate
         taken = await persistently("take", lambda: lobby.turns.take(lobby.claimed(attempt), key, rate))
         if taken.lost:
-            return lost()
+            return lost(attempt)
         self._went_on = taken.went_on
         if taken.counted:
             await asyncio.sleep(taken.wait)

@@ -86,7 +86,7 @@ class Seats:
     def limits(self, attempt: "Attempt") -> bool:
         """Whether the attempt needs a seat. What is done in a run that is being stopped does not: it is to end soon."""
         view = attempt.view
-        return view.namespace in self._limited.steps and not attempt.node.light and view.stopping is None
+        return view.namespace in self._limited.steps and not attempt.node.light and not view.halted
 
     async def ask(self, attempt: "Attempt") -> bool:
         """Whether it may execute; else it is not this runner's any more."""

@@ -69,7 +69,7 @@ class Shelf:
                     await self._fetch(view, node, read)
             except ArtifactsUnavailable as error:
                 log.warning("fetch_held", step=node.name, reason=str(error))
-                if view.stopping is not None:
+                if view.halted:
                     return None  # what is cancelled evaluates nothing, and must not wait
                 await asyncio.sleep(FETCH_INTERVAL)
             except ArtifactProblem as problem:

@@ -16,7 +16,7 @@ from leat_engine.artifacts import Objects
 from leat_engine.commit import Committer, Ended, Late
 from leat_engine.decide import failed
 from leat_engine.errors import ExpressionError, StoreUnavailable
-from leat_engine.job import END, Job
+from leat_engine.job import END, Job, StepKey
 from leat_engine.kind import END_WORK, Kind, outlives_runner
 from leat_engine.opening import Opening
 from leat_engine.plan import PlanStep
@@ -235,7 +235,7 @@ class Runner:
         view, node = attempt.view, attempt.node
         if node.opens is not None:
             held = None if view.plan.slots is None else await self._means.gates.admit(attempt)
-            return await advance(attempt, self._store) if held is None else concluded(attempt, held)
+            return await advance(attempt, self._store, self._kinds) if held is None else concluded(attempt, held)
         if attempt.broken_off and outlives_runner(self._kinds.get(node.kind)):
             attempt = await self._taken_over(attempt)
         return await carry_out(attempt, self._means)
@@ -259,7 +259,7 @@ class Runner:
         if not task.cancelled() and (result := task.result()) is not None:
             self._seats.left(attempt)
             self._committer.put(result)
-        elif view.stopping is not None:
+        elif view.halted:
             self._seats.left(attempt)
             self._committer.put(Ended(view, attempt.node.id, attempt.number, cancelled(view)))
         # else fenced or drained: others go on with the step
@@ -342,14 +342,28 @@ class Runner:
 
     def _interrupt(self, interrupted: Interrupted) -> None:
         view = self._desk.views.get(interrupted.run_id)
-        if view is None or view.interrupted or view.outcome is not None:
+        if view is not None and interrupted.stopping is None:
+            self._shut(view, interrupted.shut)
+            return
+        if view is None or interrupted.stopping is None or view.interrupted or view.outcome is not None:
             return
         view.stop(interrupted.stopping, interrupted.error)
+        told = {scope.scope for scope in view.scopes.values() if scope.interrupted}
         for scope in view.scopes.values():
             scope.interrupted = True
         for key, task in self._desk.tasks.items():
-            if key.run_id == interrupted.run_id and key.step > END:
+            if key.run_id == interrupted.run_id and key.step > END and key.scope not in told:
                 task.cancel(END_WORK)
+
+    def _shut(self, root: RunView, scopes: Sequence[range]) -> None:
+        """A body takes too long: its steps that run here are interrupted, and nothing follows them."""
+        inside = [view for view in root.scopes.values() if any(view.scope in each for each in scopes)]
+        for view in inside:
+            for step in () if view.interrupted else view.live:
+                task = self._desk.tasks.get(StepKey(view.run_id, view.scope, step))
+                if step > END and task is not None:
+                    task.cancel(END_WORK)
+            view.shut = view.interrupted = True
 
     async def _wake(self) -> None:
         try:

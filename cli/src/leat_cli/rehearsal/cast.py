@@ -8,17 +8,15 @@ from typing import Any, ClassVar, Protocol
 from pydantic import BaseModel
 
 from leat_cli.rehearsal.score import Course
-from leat_engine.errors import ExpressionError
 from leat_engine.expression import SecretRef
 from leat_engine.job import StepKey
 from leat_engine.kind import Kind, Mail, StepContext, Weight
 from leat_engine.plan import PlanStep
 from leat_engine.redaction import Redactor
-from leat_engine.result import ErrorType, Failed, Outcome, StepError
+from leat_engine.result import Outcome
 from leat_engine.view import RunView
 from leat_runner.attempt import Attempt, Speech
 from leat_runner.logs import AttemptLog
-from leat_runner.passage import Perform, keys_of
 from leat_runner.secrets import SecretReader
 from leat_runner.voice import Mask
 
@@ -28,18 +26,32 @@ class Call:
     """One attempt that asks for an answer.
 
     Attributes:
-        address: Of the step, as in `Course`.
+        course: Of its step, as far as it has gone.
         number: Of the attempt, from 1.
-        fields: What the kind is given, evaluated, as JSON; secrets are masked.
         view: What its expressions may read.
+        staged: Without an answer its kind does it on stage: it has no effects outside.
     """
 
-    address: str
+    course: Course
     number: int
-    fields: Any
-    node: PlanStep
     view: RunView
     now: datetime
+    staged: bool = False
+
+    @property
+    def address(self) -> str:
+        """Of the step, as in `Course`."""
+        return self.course.address
+
+    @property
+    def fields(self) -> Any:
+        """What the kind is given, evaluated, as JSON; secrets are masked."""
+        return self.course.fields
+
+    @property
+    def node(self) -> PlanStep:
+        """The step."""
+        return self.course.node
 
     @property
     def name(self) -> str:
@@ -59,7 +71,7 @@ class Unanswered(Exception):
 class Cast(Protocol):
     """Answers for steps, and watches the run."""
 
-    async def before(self, attempt: Attempt, address: str) -> None:
+    async def before(self, attempt: Attempt, course: Course) -> None:
         """An attempt is about to begin; of a step with bodies, before each look at them."""
         ...
 
@@ -87,7 +99,7 @@ class Cast(Protocol):
 class Unwatched:
     """Of casts that do not watch."""
 
-    async def before(self, attempt: Attempt, address: str) -> None:
+    async def before(self, attempt: Attempt, course: Course) -> None:
         """Nobody watches."""
 
     def said(self, course: Course, line: str) -> None:
@@ -146,22 +158,6 @@ class Prompter:
     def of(self, key: StepKey, name: str, attempt: int, mask: Mask | None) -> Speech:  # noqa: ARG002  the port's
         """The speech of an attempt."""
         return self.speech(key, mask or str)
-
-
-class OpenGates:
-    """Nobody else runs, so limits hold nothing back; keys that have no value are told all the same."""
-
-    async def admit(self, attempt: Attempt) -> Outcome | None:  # noqa: ARG002  the port's signature
-        """Every run may go on."""
-        return None
-
-    async def around(self, attempt: Attempt, perform: Perform) -> Outcome:
-        """Execute at once."""
-        try:
-            keys_of(attempt)
-        except ExpressionError as error:
-            return Failed(StepError(ErrorType.EXPRESSION, str(error), retriable=False))
-        return await perform(attempt)
 
 
 class Props:

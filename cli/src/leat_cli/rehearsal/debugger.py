@@ -14,7 +14,7 @@ from leat_cli.rehearsal.cast import Call, Secrets
 from leat_cli.rehearsal.score import Course, Score, address_problem, fake_problem, spent
 from leat_engine.errors import LeatError, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, SECRETS, Held, compile_template
-from leat_engine.plan import END, PlanStep
+from leat_engine.plan import END
 from leat_engine.redaction import MASK, Redaction
 from leat_engine.result import ErrorType, Failed, Outcome, Result, State, StepError, Succeeded
 from leat_engine.view import RunView
@@ -81,15 +81,19 @@ class Debugger(cmd.Cmd):
 
     # -- the cast -------------------------------------------------------------------------------------------------
 
-    async def before(self, attempt: Attempt, address: str) -> None:
+    async def before(self, attempt: Attempt, course: Course) -> None:
         """Stop, if this is a place to stop at."""
-        self._stop_at(attempt, address)
+        self._hide(attempt)
+        self._stop_at(attempt, course)
         # Nothing else runs until the secrets of this attempt are asked for.
-        self._secrets.made_up = address in self._given or attempt.node.name in self._given
+        self._secrets.made_up = not self._given.keys().isdisjoint(course.names)
 
     async def answer(self, call: Call) -> Outcome | None:
         """What the person has said that the step gives."""
-        return self._given.pop(call.address, None) or self._given.get(call.name)
+        name = next((name for name in call.course.names if name in self._given), None)
+        if name is None:
+            return None
+        return self._given.pop(name) if name == call.address else self._given[name]
 
     def said(self, course: Course, line: str) -> None:
         """Show a line of a step."""
@@ -108,7 +112,7 @@ class Debugger(cmd.Cmd):
         error = "" if course.error is None else self._error(course.error)
         said = "; ".join(part for part in (value, error) if part)
         self._say(f"-> {course.address} {course.label}{': ' if said else ''}{said}")
-        if self._place is not None and course.node.pure and self._breaks_at(course.node, course.address):
+        if self._place is not None and course.node.pure and self._breaks_at(course):
             self._place = replace(self._place, view=view, behind=course)
             self._say(str(self._place))
             self.cmdloop()
@@ -145,7 +149,7 @@ class Debugger(cmd.Cmd):
 
     def do_break(self, text: str) -> None:
         """`break STEP`: stop at a step from now on; said again, no more. `break` lists the breakpoints."""
-        if text and (problem := address_problem(self._order.plan, text)) is not None:
+        if text and (problem := address_problem(self._order.plan, text, self._order.at_hand)) is not None:
             self._say(problem)
             return
         if text:
@@ -191,8 +195,8 @@ class Debugger(cmd.Cmd):
             self._say(str(error))
 
     def do_inputs(self, _: str) -> None:
-        """`inputs`: those of the run."""
-        self._show(self._order.inputs)
+        """`inputs`: those of the run that it stands in."""
+        self._show(self._standing.view.inputs)
 
     def do_graph(self, _: str) -> None:
         """`graph`: the workflow as a tree."""
@@ -244,23 +248,27 @@ class Debugger(cmd.Cmd):
             raise RuntimeError("the run has not begun")
         return self._place
 
-    def _stop_at(self, attempt: Attempt, address: str) -> None:
-        node = attempt.node
+    def _stop_at(self, attempt: Attempt, course: Course) -> None:
+        node, address = attempt.node, course.address
         if attempt.resumed or (node.opens is not None and address in self._seen):
             return
         self._seen.add(address)
         self._place = _Place(attempt, address, attempt.view)
-        if self.stepping or self._breaks_at(node, address) or node.kind in _HEARING:
+        if self.stepping or self._breaks_at(course) or node.kind in _HEARING:
             self._say(str(self._place))
             self.cmdloop()
 
-    def _breaks_at(self, node: PlanStep, address: str) -> bool:
-        return node.name in self.breaks or address in self.breaks
+    def _breaks_at(self, course: Course) -> bool:
+        return not self.breaks.isdisjoint(course.names)
+
+    def _hide(self, attempt: Attempt) -> None:
+        """What is sensitive in a child run is hidden from now on, too."""
+        self._redaction = self._redaction.also(attempt.view.redaction.texts)
 
     def _named(self, text: str) -> tuple[str, str]:
         """The step that a command is about, which is this one unless it is named, and the rest of the text."""
         word, _, rest = text.partition(" ")
-        if word and address_problem(self._order.plan, word) is None:
+        if word and address_problem(self._order.plan, word, self._order.at_hand) is None:
             return word, rest.strip()
         return self._standing.address, text
 
@@ -274,7 +282,7 @@ class Debugger(cmd.Cmd):
         return False
 
     def _may_give(self, name: str) -> bool:
-        problem = fake_problem(self._order.plan, name)
+        problem = fake_problem(self._order.plan, name, self._order.at_hand)
         if problem is not None:
             self._say(f"{name} {problem}")
         return problem is None

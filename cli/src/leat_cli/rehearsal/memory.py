@@ -1,6 +1,6 @@
 """What a store remembers of a run, for one that is played: scopes that were opened, their ends, what is to undo."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -27,12 +27,15 @@ class _Success:
 class Memory:
     """Of one run.
 
+    ``running`` counts the steps that run in scopes.
+
     Attributes:
         openers: Attempts of steps that wait for scopes, by the step.
         outcome: How the run ends, once that is settled and it cleans up.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, running: Callable[[Collection[int]], int]) -> None:
+        self._running = running
         self.openers: dict[StepKey, Attempt] = {}
         self.outcome: End | None = None
         self._blocks: dict[StepKey, Block] = {}
@@ -101,6 +104,45 @@ class Memory:
             undo_error=None if result is None else result.error,
             final=self._ends.get((block.base, -FINALLY)),
         )
+
+    # -- bodies that take too long --------------------------------------------------------------------------------
+
+    @property
+    def bodies(self) -> "Memory":
+        """What is known of them."""
+        return self
+
+    def has_opened(self, key: StepKey) -> bool:
+        """Whether the step has opened scopes already."""
+        return key in self._blocks
+
+    def is_shut(self, key: StepKey) -> bool:
+        """Whether the step opens nothing any more."""
+        return key in self._blocks and self._blocks[key].shut
+
+    def shut(self, key: StepKey) -> set[int]:
+        """Nothing is opened inside any more; the scopes inside, at any depth."""
+        within = self.within(key)
+        for one, block in self._blocks.items():
+            if one == key or one.scope in within:
+                self._blocks[one] = replace(block, shut=True)
+        return within
+
+    def within(self, key: StepKey) -> set[int]:
+        """The scopes inside of a step, at any depth."""
+        found = {*range(self._blocks[key].base, self._blocks[key].base + self._blocks[key].opened)}
+        for one, block in self._blocks.items():  # outer ones were opened before
+            if one.scope in found:
+                found.update(range(block.base, block.base + block.opened))
+        return found
+
+    async def still(self, key: StepKey) -> int:
+        """How many steps run yet inside."""
+        return self._running(self.within(key))
+
+    async def left(self, key: StepKey, nodes: Sequence[int]) -> Sequence[StepKey]:  # noqa: ARG002  the port's
+        """Nothing outlives a rehearsal."""
+        return ()
 
     # -- bodies ---------------------------------------------------------------------------------------------------
 

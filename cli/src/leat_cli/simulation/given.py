@@ -3,14 +3,15 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from leat_cli.documents import problems_of, read_documents
 from leat_cli.problems import Invalid
 from leat_engine import limits
-from leat_engine.durations import Expectations, Expected, Fixed, LogNormal, Spread, known_paths, steps_by_body
+from leat_engine.calls import KIND as CALL
+from leat_engine.durations import Expectations, Expected, Fixed, LogNormal, Spread, known_paths
 from leat_engine.errors import Reason
 from leat_engine.estimate import shares_of_cases, spread_of, times_of
 from leat_engine.opener import WORDS, Choice, Fan, Group, Loop
@@ -19,6 +20,9 @@ from leat_engine.spec.duration import Duration, parse_duration
 from leat_engine.spec.model import Model
 from leat_engine.spec.parse import reasons, shown
 from leat_engine.spelling import unknown
+
+if TYPE_CHECKING:
+    from leat_cli.simulation.world import Scenario
 
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)%")
 _NEVER = 0.995
@@ -88,8 +92,14 @@ class Given:
     slots: Mapping[str, int] = field(default_factory=dict)
 
 
-def given_by(file: str, plan: Plan, known: Expectations) -> Given:
+def given_by(file: str, plan: Plan, known: Expectations, callees: Mapping[str, Plan]) -> Given:
     """Read a file of durations; what it does not say of a step is as it is ``known``.
+
+    Args:
+        file: Its name.
+        plan: Of the workflow.
+        known: By path.
+        callees: Plans of the Workflows that steps may start runs of, by name.
 
     Raises:
         Invalid: With every problem of the file.
@@ -104,8 +114,8 @@ def given_by(file: str, plan: Plan, known: Expectations) -> Given:
     except ValidationError as error:
         found = reasons(error.errors(include_url=False), DurationsFile, "")
         raise Invalid(problems_of(document, found)) from error
-    steps = {path: plan.steps[node] for node, path in known_paths(plan).items()}
-    if wrong := [*_wrong_steps(read, steps), *_wrong_pools(read, plan)]:
+    steps = dict(steps_of(plan, callees))
+    if wrong := [*_wrong_steps(read, steps), *_wrong_pools(read, steps)]:
         raise Invalid(problems_of(document, wrong))
     expected = {path: known.get(path, Expected()) for path in steps}
     for path, written in read.steps.items():
@@ -113,14 +123,32 @@ def given_by(file: str, plan: Plan, known: Expectations) -> Given:
     if read.default is not None:
         spread = Fixed(parse_duration(read.default))
         for path, step in steps.items():
-            if spread_of(step, expected[path]) is None:
+            if spread_of(step, expected[path]) is None and called(step, callees) is None:
                 expected[path] = replace(expected[path], took=spread)
     return Given(expected, read.slots)
 
 
-def missing(plan: Plan, given: Given, counts: Mapping[int, float]) -> list[str]:
+def called(step: PlanStep, callees: Mapping[str, Plan]) -> tuple[str, Plan] | None:
+    """The Workflow that a step starts a run of and waits for, if it is at hand, and its plan."""
+    if step.kind != CALL or step.opens is not None or step.fields.member("mode") == "detach":
+        return None
+    name = step.fields.member("name")
+    return (name, callees[name]) if isinstance(name, str) and name in callees else None
+
+
+def steps_of(plan: Plan, callees: Mapping[str, Plan], around: str = "") -> Iterator[tuple[str, PlanStep]]:
+    """Every step by its path, and behind it those of the run that it starts; none that is inside of itself."""
+    for node, path in known_paths(plan).items():
+        yield f"{around}{path}", plan.steps[node]
+        if (found := called(plan.steps[node], callees)) is not None:
+            name, inner = found
+            others = {other: each for other, each in callees.items() if other != name}
+            yield from steps_of(inner, others, f"{around}{path}/")
+
+
+def missing(scenario: "Scenario") -> list[str]:
     """Say of each step that may run what is not known of it, as a line that could stand in the file."""
-    gaps = _Gaps(given, counts, known_paths(plan), steps_by_body(plan))
+    gaps, plan = _Gaps(scenario), scenario.plan
     return [*gaps.inside(0), *(gaps.inside(plan.final.number) if plan.final else ())]
 
 
@@ -128,26 +156,25 @@ def missing(plan: Plan, given: Given, counts: Mapping[int, float]) -> list[str]:
 class _Gaps:
     """Looks for what is not known."""
 
-    given: Given
-    counts: Mapping[int, float]
-    paths: Mapping[int, str]
-    steps: Sequence[Sequence[PlanStep]]
+    scenario: "Scenario"
 
     def inside(self, body: int) -> Iterator[str]:
-        for step in self.steps[body]:
+        for step in self.scenario.bodies[body]:
             if not step.pure:
-                known = self.given.expected.get(self.paths[step.id])
-                if known is None or known.skipped <= _NEVER:
-                    yield from self._of(step, known)
+                known = self.scenario.given.expected.get(self.scenario.paths[step.id])
+                if known is not None and known.skipped > _NEVER:
+                    continue
+                child = self.scenario.children.get(step.id)
+                yield from self._of(step, known) if child is None else missing(child)
 
     def _of(self, step: PlanStep, known: Expected | None) -> Iterator[str]:
-        path = self.paths[step.id]
+        path = self.scenario.paths[step.id]
         match step.opens:
             case None:
                 if spread_of(step, known) is None:
                     yield f"{path}: 30s"
             case Fan() | Loop() as opens:
-                count = self.counts.get(step.id, times_of(opens, known))
+                count = self.scenario.counts.get(step.id, times_of(opens, known))
                 if count is None:
                     yield f"{path}: {{items: 10}}" if isinstance(opens, Fan) else f"{path}: {{iterations: 3}}"
                 if count != 0:
@@ -231,7 +258,7 @@ def _has_bodies(path: str, step: PlanStep, steps: Mapping[str, PlanStep]) -> str
     return f"takes as long as the steps of its `{step.kind}`: give their durations ({', '.join(inside[:6])})"
 
 
-def _wrong_pools(read: DurationsFile, plan: Plan) -> Iterator[Reason]:
-    pools = {step.pool for step in plan.steps}
+def _wrong_pools(read: DurationsFile, steps: Mapping[str, PlanStep]) -> Iterator[Reason]:
+    pools = {step.pool for step in steps.values()}
     for pool in read.slots.keys() - pools:
         yield Reason(f"slots.{pool}", unknown("pool", pool, pools))

@@ -4,13 +4,15 @@ import random
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import simpy
 
 from leat_cli.simulation.given import Given
 from leat_engine.bucket import Bucket, turn
-from leat_engine.durations import Expected, known_paths, steps_by_body
+from leat_engine.child import time_of
+from leat_engine.durations import Expected, Spread, known_paths, steps_by_body
 from leat_engine.errors import ExpressionError
 from leat_engine.estimate import shares_of_cases, spread_of, times_of
 from leat_engine.expression import Template, as_text
@@ -69,7 +71,7 @@ class Trial:
     waits: dict[Limit, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scenario:
     """What is simulated.
 
@@ -77,6 +79,8 @@ class Scenario:
         bound: What expressions of the run's own scope may read: ``inputs``, ``vars``, ``run``.
         counts: Items of `forEach` steps that follow from the inputs, by node.
         together: Runs that begin at the same time.
+        children: By node, the runs that steps start and wait for, where these take as long as their own steps do.
+        around: Of a child, the path of the step that starts it; workflow: what it is a run of.
     """
 
     plan: Plan
@@ -84,6 +88,20 @@ class Scenario:
     bound: Mapping[str, Any]
     counts: Mapping[int, float]
     together: int = 1
+    children: "Mapping[int, Scenario]" = field(default_factory=dict)
+    around: str = ""
+    workflow: str = "this workflow"
+
+    @cached_property
+    def paths(self) -> Mapping[int, str]:
+        """Of its steps, by node."""
+        paths = known_paths(self.plan)
+        return {node: f"{self.around}/{path}" for node, path in paths.items()} if self.around else paths
+
+    @cached_property
+    def bodies(self) -> list[list[PlanStep]]:
+        """Its steps by their bodies."""
+        return steps_by_body(self.plan)
 
 
 class _End(NamedTuple):
@@ -93,16 +111,16 @@ class _End(NamedTuple):
 
 def simulate(scenario: Scenario, seed: int) -> Trial:
     """Let the runs go by; the same seed, the same course."""
-    world = _World(scenario, random.Random(seed))  # noqa: S311 - nobody has to guess it
+    world = _World(random.Random(seed))  # noqa: S311 - nobody has to guess it
     for number in range(scenario.together):
-        world.env.process(world.run(number))
+        world.env.process(_Run(world, scenario, number).whole())
     world.env.run()
     return world.trial
 
 
 def executions(scenario: Scenario) -> float:
     """How many steps one run has, on average and at most as far as a `switch` goes."""
-    plan, paths, steps = scenario.plan, known_paths(scenario.plan), steps_by_body(scenario.plan)
+    plan, paths, steps = scenario.plan, scenario.paths, scenario.bodies
     inside = [0.0] * len(plan.bodies)
     for body in reversed(plan.bodies):  # inner ones first
         for step in steps[body.number]:
@@ -115,50 +133,70 @@ def executions(scenario: Scenario) -> float:
                     inside[body.number] += max(inside[number] for _, number in opens.cases)
                 case Group() as opens:
                     inside[body.number] += inside[opens.body]
+                case _ if step.id in scenario.children:
+                    inside[body.number] += executions(scenario.children[step.id])
     return inside[0] + (inside[plan.final.number] if plan.final else 0.0)
 
 
 class _World:
-    """Everything that goes on in one trial."""
+    """What all runs of one trial share."""
 
-    def __init__(self, scenario: Scenario, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random) -> None:
         self.env = simpy.Environment()
         self.trial = Trial()
+        self.chance = chance
+        self.resources: dict[Limit, simpy.Resource] = {}
+        self.buckets: dict[str, Bucket] = {}
+
+
+class _Run:
+    """One run: the ``number``-th of those that begin together, or a child, which is stopped with the one above it."""
+
+    def __init__(self, world: _World, scenario: Scenario, number: int, above: "_Run | None" = None) -> None:
+        self.env, self.trial, self._chance = world.env, world.trial, world.chance
+        self._world = world
         self._scenario = scenario
         self._plan = scenario.plan
-        self._chance = chance
-        self._paths = known_paths(scenario.plan)
-        self._bodies = steps_by_body(scenario.plan)
-        self._resources: dict[Limit, simpy.Resource] = {}
-        self._buckets: dict[str, Bucket] = {}
-        self._stopping: set[int] = set()
+        self._paths = scenario.paths
+        self._number = number
+        self._above = above
+        self.failing = False
 
-    # -- runs and bodies ------------------------------------------------------------------------------------------
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing begins any more."""
+        return self.failing or (self._above is not None and self._above.stopping)
 
-    def run(self, number: int) -> Events:
-        """One run, from its beginning to its end."""
-        slots, timeout = self._plan.slots, self._plan.timeout
-        held = None
-        if slots is not None:
-            limit = Limit("concurrency of runs", self._key(slots.key, "this workflow"))
-            held = yield from self._acquire(limit, slots.limit)
-        failed, last = yield from self._body(0, number, None)
-        failed = failed or number in self._stopping
-        if self._plan.final is not None:
-            self._stopping.discard(number)  # what is to be done at the end is done in any case
-            _, last = yield from self._body(self._plan.final.number, number, last)
-        if held is not None:
-            held[0].release(held[1])
+    def whole(self) -> Events:
+        """The run that was asked for, from its beginning to its end."""
+        timeout = self._plan.timeout
+        failed, last = yield from self.through(None)
         seconds = self.env.now
         if timeout is not None and seconds > timeout:
             seconds, failed = timeout, True
         self.trial.courses.append(Course(seconds, failed, last))
 
-    def _body(self, body: int, run: int, cause: Bar | None) -> Events:
+    def through(self, cause: Bar | None) -> Events:
+        """Its steps, as soon as it may begin; whether it failed, and what ended last."""
+        slots = self._plan.slots
+        held = None
+        if slots is not None:
+            limit = Limit("concurrency of runs", self._key(slots.key, self._scenario.workflow))
+            held = yield from self._acquire(limit, slots.limit)
+        failed, last = yield from self._body(0, cause)
+        failed = failed or self.failing
+        if self._plan.final is not None:
+            self.failing = False  # what is to be done at the end is done in any case
+            _, last = yield from self._body(self._plan.final.number, last)
+        if held is not None:
+            held[0].release(held[1])
+        return failed, last
+
+    def _body(self, body: int, cause: Bar | None) -> Events:
         """The steps of a body once; whether a failure was left, and what ended last."""
         going: dict[int, simpy.Process] = {}
-        for step in self._bodies[body]:
-            going[step.id] = self.env.process(self._step(step, run, cause, going))
+        for step in self._scenario.bodies[body]:
+            going[step.id] = self.env.process(self._step(step, cause, going))
         yield self.env.all_of(going.values())
         ends = _ends(going)
         bars = [end.bar for end in ends.values() if end.bar is not None]
@@ -175,7 +213,7 @@ class _World:
 
     # -- steps ----------------------------------------------------------------------------------------------------
 
-    def _step(self, step: PlanStep, run: int, cause: Bar | None, going: Mapping[int, simpy.Process]) -> Events:
+    def _step(self, step: PlanStep, cause: Bar | None, going: Mapping[int, simpy.Process]) -> Events:
         yield self.env.timeout(0)  # until all steps of the body are there
         ends: Mapping[int, _End] = {}
         if step.needs:
@@ -183,7 +221,7 @@ class _World:
             ends = _ends({edge.step: going[edge.step] for edge in step.needs})
             bars = [end.bar for end in ends.values()]
             cause = max((bar for bar in bars if bar is not None), key=lambda bar: bar.end, default=cause)
-        if run in self._stopping:
+        if self.stopping:
             return _End(State.CANCELLED, cause)
         if any(ends[edge.step].state not in edge.on for edge in step.needs):
             return _End(State.OMITTED, cause)
@@ -194,66 +232,90 @@ class _World:
         if step.pure:
             return _End(State.FAILED if step.kind == "fail" else State.SUCCEEDED, cause)
         if step.opens is not None:
-            failed, cause = yield from self._open(step, known, run, cause)
+            failed, cause = yield from self._open(step, known, cause)
         else:
-            failed, cause = yield from self._attempts(step, known, run, cause)
+            failed, cause = yield from self._attempts(step, known, cause)
         if failed and step.fatal and not any(True for _ in self._takers(step.id)):
-            self._stopping.add(run)
+            self.failing = True
         return _End(State.FAILED if failed else State.SUCCEEDED, cause)
 
-    def _attempts(self, step: PlanStep, known: Expected, run: int, cause: Bar | None) -> Events:
-        spread = known.took or spread_of(step, known)
-        assert spread is not None  # noqa: S101 (what is missing was said before)
-        bar = Bar(self._paths[step.id], run, self.env.now, self.env.now, self.env.now, cause)
-        self.trial.bars.append(bar)
+    def _attempts(self, step: PlanStep, known: Expected, cause: Bar | None) -> Events:
+        """As many as it takes; whether the last one failed, and what ended last."""
+        bar, spread = None, known.took or spread_of(step, known)
+        if step.id not in self._scenario.children:
+            bar = Bar(self._paths[step.id], self._number, self.env.now, self.env.now, self.env.now, cause)
+            self.trial.bars.append(bar)
         retry = step.retry
         for tried in range(retry.max + 1):
             held = yield from self._admitted(step)
-            if not tried:
-                bar.begun = self.env.now
-            seconds = spread.quantile(min(max(self._chance.random(), 1e-9), 1 - 1e-9))
-            late = step.timeout is not None and seconds > step.timeout
-            yield self.env.timeout(min(seconds, step.timeout) if step.timeout is not None else seconds)
+            if bar is None:
+                failed, cause = yield from self._child(step, cause)
+            else:
+                assert spread is not None  # noqa: S101 (what is missing was said before)
+                if not tried:
+                    bar.begun = self.env.now
+                failed = yield from self._work(step, spread)
+                bar.end = self.env.now
             for resource, request in held:
                 resource.release(request)
-            bar.end = self.env.now
-            if not late and self._chance.random() >= known.fails:
-                return False, bar
+            if not failed and self._chance.random() >= known.fails:
+                return False, bar or cause
             if tried < retry.max:
                 delay = min(retry.initial * retry.factor ** min(tried, 64), retry.max_delay)
                 yield self.env.timeout(delay * (self._chance.random() if retry.full_jitter else 1.0))
+        return True, bar or cause
+
+    def _work(self, step: PlanStep, spread: Spread) -> Events:
+        """One attempt; whether it took longer than it may."""
+        seconds = spread.quantile(min(max(self._chance.random(), 1e-9), 1 - 1e-9))
+        late = step.timeout is not None and seconds > step.timeout
+        yield self.env.timeout(min(seconds, step.timeout) if step.timeout is not None else seconds)
+        return late
+
+    def _child(self, step: PlanStep, cause: Bar | None) -> Events:
+        """A run that the step starts and waits for; whether it failed, and what ended last. A timeout stops it."""
+        scenario = self._scenario.children[step.id]
+        run = _Run(self._world, scenario, self._number, self)
+        limit, began = time_of(step.timeout, scenario.plan.timeout), self.env.now
+        going = self.env.process(run.through(cause))
+        yield going if limit is None else going | self.env.timeout(limit)
+        if going.processed:
+            return going.value
+        run.failing = True
+        bar = Bar(self._paths[step.id], self._number, began, began, self.env.now, cause)
+        self.trial.bars.append(bar)
         return True, bar
 
-    def _open(self, step: PlanStep, known: Expected, run: int, cause: Bar | None) -> Events:
+    def _open(self, step: PlanStep, known: Expected, cause: Bar | None) -> Events:
         match step.opens:
             case Fan() as opens:
                 count = self._scenario.counts.get(step.id, times_of(opens, known)) or 0.0
-                return (yield from self._fan(opens, self._whole(count), run, cause))
+                return (yield from self._fan(opens, self._rounded(count), cause))
             case Loop() as opens:
-                for time in range(self._whole(times_of(opens, known) or 1.0)):
+                for time in range(self._rounded(times_of(opens, known) or 1.0)):
                     if time:
                         yield self.env.timeout(opens.delay)
-                    failed, cause = yield from self._body(opens.body, run, cause)
+                    failed, cause = yield from self._body(opens.body, cause)
                     if failed:
                         return True, cause
                 return False, cause
             case Choice() as opens:
                 numbers = [number for _, number in opens.cases]
                 (number,) = self._chance.choices(numbers, shares_of_cases(opens, known))
-                return (yield from self._body(number, run, cause))
+                return (yield from self._body(number, cause))
             case Group() as opens:
-                return (yield from self._body(opens.body, run, cause))
+                return (yield from self._body(opens.body, cause))
         raise AssertionError(step.opens)
 
-    def _fan(self, fan: Fan, count: int, run: int, cause: Bar | None) -> Events:
+    def _fan(self, fan: Fan, count: int, cause: Bar | None) -> Events:
         left, failures, last = iter(range(count)), [0], [cause]
 
         def worker() -> Events:
             before = cause
             for _ in left:
-                if run in self._stopping or not fan.tolerance.takes(failures[0], count):
+                if self.stopping or not fan.tolerance.takes(failures[0], count):
                     return
-                failed, before = yield from self._body(fan.body, run, before)
+                failed, before = yield from self._body(fan.body, before)
                 failures[0] += failed
                 if before is not None and (last[0] is None or before.end >= last[0].end):
                     last[0] = before
@@ -278,9 +340,9 @@ class _World:
         return held
 
     def _acquire(self, limit: Limit, capacity: int) -> Events:
-        if limit not in self._resources:
-            self._resources[limit] = simpy.Resource(self.env, capacity)
-        resource, asked = self._resources[limit], self.env.now
+        if limit not in self._world.resources:
+            self._world.resources[limit] = simpy.Resource(self.env, capacity)
+        resource, asked = self._world.resources[limit], self.env.now
         request = resource.request()
         yield request
         self.trial.waits[limit].append(self.env.now - asked)
@@ -289,8 +351,8 @@ class _World:
     def _start_counted(self, rate: Rate, key: str) -> Events:
         asked, due = self.env.now, None
         while True:
-            known = self._buckets.get(key, Bucket(0.0, 0.0))
-            self._buckets[key], answer = turn(known, rate.interval, rate.burst, self.env.now, due)
+            known = self._world.buckets.get(key, Bucket(0.0, 0.0))
+            self._world.buckets[key], answer = turn(known, rate.interval, rate.burst, self.env.now, due)
             due = answer.due
             yield self.env.timeout(max(answer.due - self.env.now, 0.0))
             if answer.counted:
@@ -308,7 +370,7 @@ class _World:
                 return own
         return own
 
-    def _whole(self, number: float) -> int:
+    def _rounded(self, number: float) -> int:
         """A whole number near it, by chance the next one, so that the mean is kept."""
         return int(number) + (self._chance.random() < number % 1)
 

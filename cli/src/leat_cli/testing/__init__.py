@@ -65,7 +65,8 @@ class Result:
         """
         found = self._score.named(name)
         if not found:
-            raise KeyError(f"step {name} was never reached; there were {', '.join(self._score.courses) or 'none'}")
+            there = ", ".join(course.address for course in self._score.every) or "none"
+            raise KeyError(f"step {name} was never reached; there were {there}")
         return found[-1]
 
     def __repr__(self) -> str:
@@ -108,6 +109,7 @@ def run(  # noqa: PLR0913 - each is a word of the test
     told: Sequence[Cue] = (),
     secrets: Mapping[str, Mapping[str, str]] | None = None,
     allow: Sequence[str] = (),
+    workflows: Sequence[str | Path] = (),
     now: datetime = START,
 ) -> Result:
     """Play a run of a workflow.
@@ -120,6 +122,7 @@ def run(  # noqa: PLR0913 - each is a word of the test
         told: Signals and votes.
         secrets: Values by key by name; others are made up.
         allow: Kinds that are executed for real where there is no fake.
+        workflows: Files with other Workflows that steps may start runs of; those of the workflow's file are there.
         now: When the run begins.
 
     Raises:
@@ -127,9 +130,9 @@ def run(  # noqa: PLR0913 - each is a word of the test
         Rejected: The spec, the inputs or the names of fakes are.
         NotPlayed: A step has effects and no fake, or nobody takes a signal.
     """
-    order = _order(workflow)
+    order = _order(workflow, workflows)
     answers = {name: _answers(given) for name, given in (fakes or {}).items()}
-    problems = [(name, fake_problem(order.plan, name)) for name in answers]
+    problems = [(name, fake_problem(order.plan, name, order.at_hand)) for name in answers]
     if found := [Reason(f"fakes.{name}", problem) for name, problem in problems if problem is not None]:
         raise Rejected(found)
     order = replace(order, inputs=order.plan.inputs.apply(inputs or {}, "inputs"))
@@ -141,11 +144,14 @@ def run(  # noqa: PLR0913 - each is a word of the test
     return Result(score)
 
 
-def _order(workflow: str | Path | Mapping[str, Any]) -> Order:
+def _order(workflow: str | Path | Mapping[str, Any], others: Sequence[str | Path]) -> Order:
     if isinstance(workflow, Mapping):
         spec = parse_spec(workflow)
-        return Order("default", "test", "test", spec.as_json(), plan_of(spec, "spec"), {})
-    return draft_of(str(workflow))[0]
+        order = Order("default", "test", "test", spec.as_json(), plan_of(spec, "spec"), {})
+    else:
+        order = draft_of(str(workflow))[0]
+    callees = [callee for other in others for callee in draft_of(str(other))[0].callees]
+    return replace(order, callees=(*order.callees, *callees))
 
 
 def _answers(given: Fake) -> Sequence[Answer]:

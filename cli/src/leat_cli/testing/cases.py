@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from leat_cli.documents import is_leat, kind_of, name_of, problems_of, read_documents
-from leat_cli.order import Order, of_workflow
+from leat_cli.order import Order, callee_of, of_workflow
 from leat_cli.problems import Invalid, Problem
 from leat_cli.rehearsal.cast import Props, Secrets
 from leat_cli.rehearsal.company import IN_TIME
@@ -22,8 +22,7 @@ from leat_cli.testing.fakes import Answer, Fakes, compiled
 from leat_cli.testing.files import START, CaseSpec, Common, Expect, TestFile, Told, over
 from leat_engine.errors import LeatError, Reason, Rejected
 from leat_engine.job import dumps
-from leat_engine.plan import PURE_KINDS, Plan
-from leat_engine.redaction import Redaction
+from leat_engine.plan import PURE_KINDS
 from leat_engine.spec.duration import parse_duration
 from leat_engine.spec.kinds import load_models
 from leat_engine.spec.parse import reasons as reasons_of
@@ -66,7 +65,7 @@ class Case:
             score = play(scene)
         except LeatError as error:
             raise Invalid.because(str(error)) from error
-        redaction = Redaction.of(self.order.plan.sensitive, self.order.inputs)
+        redaction = score.redaction
 
         def show(value: Any) -> str:
             return dumps(scene.secrets.masked(redaction.value(value)))
@@ -134,7 +133,7 @@ def load(file: str) -> Suite:
     except ValidationError as error:
         found = reasons_of(error.errors(include_url=False), TestFile, "")
         raise Invalid(problems_of(document, found)) from error
-    order, workflow = _workflow(document, spec.workflow)
+    order, workflow = _workflow(document, spec)
     reader = _Reader(file, document, order)
     cases = [reader.case(each, spec.defaults, f"cases[{index}]") for index, each in enumerate(spec.cases)]
     if reader.reasons:
@@ -149,24 +148,40 @@ def _document(file: str) -> Document:
     return documents[0]
 
 
-def _workflow(document: Document, written: str) -> tuple[Order, Document]:
-    path, _, name = written.partition("#")
-    file = normpath(Path(document.filename).parent / path)
-    try:
-        found = [each for each in read_documents(file) if is_leat(each) and kind_of(each) == "Workflow"]
-    except Invalid as error:
-        if Path(file).exists():
-            raise
-        line = document.line_of("workflow")
-        raise Invalid([Problem(document.filename, line, "workflow", f"there is no file {file}")]) from error
+def _workflow(document: Document, spec: TestFile) -> tuple[Order, Document]:
+    path, _, name = spec.workflow.partition("#")
+    found = _workflows_of(document, path, "workflow")
     meant = [each for each in found if name in {"", name_of(each)}]
     if not meant:
         names = ", ".join(map(name_of, found)) or "none"
+        file = _beside(document, path)
         message = f"found no Workflow {name!r} in {file}, expected one of: {names}"
         if not name:
             message = f"found no Workflow in {file}, expected one"
         raise Invalid([Problem(document.filename, document.line_of("workflow"), "workflow", message)])
-    return of_workflow(meant[-1]), meant[-1]
+    others = [
+        callee_of(each)
+        for index, other in enumerate(spec.workflows)
+        for each in _workflows_of(document, other, f"workflows[{index}]")
+    ]
+    order = replace(of_workflow(meant[-1]), callees=(*map(callee_of, found), *others))
+    return order, meant[-1]
+
+
+def _beside(document: Document, path: str) -> str:
+    return normpath(Path(document.filename).parent / path)
+
+
+def _workflows_of(document: Document, path: str, field_path: str) -> list[Document]:
+    """The Workflows of a file that a test file names."""
+    file = _beside(document, path)
+    try:
+        return [each for each in read_documents(file) if is_leat(each) and kind_of(each) == "Workflow"]
+    except Invalid as error:
+        if Path(file).exists():
+            raise
+        line = document.line_of(field_path)
+        raise Invalid([Problem(document.filename, line, field_path, f"there is no file {file}")]) from error
 
 
 @dataclass(slots=True)
@@ -184,10 +199,10 @@ class _Reader:
         except Rejected as rejected:
             self.reasons.extend(rejected.reasons)
         answers = {
-            **compiled(defaults.steps, plan, "defaults.steps", self.reasons),
-            **compiled(own.steps, plan, f"{path}.steps", self.reasons),
+            **compiled(defaults.steps, self.order, "defaults.steps", self.reasons),
+            **compiled(own.steps, self.order, f"{path}.steps", self.reasons),
         }
-        self._names(own.expect, plan, f"{path}.expect")
+        self._names(own.expect, f"{path}.expect")
         self._kinds(defaults.allow, "defaults.allow")
         self._kinds(own.allow, f"{path}.allow")
         functions = [*defaults.functions, *own.functions]
@@ -202,21 +217,22 @@ class _Reader:
         order = replace(self.order, inputs=inputs)
         return Case(own.name, order, answers, merged, files, self.document.line_of(path))
 
-    def _names(self, expect: Expect, plan: Plan, path: str) -> None:
+    def _names(self, expect: Expect, path: str) -> None:
         groups: dict[str, Sequence[str]] = {
             "path": expect.path or (),
             "ran": expect.ran,
             "skipped": expect.skipped,
             "failed": expect.failed,
+            "cached": expect.cached,
             "attempts": tuple(expect.attempts),
             "outputs": tuple(expect.outputs),
             "fields": tuple(expect.fields),
         }
         for word, names in groups.items():
             for index, name in enumerate(names):
-                problem = address_problem(plan, name)
+                problem = address_problem(self.order.plan, name, self.order.at_hand)
                 if problem is not None:
-                    place = f"[{index}]" if word in {"path", "ran", "skipped", "failed"} else f".{name}"
+                    place = f"[{index}]" if word in {"path", "ran", "skipped", "failed", "cached"} else f".{name}"
                     self.reasons.append(Reason(f"{path}.{word}{place}", problem))
 
     def _kinds(self, names: Sequence[str], path: str) -> None:

@@ -45,6 +45,7 @@ def differences(expect: Expect, score: Score, show: Show) -> Iterator[Difference
         ("ran", expect.ran, lambda course: course.ran),
         ("skipped", expect.skipped, lambda course: course.state in (State.SKIPPED, State.OMITTED)),
         ("failed", expect.failed, lambda course: course.state is State.FAILED),
+        ("cached", expect.cached, lambda course: course.cached),
     ):
         yield from _states(word, wanted, score, holds)
     yield from _steps(expect, score, show)

@@ -5,10 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from leat_cli.order import Order
 from leat_cli.rehearsal.cast import Call, Unanswered, Unwatched
-from leat_cli.rehearsal.company import IN_TIME
-from leat_cli.rehearsal.score import INDEX, fake_problem, item_of
+from leat_cli.rehearsal.score import fake_problem
 from leat_cli.testing.files import Fake, FakeError
+from leat_engine.calls import KIND as CALL
 from leat_engine.errors import ExpressionError, Reason, Rejected
 from leat_engine.expression import MEMBERS_OF_RUN, Names, Template, compile_template
 from leat_engine.plan import Plan
@@ -44,23 +45,18 @@ class Fakes(Unwatched):
 
     async def answer(self, call: Call) -> Outcome | None:
         """The answer that is next."""
-        key = next((key for key in addresses(call) if key in self.answers), None)
+        key = next((key for key in call.course.names if key in self.answers), None)
         if key is None:
-            if call.kind in self.allow or call.kind in IN_TIME:
+            if call.kind in self.allow or call.staged:
                 return None
             raise Unanswered(_unanswered(call))
-        item = item_of(call.view)
-        count = self._given.get((key, item), 0)
-        self._given[key, item] = count + 1
+        place = (key, call.course.items)
+        count = self._given.get(place, 0)
+        self._given[place] = count + 1
         answers = self.answers[key]
         answer = answers[min(count, len(answers) - 1)]
         await asyncio.sleep(answer.takes)
         return Failed(answer.error) if answer.error is not None else Succeeded(_output(answer, call))
-
-
-def addresses(call: Call) -> tuple[str, ...]:
-    """What an answer may be found under, the narrowest first."""
-    return call.address, INDEX.sub("", call.address), call.name
 
 
 def _output(answer: Answer, call: Call) -> Any:
@@ -74,20 +70,24 @@ def _output(answer: Answer, call: Call) -> Any:
 
 
 def _unanswered(call: Call) -> str:
+    say = f"say what it gives, `{call.course.bare}: {{output: ...}}` in `steps`, or"
+    if call.kind == CALL:
+        name = call.fields.get("name")
+        return f"step {call.address} starts a run of Workflow {name}: {say} name the file of {name} in `workflows`"
     return (
-        f"step {call.address} of kind {call.kind} was to be executed, and has effects: say what it gives, "
-        f"`{call.name}: {{output: ...}}` in `steps`, or let it run for real by `allow: [{call.kind}]`"
+        f"step {call.address} of kind {call.kind} was to be executed, and has effects: {say} "
+        f"let it run for real by `allow: [{call.kind}]`"
     )
 
 
 def compiled(
-    fakes: Mapping[str, Sequence[Fake]], plan: Plan, path: str, reasons: list[Reason]
+    fakes: Mapping[str, Sequence[Fake]], order: Order, path: str, reasons: list[Reason]
 ) -> dict[str, list[Answer]]:
-    """Answers for steps of the plan; what is wrong with them is added to ``reasons``."""
-    names = _names(plan)
+    """Answers for steps of a run; what is wrong with them is added to ``reasons``."""
+    names = _names(order.plan)
     found: dict[str, list[Answer]] = {}
     for address, answers in fakes.items():
-        problem = fake_problem(plan, address)
+        problem = fake_problem(order.plan, address, order.at_hand)
         if problem is not None:
             reasons.append(Reason(f"{path}.{address}", problem))
             continue

@@ -59,7 +59,7 @@ class Told(Model):
     """What somebody tells the run: exactly one of `signal`, `approve` and `reject`, with the name."""
 
     signal: str | None = None
-    """Name of a signal."""
+    """Name of a signal; `order/NAME` is for the run that `order` starts."""
     approve: str | None = None
     """Name of an approval, which is the step's unless it has another one."""
     reject: str | None = None
@@ -100,6 +100,8 @@ class Expect(Model):
     """Steps that were skipped or could never run, among others."""
     failed: list[str] = Field(default_factory=list)
     """Steps that failed, be it handled or not, among others."""
+    cached: list[str] = Field(default_factory=list)
+    """Steps that took an earlier result from the cache instead of being executed, among others."""
     attempts: dict[str, int] = Field(default_factory=dict)
     """How often steps were tried."""
     outputs: dict[str, Any] = Field(default_factory=dict)
@@ -122,7 +124,8 @@ class Common(Model):
     """Inputs of the run."""
     steps: dict[str, Answers] = Field(default_factory=dict)
     """What steps give instead of being executed. A name means every execution of the step; `reserve[1]` means one item
-    or iteration, counted from 0, and `ship[0]/pack` a step of a body."""
+    or iteration, counted from 0, and `ship[0]/pack` a step of a body. `order/charge` is the step `charge` of the run
+    that `order` starts."""
     secrets: dict[str, dict[str, str]] = Field(default_factory=dict)
     """Secrets as `NAME: {KEY: VALUE}`; any other one is made up."""
     allow: list[str] = Field(default_factory=list)
@@ -153,6 +156,9 @@ class TestFile(Model):
 
     workflow: Annotated[str, Field(min_length=1)]
     """The file with the Workflow, seen from this one; `FILE#NAME` for one of several in it."""
+    workflows: list[str] = Field(default_factory=list)
+    """Files with other Workflows that its steps may start runs of, seen from this one; those that stand in the file of
+    `workflow` need not be named."""
     defaults: Common = Field(default_factory=Common)
     """What holds for every case."""
     cases: Annotated[list[CaseSpec], Field(min_length=1)]

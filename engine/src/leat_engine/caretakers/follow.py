@@ -1,10 +1,10 @@
 """follow: child runs that are waited for do what is asked of their parents, and end with them."""
 
-from leat_engine.child import Astray
+from leat_engine.child import Astray, forsaken
 from leat_engine.job import Job
 from leat_engine.limits import CHILD_DEPTH
 from leat_engine.records import Stop
-from leat_engine.result import ErrorType, Phase, StepError
+from leat_engine.result import Phase
 from leat_engine.store import Store
 
 
@@ -28,9 +28,8 @@ async def _bring(store: Store, child: Astray) -> list[Job]:
     if child.priority is not None:
         jobs += await store.prioritise(child.run_id, child.priority)
     if child.stop:
-        message = f"nobody waits for its end any more: its parent, run {child.parent}, was stopped, or gave it up"
-        error = StepError(ErrorType.CANCELLED, message, "ParentStopped", retriable=False)
-        jobs += await store.stop(child.run_id, Stop(Phase.CANCELLED, interrupt=True, error=error.as_json()))
+        stop = Stop(Phase.CANCELLED, interrupt=True, error=forsaken(child.parent).as_json())
+        jobs += await store.stop(child.run_id, stop)
     elif child.suspended is not None:
         jobs += await store.suspend(child.run_id, child.suspended)
     return jobs

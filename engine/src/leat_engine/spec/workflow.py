@@ -53,7 +53,7 @@ class Defaults(Model):
     retry: Retry | None = None
     """Retry policy of the steps. Without one a failed attempt is final."""
     timeout: Duration | None = None
-    """Time that each attempt of a step may take."""
+    """Time that each attempt of a step may take. Bodies have no attempts: it does not hold for them."""
 
 
 class Need(Model):
@@ -135,9 +135,9 @@ class Compensation(Model):
     retry: Retry | None = None
     """Whether and when a failed attempt is followed by another one."""
     timeout: Duration | None = None
-    """Time that each attempt may take."""
+    """Time that each attempt may take; of a body, the time that all of it may take."""
     deadline: Duration | None = None
-    """Time that all attempts may take together."""
+    """Time that all attempts may take together. Not of a body, which is not tried again."""
     pool: Name | None = None
     """The pool of runners that execute it; the workflow's unless stated."""
     steps: "Annotated[list[Step], Field(min_length=1, max_length=limits.STEPS)] | None" = None
@@ -167,9 +167,12 @@ class Step(Model):
     retry: Retry | None = None
     """Whether and when a failed attempt is followed by another one."""
     timeout: Duration | None = None
-    """Time that each attempt may take."""
+    """Time that each attempt may take. Of a body, the time that all of it may take, every item and iteration included,
+    from when it begins: then nothing begins in it any more, what runs in it is interrupted, and the step fails with
+    `Timeout`. Beside `forEach` or `repeat` and a kind it holds for each time."""
     deadline: Duration | None = None
-    """Time that all attempts may take together, from when the step was first queued."""
+    """Time that all attempts may take together, from when the step was first queued. Not of a body, which is not tried
+    again: `timeout` limits it."""
     pool: Name | None = None
     """The pool of runners that execute it; the workflow's unless stated."""
     for_each: Any = None

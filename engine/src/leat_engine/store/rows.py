@@ -14,6 +14,7 @@ from leat_engine.quota import QUOTA
 from leat_engine.records import (
     AttemptRecord,
     Claim,
+    Interrupted,
     Lineage,
     NewRun,
     Revision,
@@ -148,7 +149,15 @@ def claim_of(row: asyncpg.Record) -> Claim:
         awaited=row["awaited"],
         hidden=tuple(row["hidden"] or ()),
         epoch=row["epoch"],
+        shut=row["shut"],
     )
+
+
+def interrupted_of(row: asyncpg.Record) -> Interrupted:
+    """A row of `interrupted.sql`."""
+    stopping = None if row["stopping"] is None else Phase(row["stopping"])
+    shut = tuple(range(scopes.lower, scopes.upper) for scopes in row["shut"] or ())
+    return Interrupted(row["run_id"], stopping, json_of(row["error"]), shut)
 
 
 def run_of(row: asyncpg.Record) -> RunRecord:

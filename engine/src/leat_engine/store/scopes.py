@@ -4,7 +4,7 @@ One look costs two statements for each level of bodies that the plan has, two fo
 for compensations if there are any; a run without all of these costs none.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from uuid import UUID
@@ -156,7 +156,9 @@ class _Look:
         taken = inside.chosen(scopes, fit)
         self._room -= len(taken) * self._plan.bodies[block.body].nodes
         self._shown += [each.number for each in taken]
-        window = {_state(row): row["alike"] for row in counted if row["alike"]}
+        window: Counter[State | None] = Counter()
+        for row in {row["state"]: row for row in counted if row["alike"]}.values():
+            window[_state(block, row)] += row["alike"]
         states = inside.states_of(self._plan.steps[node], block, window)
         self._blocks[scope, node] = ShownBlock(block, taken, states)
 
@@ -200,8 +202,11 @@ def _since(block: Block, most: int) -> int:
 
 
 def _scope(block: Block, row: asyncpg.Record) -> ShownScope:
-    return ShownScope(row["scope"], row["scope"] - block.base, _state(row))
+    return ShownScope(row["scope"], row["scope"] - block.base, _state(block, row))
 
 
-def _state(row: asyncpg.Record) -> State | None:
-    return None if row["state"] is None else State(row["state"])
+def _state(block: Block, row: asyncpg.Record) -> State | None:
+    """How a scope has ended; of a body that took too long, those that had not are cancelled."""
+    if row["state"] is None:
+        return State.CANCELLED if block.shut else None
+    return State(row["state"])

@@ -25,10 +25,11 @@ from leat_engine.records import (
     StepRecord,
     Stop,
 )
-from leat_engine.result import Phase, Result, State
+from leat_engine.result import Result, State
 from leat_engine.store import schema
 from leat_engine.store.access import connecting, reaching
 from leat_engine.store.artifacts import ArtifactRows
+from leat_engine.store.bodies import Bodies
 from leat_engine.store.care import Care
 from leat_engine.store.children import Children
 from leat_engine.store.cleanups import Cleanups
@@ -41,6 +42,7 @@ from leat_engine.store.reports import Reports
 from leat_engine.store.rows import (
     accept_columns,
     claim_of,
+    interrupted_of,
     job_of,
     json_of,
     key_columns,
@@ -114,6 +116,7 @@ class Store:
         self.quotas = Quotas(self._connection, SQL)
         self.cleanups = Cleanups(self._connection, SQL)
         self.scopes = Scopes(self._connection, SQL)
+        self.bodies = Bodies(self._connection, SQL)
         self.children = Children(self._connection, SQL, self.quotas.admit)
         self.versions = Versions(self._connection, SQL)
 
@@ -235,9 +238,8 @@ class Store:
         return bool(await self._fetch("heartbeat", runner, busy, held_seconds, draining))
 
     async def interrupted(self, runner: int) -> list[Interrupted]:
-        """Runs whose running steps the runner has to interrupt; told until they are over."""
-        rows = await self._fetch("interrupted", runner)
-        return [Interrupted(row["run_id"], Phase(row["stopping"]), json_of(row["error"])) for row in rows]
+        """Runs whose running steps the runner has to interrupt, or some of them; told until they are over."""
+        return [interrupted_of(row) for row in await self._fetch("interrupted", runner)]
 
     async def retire(self, runner: int) -> list[Job]:
         """The runner leaves in good order; what it still had goes back. Jobs to publish."""

@@ -60,16 +60,24 @@ class Opened:
 class Openings:
     """The columns of the `open` statement, filled row by row."""
 
-    __slots__ = ("_epochs", "_openers", "_roots")
+    __slots__ = ("_epochs", "_openers", "_roots", "_seconds")
 
     def __init__(self) -> None:
         self._openers: tuple[list[Any], ...] = tuple([] for _ in range(11))
         self._roots: tuple[list[Any], ...] = tuple([] for _ in range(8))
         self._epochs: list[int] = []
+        self._seconds: list[float | None] = []
 
-    def opener(self, key: StepKey, attempt: int, block: Block, nodes: int, epoch: int = 0) -> None:
-        """A step that opens scopes, how its block is afterwards, and how many steps the run has more for that."""
+    def opener(
+        self, key: StepKey, attempt: int, block: Block, nodes: int, terms: tuple[int, float | None] = (0, None)
+    ) -> None:
+        """A step that opens scopes, how its block is afterwards, and how many steps the run has more for that.
+
+        ``terms``: the epoch of its run, and the seconds that its body may take from when it is opened first, or None.
+        """
+        epoch, seconds = terms
         self._epochs.append(epoch)
+        self._seconds.append(seconds)
         row = (block.body, block.size, nodes, block.opened, block.settled, block.failed, block.target)
         for column, value in zip(self._openers, (*key, attempt, *row), strict=True):
             column.append(value)
@@ -82,7 +90,7 @@ class Openings:
     @property
     def columns(self) -> tuple[list[Any], ...]:
         """The columns in the order of the statement's parameters."""
-        return (*self._openers, *self._roots, self._epochs)
+        return (*self._openers, *self._roots, self._epochs, self._seconds)
 
 
 class Writes:

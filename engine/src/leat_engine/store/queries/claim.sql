@@ -22,5 +22,5 @@ with me as materialized (
   insert into leat.hold (run_id, runner) select distinct run_id, $1::int from won on conflict do nothing
 )
 select w.*, r.namespace, r.name, r.workflow, r.revision, r.inputs, r.priority, r.traceparent, r.live, r.stopping, r.error, r.uid, r.outcome, r.awaited, r.hidden,
-  r.epoch, r.succeeded + r.failed + r.skipped as done
+  r.epoch, r.succeeded + r.failed + r.skipped as done, coalesce(r.shut @> w.scope, false) as shut
 from won w join leat.run r on r.id = w.run_id;

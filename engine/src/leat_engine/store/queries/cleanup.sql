@@ -7,7 +7,7 @@ with head as materialized (
 ), undone as (
   delete from leat.undo u using head h where u.run_id = $1 and u.place = h.place and h.state in (4, 6, 8)
 )
-select r.outcome, r.output, r.error, b.body, b.size, b.opened, b.settled, b.failed, b.target, b.base,
+select r.outcome, r.output, r.error, b.body, b.size, b.opened, b.settled, b.failed, b.target, b.base, b.shut,
   h.scope as undo_scope, h.step_id as undo_step, h.state as undo_state, h.error as undo_error, f.state as final_state, f.error as final_error
 from leat.run r join leat.block b on b.run_id = r.id and b.scope = 0 and b.step_id = 0
 left join lateral (select * from head where (state in (4, 6, 8)) is not true order by place limit 1) h on true

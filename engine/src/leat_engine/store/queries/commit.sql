@@ -10,7 +10,7 @@
 with me as materialized (            -- rescue flips `alive` under this row's lock: a commit is wholly before it or refused
   select id from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
-  select r.id, r.stopping, r.suspended, r.priority, r.epoch from leat.run r, me
+  select r.id, r.stopping, r.suspended, r.priority, r.epoch, r.shut from leat.run r, me
   where r.id = any($2::text::uuid[]) and r.phase < 4 order by r.id for no key update of r
 ), ended as materialized (
   select * from unnest($2::text::uuid[], $3::text::int[], $4::text::int[], $5::text::int[], $6::text::smallint[], $7::text::json[], $8::text::json[],
@@ -33,6 +33,8 @@ with me as materialized (            -- rescue flips `alive` under this row's lo
   from unnest($9::text::uuid[], $10::text::int[], $11::text::int[], $12::text::smallint[], $13::text::int[], $14::text::int[], $15::text::text[], $16::text::smallint[],
       $17::text::json[], $18::text::json[]) as c(run_id, scope, step, state, needs, missing, pool, priority, output, error)
   where (c.run_id in (select id from good where stopping is null)) is true  -- nothing new starts in a stopping run
+    and (c.scope = 0 or ((c.run_id in (select id from good where shut is not null)) is true
+      and exists (select from good g where g.id = c.run_id and g.shut @> c.scope)) is not true)  -- nor in a body that is shut
 ), nxt as (
   insert into leat.step as s
     (run_id, scope, id, state, attempt, needs, waiting, runner, output, error, opened_at, queued_at, started_at, finished_at)

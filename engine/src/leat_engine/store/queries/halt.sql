@@ -7,6 +7,8 @@ with readied as (
   returning attempt, pool
 ), timed as (
   delete from leat.timer where run_id = $1 returning run_id, scope, step_id
+), undue as (
+  update leat.block set due_at = null where run_id = $1 and due_at is not null
 ), off as (
   update leat.step s set state = 7, finished_at = now()
   from (select * from readied union all select * from timed) x

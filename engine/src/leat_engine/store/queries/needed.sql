@@ -9,6 +9,9 @@ select greatest(
   case when count(*) filter (where r.heartbeat_at > now() - interval '15 seconds') > 0 then 0 when
     exists (select from leat.ready d where d.pool = $1 and not d.suspended)
     or exists (select from leat.timer t where t.due_at < now() - interval '2 seconds' and t.pool in ($1, ''))
+    or exists (select from leat.block b join leat.run o on o.id = b.run_id and o.pool = $1 and o.phase < 4
+      join leat.step s on s.run_id = b.run_id and s.scope = b.scope and s.id = b.step_id and s.state < 4
+      where b.due_at < now() - interval '2 seconds')
     or exists (select from leat.hold h join leat.runner d on d.id = h.runner where d.pool = $1
       and (not d.alive or d.heartbeat_at < now() - interval '15 seconds'))
   then 1 else 0 end

@@ -2,28 +2,30 @@
 --   $1 runner
 --   openers $2 run $3 scope $4 step $5 attempt $6 body $7 size $8 nodes $9 opened $10 settled $11 failed $12 target
 --   roots   $13 run $14 scope $15 step (of the opener) $16 index $17 node $18 state $19 pool $20 priority
---   openers $21 epoch of the run
+--   openers $21 epoch of the run $22 seconds that the body may take
 -- Scopes are numbered by the run, a range for each opener. `waiting` of an opener is what is missing to its target, ends that
--- were counted while it was busy included. A run that is being stopped opens nothing: its openers are missing from the answer.
+-- were counted while it was busy included. A run that is being stopped opens nothing, nor does what is
+-- shut: such openers are missing from the answer.
 with me as materialized (
   select id from leat.runner where id = $1 and alive for key share
 ), locked as materialized (
-  select r.id, r.suspended, r.scopes, r.epoch from leat.run r, me
+  select r.id, r.suspended, r.scopes, r.epoch, r.shut from leat.run r, me
   where r.id = any($2::uuid[]) and r.phase < 4 and r.stopping is null order by r.id for no key update of r
 ), mine as materialized (
   select a.*, l.suspended, l.scopes, b.base as known, coalesce(b.target, 0) as before
-  from unnest($2::uuid[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::bigint[], $9::int[], $10::int[], $11::int[], $12::int[], $21::int[])
-    as a(run_id, scope, step, attempt, body, size, nodes, opened, settled, failed, target, epoch)
+  from unnest($2::uuid[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::bigint[], $9::int[], $10::int[], $11::int[], $12::int[], $21::int[], $22::float8[])
+    as a(run_id, scope, step, attempt, body, size, nodes, opened, settled, failed, target, epoch, seconds)
   join locked l on l.id = a.run_id and l.epoch = a.epoch
   join leat.step s on s.run_id = a.run_id and s.scope = a.scope and s.id = a.step and s.attempt = a.attempt and s.state = 2 and s.runner = $1
   left join leat.block b on b.run_id = a.run_id and b.scope = a.scope and b.step_id = a.step
+  where b.shut is not true and (l.shut @> a.scope) is not true
 ), given as materialized (
   select m.*, coalesce(known, scopes + 1 - size + sum(case when known is null then size else 0 end)
     over (partition by run_id order by scope, step rows unbounded preceding))::int as base
   from mine m
 ), blocks as (
-  insert into leat.block (run_id, scope, step_id, base, size, body, opened, settled, failed, target)
-  select run_id, scope, step, base, size, body, opened, settled, failed, target from given
+  insert into leat.block (run_id, scope, step_id, base, size, body, opened, settled, failed, target, due_at)
+  select run_id, scope, step, base, size, body, opened, settled, failed, target, now() + make_interval(secs => seconds) from given
   on conflict (run_id, scope, step_id) do update set
     opened = excluded.opened, settled = excluded.settled, failed = excluded.failed, target = excluded.target
 ), moved as (

@@ -24,7 +24,7 @@ with me as materialized (
   insert into leat.report (run_id) select id from mine where uid is not null
   on conflict (run_id) do update set version = nextval('leat.report_version')
 )
-update leat.run r set outcome = m.outcome, stopping = null, ending = false, scopes = r.scopes + 1,
+update leat.run r set outcome = m.outcome, stopping = null, ending = false, shut = null, scopes = r.scopes + 1,
   output = case when r.stopping is null then $5::json end, error = coalesce(r.error, $6::json),
   total = least(r.total::bigint + (select count(*) from listed), 2147483647)::int,
   phase = case when exists (select from listed) then 3 else r.phase end
