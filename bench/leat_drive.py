@@ -90,6 +90,23 @@ class Driver:
             await self._start(1)
         return self.done[-1]
 
+    async def leave(self, count: int, seconds: float) -> None:
+        """Start runs that wait for a signal, and return when all of them do.
+
+        Raises:
+            TimeoutError: They do not within so many seconds.
+        """
+        for first in range(0, count, BATCH):
+            await self._begin([self._new_run() for _ in range(min(BATCH, count - first))])
+        async with asyncio.timeout(seconds):
+            await self._listened(count)
+
+    async def _listened(self, count: int) -> None:
+        waiting = 0
+        while waiting < count:
+            await asyncio.sleep(LOOK)
+            waiting = await self._reader.fetchval("select count(*) from leat.listener where not closed")
+
     async def transactions(self) -> int:
         """Transactions that all clients of the database have ended, this reader's own left out."""
         await self._reader.execute("select pg_stat_force_next_flush()")
@@ -118,6 +135,9 @@ class Driver:
         started = time.time()
         self._open |= {run.run_id: started for run in runs}
         self._idle.clear()
+        await self._begin(runs)
+
+    async def _begin(self, runs: list[NewRun]) -> None:
         accepted = await self._store.accept(runs)
         await self._queue.publish([job for one in accepted for job in one.jobs])
 

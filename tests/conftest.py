@@ -1,6 +1,7 @@
 """Fixtures only. The first test that needs a part of the stack starts it; all later runs of pytest share it."""
 
 import asyncio
+import gc
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,6 +15,12 @@ from leat_stack import Endpoints, Part, kafka_source, up
 from leat_stack import mariadb as mariadb_server
 
 HOME = Path(__file__).parents[1] / ".leat" / "test"
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests stay: a collection that looks at them takes the time that an expression may have."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

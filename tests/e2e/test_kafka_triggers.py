@@ -97,7 +97,7 @@ def shelf(kafka, tmp_path):  # noqa: ARG001  it skips where there can be none
 @pytest.fixture
 def secret(kubeconfig, namespace, shelf):
     with config.new_client_from_config(kubeconfig) as api:
-        secret = Secrets(api, namespace, shelf.url)
+        secret = Secrets(api, namespace, {"url": shelf.url})
         secret.create("kafka", **{"leat.dev/secret": "true"})
         secret.grant("kafka")
         yield secret

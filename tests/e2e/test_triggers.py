@@ -203,7 +203,7 @@ def queues(rabbitmq, amqp_url):
 @pytest.fixture
 def secret(kubeconfig, namespace, amqp_url):
     with config.new_client_from_config(kubeconfig) as api:
-        yield Secrets(api, namespace, amqp_url)
+        yield Secrets(api, namespace, {"url": amqp_url})
 
 
 def test_the_sample_of_a_queue_starts_a_run_for_each_order_whoever_dies(site, user, queues, secret, namespace):

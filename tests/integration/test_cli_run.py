@@ -65,6 +65,13 @@ def test_a_run_that_takes_longer_than_its_timeout_fails(flow):
     assert (done.code, done.json["phase"], done.json["error"]["type"]) == (1, "Failed", "Timeout")
 
 
+def test_a_field_that_an_expression_makes_wrong_is_named_by_its_whole_path(flow):
+    done = leat("run", flow("  steps: [{name: nap, wait: {duration: \"${ 'soon' }\"}}]\n"), "-o", "json")
+    error = done.json["steps"]["nap"]["error"]
+    assert error["type"] == "Invalid"
+    assert error["message"].startswith("spec.steps[0].wait.duration: found 'soon', expected a duration such as")
+
+
 def test_a_sensitive_input_is_in_nothing_that_is_printed(flow):
     spec = (
         "  inputs: {card: {type: string, sensitive: true}}\n"

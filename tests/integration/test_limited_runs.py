@@ -160,7 +160,7 @@ async def test_a_key_that_holds_a_sensitive_input_is_refused(works):
     spec["inputs"] = {"card": {"type": "string", "sensitive": True}}
     run = await works.play(spec, inputs={"card": "4111-1111"})
     assert run.error["type"] == "Expression"
-    assert "sensitive" in run.error["message"]
+    assert "spec.steps[0].concurrency.key: the key holds a sensitive input" in run.error["message"]
     assert "4111" not in run.error["message"]
 
 

@@ -1,42 +1,20 @@
 """The samples that need a database, brokers and a mail server, with all of them."""
 
 import asyncio
-from email import message_from_bytes, policy
 from urllib.parse import urlsplit
 
 import aiormq
 import asyncpg
 import pytest
-from aiohttp.test_utils import unused_port
-from aiosmtpd.controller import Controller
-from aiosmtpd.handlers import Message
 from tests.support.cli import leat
+from tests.support.post import a_post
 from tests.support.samples import samples
-
-
-class Post(Message):
-    """Keeps the mails."""
-
-    def __init__(self):
-        super().__init__()
-        self.letters = []
-
-    def prepare_message(self, _session, envelope):
-        return message_from_bytes(envelope.content, policy=policy.default)
-
-    def handle_message(self, message):
-        self.letters.append(message)
 
 
 @pytest.fixture
 def post():
-    post = Post()
-    port = unused_port()  # the controller connects to the port that it was given
-    controller = Controller(post, hostname="127.0.0.1", port=port)
-    controller.start()
-    post.url = f"smtp://127.0.0.1:{port}"
-    yield post
-    controller.stop()
+    with a_post() as post:
+        yield post
 
 
 async def test_the_payment_is_written_told_and_confirmed(postgres_dsn, amqp_url, post):

@@ -1,6 +1,7 @@
-"""Secrets of a namespace that hold a broker's URL."""
+"""Secrets of a namespace that hold URLs."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,16 @@ from kubernetes import client
 
 @dataclass(frozen=True)
 class Secrets:
-    """Secrets of a namespace that hold a broker's URL."""
+    """Secrets of a namespace that hold URLs."""
 
     api: Any  # of the official client, which ships no types
     namespace: str
-    url: str
+    urls: Mapping[str, str]
+    """By their keys in a Secret."""
 
     def create(self, name: str, **labels: str) -> None:
         metadata = {"name": name, "labels": labels}
-        data = {"url": b64encode(self.url.encode()).decode()}
+        data = {key: b64encode(url.encode()).decode() for key, url in self.urls.items()}
         client.CoreV1Api(self.api).create_namespaced_secret(self.namespace, {"metadata": metadata, "data": data})
 
     def label(self, name: str) -> None:

@@ -44,6 +44,36 @@ def paths(rule, *steps, **spec):
     return [path for path, _ in found(rule, *steps, **spec)]
 
 
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"sql": {"url": "postgresql://app:hunter2@db/shop", "query": "select 1"}}, "sql.url"),
+        ({"sql": {"url": "mysql://db/shop", "password": "hunter2", "query": "select 1"}}, "sql.password"),
+        ({"publish": {"kafka": {"url": "kafka://me:hunter2@k", "topic": "a", "value": 1}}}, "publish.kafka.url"),
+        ({"http": {**GET, "headers": {"Authorization": "Bearer hunter2"}}}, "http.headers.Authorization"),
+        ({"script": {"run": "x", "env": {"PAY_TOKEN": "hunter2"}}}, "script.env.PAY_TOKEN"),
+    ],
+)
+def test_a_password_in_a_workflow_is_pointed_at_and_not_told(fields, path):
+    ((where, message),) = found("secret-written", {"name": "a", **fields})
+    assert where == f"steps[0].{path}"
+    assert "secret('NAME', 'KEY')" in message
+    assert "hunter2" not in message
+
+
+def test_a_password_that_is_read_or_is_none_is_right():
+    read = "${ secret('db', 'x') }"
+    env = {"TOKEN": read, "HOME": "/x", "EMPTY_PASSWORD": ""}
+    steps = [
+        step("a", sql={"url": read, "password": read, "query": "select 1"}),
+        step("b", sql={"url": "postgresql://app:${ secret('db', 'x') }@db/shop", "query": "select 1"}),
+        step("c", http={**GET, "headers": {"authorization": f"Bearer {read}"}, "body": {"token": "next"}}),
+        step("d", script={"run": "x", "env": env}),
+        step("e", transform={"password": "public"}),
+    ]
+    assert found("secret-written", *steps) == []
+
+
 @pytest.mark.parametrize("when", [False, "${ false }", "${ 1 > 2 }"])
 def test_a_step_that_is_switched_off_never_runs(when):
     assert found("never-runs", step("a", when=when, transform=1)) == [

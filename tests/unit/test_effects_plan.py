@@ -121,3 +121,32 @@ def test_a_message_needs_a_broker():
 def test_a_mail_has_a_body_and_somebody_to_read_it(fields, message):
     found = rejected({"email": {"url": "smtp://mail", "from": "shop@x.example", **fields}})
     assert message in found["email"]
+
+
+AMQP, KAFKA, MAIL = {"routingKey": "a"}, {"topic": "orders", "value": 1}, {"from": "a@b", "to": ["c@d"], "text": "x"}
+
+
+@pytest.mark.parametrize(
+    ("step", "path", "message"),
+    [
+        (
+            {"sql": {"url": "oracle://db/x", "query": "select 1"}},
+            "sql.url",
+            "found scheme 'oracle', expected postgresql",
+        ),
+        ({"sql": {"url": "db.shop:hunter2", "query": "select 1"}}, "sql.url", "found no scheme"),
+        ({"publish": {"amqp": {"url": "http://rabbit", **AMQP}}}, "publish.amqp.url", "expected amqp or amqps"),
+        ({"publish": {"kafka": {"url": "k:9092", **KAFKA}}}, "publish.kafka.url", "expected kafka or kafkas"),
+        ({"publish": {"kafka": {"url": READ, "topic": "a b"}}}, "publish.kafka.topic", "letters, digits"),
+        ({"email": {"url": "mail.example.com", **MAIL}}, "email.url", "found no scheme, expected smtp or smtps"),
+    ],
+)
+def test_a_url_that_leads_to_another_kind_of_server_is_refused_without_being_shown(step, path, message):
+    found = rejected(step)
+    assert message in found[path]
+    assert "hunter2" not in found[path]
+
+
+def test_a_url_that_is_not_known_before_the_run_is_taken():
+    plan({"publish": {"kafka": {"url": "${ inputs.order }", "topic": "${ inputs.order } x", "value": 1}}})
+    plan({"email": {"url": "${ inputs.order }://mail", **MAIL}})

@@ -57,6 +57,9 @@ def test_a_step_needs_the_steps_that_its_keys_read():
         ({"breaker": {"failures": 101}}, "spec.steps[0].breaker.failures", "found 101"),
         ({"cache": {"ttl": "1m"}}, "spec.steps[0].cache.key", "is required and missing"),
         ({"cache": {"key": "${ secret('a', 'b') }", "ttl": "1m"}}, "spec.steps[0].cache.key", "secret"),
+        ({"cache": {"key": "x" * 257, "ttl": "1m"}}, "spec.steps[0].cache.key", "257 characters, the limit is 256"),
+        ({"cache": {"key": "", "ttl": "1m"}}, "spec.steps[0].cache.key", "found '', expected a text that is not empty"),
+        ({"concurrency": 3}, "spec.steps[0].concurrency", "found 3, expected an object"),
     ],
 )
 def test_a_mistake_is_answered_with_its_path(fields, path, said):
@@ -88,5 +91,5 @@ def test_a_key_is_text_that_people_may_see():
         ("4111-1111", Redaction(("4111-1111",)), "holds a sensitive input"),
         ("a\0", Redaction(), "NUL"),
     ):
-        with pytest.raises(ExpressionError, match=said):
+        with pytest.raises(ExpressionError, match=r"^spec.steps\[0\].concurrency.key: .*" + said):
             key_of(key, "w/s", {"inputs": {"no": value}}, redaction)

@@ -24,6 +24,8 @@ TEXTS = (
     "5 4 1-7 * MON",
     "0 0 L * *",
     "@daily",
+    "@midnight",
+    "@annually",
 )
 TRANSITIONS = (
     datetime(2026, 3, 29, 1, tzinfo=UTC),  # Berlin, forward

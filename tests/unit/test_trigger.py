@@ -111,6 +111,15 @@ def test_mistakes_are_refused_with_their_paths_when_the_workflow_is_planned():
     assert refused(ORDERS, inputs={"must": {"type": "string"}}).keys() == {"spec.triggers[0].inputs.must"}
 
 
+def test_what_a_queue_gives_is_checked_as_far_as_it_is_known_before():
+    assert "not of type" in refused(ORDERS | {"inputs": {"amount": "2"}})["spec.triggers[0].inputs.amount"]
+    assert refused(PAID | {"inputs": {"amount": 0, "day": "${ event.key }"}}).keys() == {
+        "spec.triggers[0].inputs.amount"
+    }
+    for dedupe in ("event.body.id", ""):  # whoever forgets `${ }` would have one run, and no other message
+        assert "only the first would start a run" in refused(ORDERS | {"dedupe": dedupe})["spec.triggers[0].dedupe"]
+
+
 def test_a_secret_may_stand_neither_in_inputs_nor_in_the_url():
     assert (
         "reads secret('pay', 'token')"

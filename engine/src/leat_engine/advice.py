@@ -4,6 +4,7 @@
 names by which people read and silence them.
 """
 
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -31,6 +32,9 @@ _SERVED = frozenset({"http", "sql", "publish", "email", "container"})
 
 _SHARED = frozenset({"inputs", "vars", "run"})
 """What every item reads alike."""
+_PASSWORD_IN_URL = re.compile(r"[a-z]+://[^/@\s$]*:[^/@\s$]+@")
+_CONFIDENTIAL = re.compile(r"password|passwd|secret|token|api[-_]?key|^(proxy-)?authorization$|^cookie$", re.IGNORECASE)
+"""Names of fields, headers and variables whose values nobody should see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +224,31 @@ def _sensitive(spot: Spot, plan: Plan, copies: Collection[str]) -> str:
     return ""
 
 
+def _secret_written(plan: Plan) -> Found:
+    """Passwords that stand in the workflow itself."""
+    for step in _steps(plan):
+        if step.kind not in _WORK | _SERVED:
+            continue
+        for path, name, text in _texts(step.fields.source, f"{step.path}.{step.kind}", ""):
+            if _PASSWORD_IN_URL.match(text) or (_CONFIDENTIAL.search(name) and text and "${" not in text):
+                message = "holds a password, which everybody may read who may read the workflow; keep it in a Secret,"
+                yield path, f"{message} and write an expression with secret('NAME', 'KEY')", step.name
+
+
+def _texts(value: Any, path: str, name: str) -> Iterator[tuple[str, str, str]]:
+    """Texts in a field, with their paths, and the names of those that log in, send headers or make an environment."""
+    match value:
+        case str():
+            yield path, name, value
+        case Mapping():
+            for key, member in value.items():
+                named = key == "password" or path.endswith((".headers", ".env"))
+                yield from _texts(member, f"{path}.{key}", key if named else "")
+        case list():
+            for index, item in enumerate(value):
+                yield from _texts(item, f"{path}[{index}]", "")
+
+
 def _unused(plan: Plan) -> Found:
     """Inputs and variables that no expression reads."""
     root = plan.steps[1].path.partition(".steps[")[0]
@@ -266,6 +295,7 @@ RULES: Mapping[str, Callable[[Plan], Found]] = {
     "unbounded-fan-out": _unbounded_fan_out,
     "same-question": _same_question,
     "sensitive-stored": _sensitive_stored,
+    "secret-written": _secret_written,
     "unused": _unused,
 }
 """The rules by their names."""

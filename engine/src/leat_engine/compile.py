@@ -18,6 +18,7 @@ from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
 from leat_engine.spec.kinds import outward_fields, verbatim_fields
 from leat_engine.spec.parse import reasons
+from leat_engine.spec.places import WRITTEN
 from leat_engine.spec.workflow import Backoff, Retry
 from leat_engine.spelling import unknown
 
@@ -223,7 +224,7 @@ def _fields(step: Step, kind: str, path: str, shop: Workshop) -> Template | None
 def _constant_problems(model: type[BaseModel], fields: Template, value: Any, path: str) -> Iterator[Reason]:
     """Problems of the fields that hold no expression; the others are checked when the step runs."""
     try:
-        model.model_validate(fields.evaluate({}) if fields.constant else value)
+        model.model_validate(fields.evaluate({}) if fields.constant else value, context=WRITTEN)
     except ValidationError as error:
         kept = [
             detail

@@ -159,15 +159,24 @@ def key_of(template: Template | None, default: str, bound: Mapping[str, Any], re
     if template is None:
         return default
     text = as_text(template.evaluate(bound))
-    if not text:
-        raise KeyRefused("the key is empty; expected text, a number or another value that tells what is limited")
-    if len(text) > limits.KEY_CHARS:
-        raise KeyRefused(f"the key has {len(text)} characters, the limit is {limits.KEY_CHARS}: take an id, or a hash")
-    if "\0" in text:
-        raise KeyRefused("the key holds the character NUL; expected text")
-    if redaction.text(text) != text:
-        raise KeyRefused("the key holds a sensitive input, and people see keys: take a value that is not sensitive")
+    problem = _problem(text)
+    if problem is None and redaction.text(text) != text:
+        problem = "the key holds a sensitive input, and people see keys: take a value that is not sensitive"
+    if problem is not None:
+        path = next((f"{spot.path}: " for spot in template.expressions()), "")
+        raise KeyRefused(path + problem)
     return text
+
+
+def _problem(text: str) -> str | None:
+    """Why a text cannot be a key."""
+    if not text:
+        return "the key is empty; expected text, a number or another value that tells what is limited"
+    if len(text) > limits.KEY_CHARS:
+        return f"the key has {len(text)} characters, the limit is {limits.KEY_CHARS}: take an id, or a hash"
+    if "\0" in text:
+        return "the key holds the character NUL; expected text"
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +188,13 @@ class _Compiler:
         if text is None:
             return None
         try:
-            return compile_template(text, f"{path}.key", self.names)
+            template = compile_template(text, f"{path}.key", self.names)
         except Rejected as rejected:
             self.reasons.extend(rejected.reasons)
             return None
+        if template.constant and (problem := _problem(text)) is not None:
+            self.reasons.append(Reason(f"{path}.key", problem))
+        return template
 
     def slots(self, written: Concurrency | RunConcurrency | None, path: str) -> Slots | None:
         return None if written is None else Slots(self.key(written.key, path), written.limit, written.on_conflict)

@@ -1,6 +1,6 @@
 """From `spec.triggers` to what starts runs: schedules and expressions compiled, inputs checked. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -17,7 +17,6 @@ from leat_engine.spec.inputs import InputsSchema, compile_inputs
 from leat_engine.spec.trigger import Schedule
 from leat_engine.spec.trigger import Trigger as TriggerSpec
 from leat_engine.spec.workflow import JsonSchema, WorkflowResourceSpec
-from leat_engine.spelling import unknown
 
 LABEL = "leat.dev/trigger"
 """Label of a WorkflowRun: the name of the trigger that started it."""
@@ -220,8 +219,9 @@ def _compile(spec: TriggerSpec, schema: InputsSchema, path: str) -> Trigger:
     trigger = Trigger(spec, path, policy, inputs, when, dedupe, schema)
     if spec.schedule is not None:
         trigger.inputs_at(_SAMPLE)  # all that is read is known but for the time, and of that the form
-    else:
-        _check_names(spec.inputs, schema, f"{path}.inputs")
+        return trigger
+    if reasons := [*_judge(inputs, schema, f"{path}.inputs"), *_tells_apart(dedupe, f"{path}.dedupe")]:
+        raise Rejected(reasons)
     return trigger
 
 
@@ -239,17 +239,17 @@ def _policy(schedule: Schedule) -> Policy:
     return Policy(Cron.parse(schedule.cron, schedule.time_zone), on_miss, deadline, schedule.suspend)
 
 
-def _check_names(inputs: Mapping[str, Any], schema: InputsSchema, path: str) -> None:
-    """Refuse what no message can give: inputs that are not there, and none for one that is required."""
-    reasons = [
-        Reason(f"{path}.{name}", unknown("input", name, schema.names)) for name in inputs if name not in schema.names
-    ]
-    reasons += [
-        Reason(f"{path}.{name}", "is required and missing: give it an expression on `event`")
-        for name in sorted(schema.required - inputs.keys())
-    ]
-    if reasons:
-        raise Rejected(reasons)
+def _judge(inputs: Template, schema: InputsSchema, path: str) -> Iterator[Reason]:
+    """What no message mends: inputs that are not there, none for one that is required, values of the wrong kind."""
+    awaited = {spot[0] for spot in inputs.dynamic}
+    written: Mapping[str, Any] = inputs.source
+    yield from schema.judge({name: None if name in awaited else (value,) for name, value in written.items()}, path)
+
+
+def _tells_apart(dedupe: Template, path: str) -> Iterator[Reason]:
+    if dedupe.constant:
+        message = f"found {dedupe.source!r}, the same for every message, so only the first would start a run"
+        yield Reason(path, f"{message}; write an expression such as ${{ event.id }}")
 
 
 def _evaluated(template: Template, bindings: Mapping[str, Any]) -> Any:

@@ -49,7 +49,7 @@ class Gates:
         try:
             key = _key_of_run(view, slots, attempt.clock())
         except ExpressionError as error:
-            problem = StepError(ErrorType.EXPRESSION, f"concurrency: {error}", retriable=False)
+            problem = StepError(ErrorType.EXPRESSION, str(error), retriable=False)
             return await self._refuse(view, problem)
         wish = Wish(slots.limit, whole=True, queue=slots.conflict != "reject")
         entered = await persistently("enter", lambda: lobby.turns.enter(lobby.claimed(attempt), key, wish))

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from leat_engine import limits
 from leat_engine.spec.kinds import Outward
 from leat_engine.spec.model import Model
+from leat_engine.spec.places import check_scheme, is_written
 
 Address = Annotated[str, Field(min_length=3, max_length=512)]
 Addresses = Annotated[list[Address], Field(max_length=100)]
@@ -44,6 +45,11 @@ class Email(Model):
     """The mail as text."""
     html: Words = None
     """The mail as HTML; with `text` too, the reader's program chooses."""
+
+    @field_validator("url")
+    @classmethod
+    def _leads_to_a_mail_server(cls, url: str, info: ValidationInfo) -> str:
+        return check_scheme(url, ("smtp", "smtps"), "smtp://HOST:587") if is_written(info) else url
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> Self:

@@ -1,5 +1,6 @@
 """From documents to models, and from pydantic's errors to reasons with field paths."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -19,6 +20,8 @@ from leat_engine.spelling import unknown
 
 M = TypeVar("M", bound=BaseModel)
 _SAYS_WHAT_IS_WRONG = frozenset({"missing", "extra_forbidden", "value_error"})
+
+_PREAMBLE = re.compile(r"^(?:Input should be (?:a valid )?|(?:String|List|Dictionary|Value) should have )")
 
 
 def parse_workflow(document: Mapping[str, Any]) -> Workflow:
@@ -175,7 +178,7 @@ def _expected(detail: ErrorDetails) -> str:
         case "less_than_equal":
             return f"at most {context['le']}"
         case _:
-            return detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
+            return _PREAMBLE.sub("", detail["msg"]).removesuffix(" after validation")
 
 
 def shown(value: Any) -> str:

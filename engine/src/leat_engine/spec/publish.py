@@ -2,10 +2,12 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from leat_engine.spec.brokers import EXAMPLE, check_topic
 from leat_engine.spec.kinds import Outward, Text
 from leat_engine.spec.model import Model
+from leat_engine.spec.places import check_scheme, is_written
 
 ShortText = Annotated[str, Field(max_length=255)]
 
@@ -34,6 +36,11 @@ class Amqp(Model):
     mandatory: bool = True
     """Whether a message that no queue takes is an error. With false it is dropped without a word."""
 
+    @field_validator("url")
+    @classmethod
+    def _leads_to_a_broker(cls, url: str, info: ValidationInfo) -> str:
+        return check_scheme(url, ("amqp", "amqps"), "amqps://HOST/VHOST") if is_written(info) else url
+
 
 class Kafka(Model):
     """A record of a Kafka topic."""
@@ -53,6 +60,16 @@ class Kafka(Model):
     """The value: text is sent as it is, anything else as JSON; null is a tombstone, and needs a key."""
     headers: Annotated[dict[ShortText, Text], Field(max_length=256)] = Field(default_factory=dict)
     """Headers by name."""
+
+    @field_validator("url")
+    @classmethod
+    def _leads_to_brokers(cls, url: str, info: ValidationInfo) -> str:
+        return check_scheme(url, ("kafka", "kafkas"), EXAMPLE) if is_written(info) else url
+
+    @field_validator("topic")
+    @classmethod
+    def _can_be_there(cls, topic: str, info: ValidationInfo) -> str:
+        return check_topic(topic) if is_written(info) and "${" not in topic else topic
 
 
 class Publish(Model):

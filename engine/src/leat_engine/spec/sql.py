@@ -5,9 +5,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from leat_engine import limits
-from leat_engine.spec.dialects import readings
+from leat_engine.spec.dialects import SCHEMES, readings
 from leat_engine.spec.kinds import Outward, Verbatim
 from leat_engine.spec.model import Model
+from leat_engine.spec.places import check_scheme, is_written
 from leat_engine.spelling import unknown
 
 IDEMPOTENCY_KEY = "idempotencyKey"
@@ -46,6 +47,11 @@ class Sql(Model):
     max_rows: Annotated[int, Field(ge=1, le=ROWS)] = 1000
     """The most rows that are taken; a statement that gives more is rolled back, and the attempt fails with
     `TooLarge`."""
+
+    @field_validator("url")
+    @classmethod
+    def _leads_to_a_database(cls, url: str, info: ValidationInfo) -> str:
+        return check_scheme(url, SCHEMES, "postgresql://HOST/NAME or mysql://HOST/NAME") if is_written(info) else url
 
     @field_validator("query")
     @classmethod

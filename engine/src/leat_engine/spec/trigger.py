@@ -36,7 +36,7 @@ class Schedule(Model):
 
     cron: Annotated[str, Field(min_length=1, max_length=200)]
     """Minute, hour, day of month, month and day of week, as Debian's cron reads them (`30 3 * * MON-FRI`); or @hourly,
-    @daily, @weekly, @monthly, @yearly."""
+    @daily (or @midnight), @weekly, @monthly, @yearly (or @annually)."""
     time_zone: Annotated[str, Field(max_length=64)] = "UTC"
     """Zone of these times, such as Europe/Berlin. A time that the clock leaves out in spring is run right after the
     gap; one that it shows twice in autumn is run once. Where the minute or the hour begins with `*`, real time counts:

@@ -165,7 +165,7 @@ def _away(address: Address, error: Exception) -> StepError:
         case PrivateAddress():
             return lost(address, str(cause.strerror), "PrivateNetwork", retriable=False)
         case NoTls():
-            return lost(address, "TLS: the server has none, and would have to", "Tls", retriable=True)
+            return lost(address, f"TLS: {cause}", "Tls", retriable=True)
         case ssl.SSLError():
             return lost(address, f"TLS: {cause.reason}", "Tls", retriable=True)
         case TimeoutError():

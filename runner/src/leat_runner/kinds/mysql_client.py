@@ -47,7 +47,10 @@ class Refusal(Exception):
 
 
 class NoTls(Exception):
-    """The server has no TLS, and the URL asks for it, or the server for a password that everybody could read."""
+    """There is no TLS, and the URL asks for it, or the server for a password that others on the way could read."""
+
+    def __init__(self, message: str = "the server has none, and would have to") -> None:
+        super().__init__(message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,15 @@ class Session(Connection):  # type: ignore[misc]
         self._address = address
         self.since = 0.0
         """When it was used last, by the clock of the loop."""
+
+    @property
+    def server_public_key(self) -> None:
+        """The client reads it when MySQL wants the whole password without TLS, and would ask for a key: anybody's."""
+        raise NoTls("this user's first login needs it; leave sslmode=disable out")
+
+    @server_public_key.setter
+    def server_public_key(self, key: None) -> None:
+        """Know none, as the client begins with."""
 
     @property
     def usable(self) -> bool:

@@ -66,7 +66,7 @@ _VALUED = frozenset({1139, 1231})
 _PLACE = re.compile(r" for (?:key|column) (?:'[^']*'|`[^`]*`(?:\.`[^`]*`)*)(?: at row \d+)?$")
 
 _CONSTRAINTS = {
-    1062: re.compile(r"for key '([^']+)'$"),
+    1062: re.compile(r"for key '(?:[^'.]+\.)?([^']+)'$"),  # MySQL puts the table before it
     1451: re.compile(r"CONSTRAINT `([^`]+)`"),
     1452: re.compile(r"CONSTRAINT `([^`]+)`"),
     3819: re.compile(r"Check constraint '([^']+)'"),
