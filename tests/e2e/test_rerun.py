@@ -10,6 +10,7 @@ from kubernetes.client.exceptions import ApiException
 from tests.support.cli import leat
 from tests.support.console import tried
 from tests.support.operator import eventually, shop
+from tests.support.samples import FOLDER
 from tests.support.serving import read_through
 
 from leat_engine.store import Store, migrate
@@ -50,6 +51,16 @@ def failed(user):
 @pytest.fixture
 def ask(kubeconfig, namespace):
     return lambda *arguments: leat(*arguments, "-n", namespace, env={"KUBECONFIG": kubeconfig})
+
+
+def test_the_sample_is_gone_on_with_as_it_says(user, ask):
+    workflow, _ = yaml.safe_load_all((FOLDER / "rerun.yaml").read_text())
+    spec = workflow["spec"]
+    user.workflow("rerun", *spec["steps"], inputs=spec["inputs"], output=spec["output"])
+    user.run("rerun", "rerun")
+    user.until("rerun", "Failed")
+    again = ask("rerun", "rerun", "--set", "limit=100", "--wait")
+    assert (again.code, "Succeeded" in again.out) == (0, True)
 
 
 def test_a_run_goes_on_from_a_failed_one_by_its_revision_and_shows_what_it_kept(user, failed, ask):

@@ -163,6 +163,7 @@ def test_a_step_that_waits_for_others_without_a_timeout_is_pointed_at():
         step("e", http=GET, deadline="1s"),
         step("f", wait={"duration": "1h"}),
         step("g"),
+        step("h", sql={"url": "postgresql://db/x", "query": "select 1"}),  # has a time of its own
     ]
     assert paths("no-timeout", *steps) == ["steps[0].http", "steps[1].script", "steps[2].container"]
     assert paths("no-timeout", *steps, defaults={"timeout": "1m"}) == []

@@ -60,6 +60,13 @@ def test_a_deadline_holds_over_all_attempts():
     assert (result.phase, result.step("a").attempts, result.seconds) == ("Failed", 2, 10)
 
 
+def test_a_deadline_is_told_as_it_is_written_however_little_of_it_was_left():
+    retry = {"max": 9, "backoff": {"initial": "4s", "factor": 1, "jitter": "none"}}
+    slow = [error("X", takes=3), output(takes=60)]
+    result = run({"steps": [http("a", deadline="10s", retry=retry)]}, fakes={"a": slow})
+    assert (result.seconds, result.error["message"]) == (10, "step a failed: deadline of 10 s passed")
+
+
 def test_the_timeout_of_the_run_ends_what_is_under_way():
     nap = {"name": "nap", "wait": {"duration": "2h"}}
     spec = {"timeout": "1h", "steps": [http("slow"), nap, http("after", needs=["nap"])]}

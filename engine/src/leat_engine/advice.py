@@ -25,11 +25,10 @@ ALLOW = "leat.dev/lint-allow"
 
 _WORK = frozenset({"http", "script", "container", "function", "sql", "publish"})
 """Kinds that wait for somebody who may never answer."""
-
+_OWN_TIME = frozenset({"sql", "publish"})
+"""Kinds that wait for so long and no longer, also when nobody says how long."""
 _SERVED = frozenset({"http", "sql", "publish", "email", "container"})
 """Kinds that ask somebody else, whom a runner's slots do not spare."""
-
-
 _SHARED = frozenset({"inputs", "vars", "run"})
 """What every item reads alike."""
 _PASSWORD_IN_URL = re.compile(r"[a-z]+://[^/@\s$]*:[^/@\s$]+@")
@@ -93,7 +92,8 @@ def _no_timeout(plan: Plan) -> Found:
     if plan.timeout is not None:
         return
     for step in _steps(plan):
-        if step.kind in _WORK and step.timeout is None and step.deadline is None and not _within_time(plan, step):
+        endless = step.kind in _WORK - _OWN_TIME and step.timeout is None and step.deadline is None
+        if endless and not _within_time(plan, step):
             message = (
                 f"{step.kind} without a timeout may run for ever; add `timeout` here or in `defaults`, such as 30s"
             )

@@ -202,7 +202,8 @@ async def _perform(attempt: Attempt, means: Means) -> Outcome:
             with _within(seconds):
                 outcome = await trying
         except _Late:
-            error = StepError(ErrorType.TIMEOUT, f"{what} of {seconds:g} s passed", retriable=what == "timeout")
+            said = node.timeout if what == "timeout" else node.deadline
+            error = StepError(ErrorType.TIMEOUT, f"{what} of {said:g} s passed", retriable=what == "timeout")
             outcome = Failed(error)
     if attempt.taken_over is not None and not trial.begun:
         await forsake(attempt.view, node, means.kinds)  # the kind never heard of what it was to go on with
