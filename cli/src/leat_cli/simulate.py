@@ -62,13 +62,14 @@ def simulate(  # noqa: PLR0913 - an option is a parameter
     from leat_cli.simulation.outcome import outcome_of
     from leat_cli.simulation.world import simulate as let_go_by
     from leat_cli.source import Place
+    from leat_cli.terminal import counted
 
     order = order_of(file, tuple(inputs or ()), inputs_file)
     place = Place(database, context, kubeconfig)
     known = asyncio.run(_history(order, namespace, place)) if from_history else {}
     scenario = _scenario(order, _given(order, durations, known), together)
     _check(scenario, runs, durations, file)
-    trials = [let_go_by(scenario, seed * 1_000_003 + number) for number in range(runs)]
+    trials = [let_go_by(scenario, seed * 1_000_003 + number) for number in counted(runs, "simulated")]
     outcome = outcome_of(trials)
     if svg is not None:
         _draw(order.workflow, trials, svg)

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 from rich.console import Console, Group, RenderableType
+from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
@@ -37,6 +38,12 @@ def out() -> Console:
 def err() -> Console:
     """Return the console of stderr."""
     return Console(stderr=True, highlight=False, soft_wrap=True, width=_width(sys.stderr))
+
+
+def counted(count: int, done: str) -> Iterator[int]:
+    """Yield the numbers below ``count``, and show on a terminal how far that is: ``done`` is what is done with each."""
+    console = err()
+    yield from track(range(count), done, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _width(stream: TextIO) -> int | None:
