@@ -6,9 +6,12 @@
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import psutil
 import uvloop
 from rich.console import Console
 from rich.table import Table
@@ -25,7 +28,12 @@ DEADLINE = 900.0  # seconds
 
 @dataclass(frozen=True)
 class Fanned:
-    """Runs of `WIDE` items one after the other, in ms from asking for the start to the end; one run of many items."""
+    """Runs of `WIDE` items one after the other, in ms from asking for the start to the end; one run of many items.
+
+    Attributes:
+        runner_mb: Resident memory of the larger runner before the run of many items.
+        items_runner_mb: The most that a runner ever had, after it.
+    """
 
     wide_p50_ms: float
     wide_p99_ms: float
@@ -34,6 +42,8 @@ class Fanned:
     items_seconds: float
     items_per_s: float
     items_sql_statements: float
+    runner_mb: float
+    items_runner_mb: float
 
 
 def main() -> None:
@@ -43,8 +53,8 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=100_000, help="items of the large run (default: %(default)s)")
     given = parser.parse_args()
     load_1m = round(os.getloadavg()[0], 2)
-    with parts.stack(Part.POSTGRES, Part.RABBITMQ) as endpoints, leat.runners(endpoints):
-        fanned = uvloop.run(_measured(endpoints, given.runs, given.items))
+    with parts.stack(Part.POSTGRES, Part.RABBITMQ) as endpoints, leat.runners(endpoints) as runners:
+        fanned = uvloop.run(_measured(endpoints, runners, given.runs, given.items))
     table = Table("run", "time", "per second", "transactions", title="forEach of no-op functions")
     wide, many = fanned.wide_p50_ms, fanned.items_seconds
     per_item = 1000 * WIDE / wide
@@ -53,17 +63,21 @@ def main() -> None:
     rate, statements = fanned.items_per_s, fanned.items_sql_statements
     table.add_row(f"{fanned.items:,} items", f"{many:.1f} s", f"{rate:.0f}", f"{statements:.0f}")
     Console().print(table)
+    print(
+        f"memory of the larger runner: {fanned.runner_mb:.0f} MB, and at most {fanned.items_runner_mb:.0f} MB with many"
+    )
     figures = {name: round(value, 2) for name, value in asdict(fanned).items()}
     print(json.dumps(figures | {"conditions": {"cpus": os.cpu_count(), "load_1m": load_1m}}))
 
 
-async def _measured(endpoints: Endpoints, runs: int, items: int) -> Fanned:
+async def _measured(endpoints: Endpoints, runners: Sequence[int], runs: int, items: int) -> Fanned:
     async with leat_drive.connected(endpoints, OPERATOR_NAMESPACE, workflow(WIDE)) as driver:
         for _ in range(WARM_UP):
             await driver.once(DEADLINE)
         before = await driver.transactions()
         samples = [await driver.once(DEADLINE) for _ in range(runs)]
         wide = (await driver.transactions() - before) / runs
+    resident = max(psutil.Process(runner).memory_info().rss for runner in runners)
     async with leat_drive.connected(endpoints, OPERATOR_NAMESPACE, workflow(items)) as driver:
         before = await driver.transactions()
         many = await driver.once(DEADLINE)
@@ -78,7 +92,15 @@ async def _measured(endpoints: Endpoints, runs: int, items: int) -> Fanned:
         items_seconds=seconds,
         items_per_s=items / seconds,
         items_sql_statements=float(after - before),
+        runner_mb=resident / 1e6,
+        items_runner_mb=max(map(_most_resident, runners)) / 1e6,
     )
+
+
+def _most_resident(process: int) -> int:
+    """Bytes that a process had resident at most, by the kernel's own count."""
+    (line,) = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) * 1024
 
 
 def workflow(items: int) -> dict[str, Any]:
