@@ -125,8 +125,9 @@ def check_name(noun: str, name: str, path: str, found: list[Reason]) -> None:
 
 def nothing_written(step: Step, path: str) -> Iterator[Reason]:
     """Words without which a step is another one, and that are there with nothing behind them."""
+    written = step.model_fields_set - step.others.keys()
     for name in ("for_each", "repeat", "switch", "steps", "compensate"):
-        if name in step.model_fields_set and getattr(step, name) is None:
+        if name in written and getattr(step, name) is None:
             field = Step.model_fields[name].alias or name
             yield Reason(f"{path}.{field}", "found null; write what belongs there, or remove the field")
 
@@ -224,7 +225,8 @@ def _fields(step: Step, kind: str, path: str, shop: Workshop) -> Template | None
 def _constant_problems(model: type[BaseModel], fields: Template, value: Any, path: str) -> Iterator[Reason]:
     """Problems of the fields that hold no expression; the others are checked when the step runs."""
     try:
-        model.model_validate(fields.evaluate({}) if fields.constant else value, context=WRITTEN)
+        written = fields.evaluate({}) if fields.constant else value
+        model.model_validate(written, context=WRITTEN, by_alias=True, by_name=False)
     except ValidationError as error:
         kept = [
             detail
