@@ -25,7 +25,8 @@ from leat_engine.result import Phase, State
 from leat_engine.spec import parse_run, parse_spec
 
 ENTRY = re.compile(
-    r"<!-- (?P<place>[a-z]+:?)(?: (?P<more>[^\n]*?))? -->\n```yaml\n(?P<written>.*?)^```\n(?:```text\n(?P<told>.*?)^```)?"
+    r"<!-- (?P<place>[a-z]+:?)(?: (?P<more>[^\n]*?))? -->\n```yaml\n(?P<written>.*?)^```\n"
+    r"(?:```text\n(?P<told>.*?)^```)?"
     r"|```console\n\$ (?P<command>.*?)\n(?P<shown>.*?)^```",
     re.DOTALL | re.MULTILINE,
 )
