@@ -1,10 +1,10 @@
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from leat_engine import limits
 from leat_engine.advice import advice
@@ -139,6 +139,23 @@ def test_a_field_has_the_name_that_is_documented_and_no_other():
     assert "spec.steps[0].forEach" not in found
     assert found["spec.steps[0].for_each"] == "there is no kind or field 'for_each'; did you mean 'forEach'?"
     assert "there is no field 'arguments'" in found["spec.steps[1].function.arguments"]
+
+
+def test_a_field_that_is_not_there_is_named_whatever_its_value_is():
+    found = rejected(
+        step("a", http={"url": "x", "haeders": "${ run.name }"}), step("b", sql={"querry": "${ run.name }"})
+    )
+    assert found["spec.steps[0].http.haeders"] == "there is no field 'haeders'; did you mean 'headers'?"
+    assert "did you mean 'query'?" in found["spec.steps[1].sql.querry"]
+
+
+def test_a_kind_of_another_package_may_take_its_fields_by_two_names():
+    class Shout(BaseModel):
+        model_config = ConfigDict(populate_by_name=True)
+        text: Annotated[str, Field(alias="words")]
+
+    for name in ("text", "words"):
+        compile_plan(parse_spec({"steps": [{"name": "a", "shout": {name: "x"}}]}), {"shout": Shout}, "r")
 
 
 def test_a_time_without_a_zone_and_a_file_outside_are_told_in_plain_words():

@@ -17,6 +17,7 @@ from leat_engine.restraint import Restraint, compile_restraint, pure_problems
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
 from leat_engine.spec.kinds import outward_fields, verbatim_fields
+from leat_engine.spec.model import Model
 from leat_engine.spec.parse import reasons
 from leat_engine.spec.places import WRITTEN
 from leat_engine.spec.workflow import Backoff, Retry
@@ -226,12 +227,16 @@ def _constant_problems(model: type[BaseModel], fields: Template, value: Any, pat
     """Problems of the fields that hold no expression; the others are checked when the step runs."""
     try:
         written = fields.evaluate({}) if fields.constant else value
-        model.model_validate(written, context=WRITTEN, by_alias=True, by_name=False)
+        if issubclass(model, Model):
+            model.model_validate(written, context=WRITTEN, by_alias=True, by_name=False)
+        else:  # of another package, which may mean it otherwise
+            model.model_validate(written, context=WRITTEN)
     except ValidationError as error:
         kept = [
             detail
             for detail in error.errors(include_url=False)
-            if not any(detail["loc"][: len(place)] == place for place in fields.dynamic)
+            if detail["type"] == "extra_forbidden"
+            or not any(detail["loc"][: len(place)] == place for place in fields.dynamic)
         ]
         yield from reasons(kept, model, path)
 
