@@ -182,3 +182,12 @@ def test_lint_refuses_a_kind_of_leat_that_does_not_exist(write):
 
 def test_lint_refuses_an_empty_file(write):
     assert lint(write("")) == ["FILE: is empty, expected a Workflow or a WorkflowRun"]
+
+
+@pytest.mark.parametrize("kind", ["Workflow", "WorkflowRun"])
+def test_lint_names_a_resource_that_has_no_name_and_is_to_get_none(write, kind):
+    spec = "{steps: [{name: a, transform: 1}]}"
+    spec = spec if kind == "Workflow" else f"{{inline: {spec}}}"
+    text = f"apiVersion: leat.dev/v1alpha1\nkind: {kind}\nmetadata: {{NAME}}\nspec: {spec}\n"
+    assert lint(write(text.replace("NAME", ""))) == ["FILE:3: metadata.name: is required and missing"]
+    assert lint(write(text.replace("NAME", "name: a"))) == lint(write(text.replace("NAME", "generateName: a-"))) == []

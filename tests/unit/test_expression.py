@@ -202,6 +202,10 @@ def test_only_what_is_read_is_looked_at():
         ("${ vars.uri }", "there is no variable 'uri'; did you mean 'url'?"),
         ("${ run.nme }", "did you mean 'name'?"),
         ("${ inptus.n }", "there is no variable 'inptus'; did you mean 'inputs'?"),
+        ("${ siez(inputs.name) }", "there is no function 'siez'; did you mean 'size'?"),
+        ("${ inputs.name.startWith('a') }", "there is no function 'startWith'; did you mean 'startsWith'?"),
+        ("${ lenght(inputs.name) }", "there is no function 'lenght'"),
+        ("${ lenght + 1 }", "there is no variable 'lenght'"),
         ("${ steps.two-words.output }", 'read as steps["my-step"]'),
         ("${ steps[inputs.name].output }", "reads `steps` as a whole"),
         ("${ 1 + }", "  1 +\n     ^"),
@@ -227,7 +231,7 @@ def test_every_wrong_expression_is_named_with_its_field():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("${ steps.charge.output.nope }", 'key not found in the object: "nope"'),
+        ("${ steps.charge.output.nope }", '}: key not found in the object: "nope"'),
         ("${ inputs.n / 0 }", "divide by zero"),
         ("${ inputs.decimal / 0 }", "inf, which JSON has no number for"),
         ("${ 0.0 / 0.0 }", "nan, which JSON has no number for"),

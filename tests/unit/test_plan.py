@@ -1,10 +1,10 @@
 import time
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from leat_engine import limits
 from leat_engine.advice import advice
@@ -132,6 +132,39 @@ def test_an_unknown_kind_or_field_is_answered_with_the_closest_word():
     assert rejected({"name": "a", "htpp": {}})["spec.steps[0].htpp"].endswith("did you mean 'http'?")
     assert rejected(step("a", transform=1, tiemout="1s"))["spec.steps[0].tiemout"].endswith("did you mean 'timeout'?")
     assert rejected(step("a", http={"url": "x", "haeders": {}}))["spec.steps[0].http.haeders"].endswith("'headers'?")
+
+
+def test_a_field_has_the_name_that_is_documented_and_no_other():
+    found = rejected(step("a", for_each=[1], transform=1), step("b", function={"name": "f", "arguments": {}}))
+    assert "spec.steps[0].forEach" not in found
+    assert found["spec.steps[0].for_each"] == "there is no kind or field 'for_each'; did you mean 'forEach'?"
+    assert "there is no field 'arguments'" in found["spec.steps[1].function.arguments"]
+
+
+def test_a_field_that_is_not_there_is_named_whatever_its_value_is():
+    found = rejected(
+        step("a", http={"url": "x", "haeders": "${ run.name }"}), step("b", sql={"querry": "${ run.name }"})
+    )
+    assert found["spec.steps[0].http.haeders"] == "there is no field 'haeders'; did you mean 'headers'?"
+    assert "did you mean 'query'?" in found["spec.steps[1].sql.querry"]
+
+
+def test_a_kind_of_another_package_may_take_its_fields_by_two_names():
+    class Shout(BaseModel):
+        model_config = ConfigDict(populate_by_name=True)
+        text: Annotated[str, Field(alias="words")]
+
+    for name in ("text", "words"):
+        compile_plan(parse_spec({"steps": [{"name": "a", "shout": {name: "x"}}]}), {"shout": Shout}, "r")
+
+
+def test_a_time_without_a_zone_and_a_file_outside_are_told_in_plain_words():
+    found = rejected(step("a", wait={"until": "2030-01-31"}), step("b", script={"run": "x", "files": {"/a": 1}}))
+    assert (
+        found["spec.steps[0].wait.until"]
+        == "found '2030-01-31', expected a time with its timezone, such as 2030-01-31T12:00:00Z"
+    )
+    assert found["spec.steps[1].script.files./a"].startswith("found '/a', expected a file below")
 
 
 def test_a_kind_of_another_package_is_planned_with_its_model():

@@ -46,6 +46,23 @@ def test_a_resource_of_the_api_server_is_read_with_all_its_metadata():
         ({"tiemout": "1s"}, "spec.tiemout", "there is no field 'tiemout'; did you mean 'timeout'?"),
         ({"timeout": 5}, "spec.timeout", "found 5, expected a duration such as 500ms, 30s, 1h30m or 2d"),
         ({"steps": [{"name": "a", "when": 5}]}, "spec.steps[0].when", "found 5, expected boolean or string"),
+        (
+            {"steps": [{"name": "a", "tolerate": 0.5}]},
+            "spec.steps[0].tolerate",
+            "found 0.5, expected a number of items, a share",
+        ),
+        (
+            {"steps": [{"name": "a", "tolerate": True}]},
+            "spec.steps[0].tolerate",
+            "found true, expected a number of items",
+        ),
+        ({"concurrency": {"on_conflict": "queue"}}, "spec.concurrency.on_conflict", "did you mean 'onConflict'?"),
+        ({"tiemouts": "1s"}, "spec.tiemouts", "there is no field 'tiemouts'"),
+        (
+            {"triggers": [{"name": "A b", "schedule": {"cron": "@daily"}}]},
+            "spec.triggers[0].name",
+            "found 'A b', expected a text of the pattern '^[a-z]",
+        ),
         ({"steps": [{"name": "a", "repeat": 5}]}, "spec.steps[0].repeat", "found 5, expected an object"),
         ({"steps": [{"name": "a", "repeat": {"max": 0}}]}, "spec.steps[0].repeat.max", "found 0, expected at least 1"),
         ({"steps": [{"name": "a", "steps": []}]}, "spec.steps[0].steps", "found an empty list, expected at least 1"),

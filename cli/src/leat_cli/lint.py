@@ -90,7 +90,16 @@ def _check_workflow(document: "Document", plans: dict[str, "Plan"]) -> list[Prob
     workflow = parse_workflow(document.data)
     plan, _ = with_triggers(workflow.spec, lambda: plan_of(workflow.spec, "spec"))
     plans[workflow.metadata.name] = plan
-    return _doubts(document, plan)
+    return [*_nameless(document), *_doubts(document, plan)]
+
+
+def _nameless(document: "Document") -> list[Problem]:
+    """What the API server would say of a resource that has no name and is to get none."""
+    metadata = document.data.get("metadata")
+    if isinstance(metadata, dict) and (metadata.get("name") or metadata.get("generateName")):
+        return []
+    path = "metadata.name"
+    return [Problem(document.filename, document.line_of(path), path, "is required and missing")]
 
 
 def _check_calls(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
@@ -127,7 +136,8 @@ def _check_run(document: "Document", plans: dict[str, "Plan"]) -> list[Problem]:
             return [Problem(document.filename, document.line_of(path), path, message, note=True)]
     if plan is not None and spec.rerun is None:  # else what is not given is the old run's
         plan.inputs.apply(spec.inputs)
-    return _doubts(document, plan) if plan is not None and spec.inline is not None else []
+    doubts = _doubts(document, plan) if plan is not None and spec.inline is not None else []
+    return [*_nameless(document), *doubts]
 
 
 def _check_quota(document: "Document") -> list[Problem]:

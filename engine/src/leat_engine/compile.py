@@ -17,6 +17,7 @@ from leat_engine.restraint import Restraint, compile_restraint, pure_problems
 from leat_engine.retry import NO_RETRY, RetryPolicy
 from leat_engine.spec import Step, WorkflowSpec, parse_duration
 from leat_engine.spec.kinds import outward_fields, verbatim_fields
+from leat_engine.spec.model import Model
 from leat_engine.spec.parse import reasons
 from leat_engine.spec.places import WRITTEN
 from leat_engine.spec.workflow import Backoff, Retry
@@ -125,8 +126,9 @@ def check_name(noun: str, name: str, path: str, found: list[Reason]) -> None:
 
 def nothing_written(step: Step, path: str) -> Iterator[Reason]:
     """Words without which a step is another one, and that are there with nothing behind them."""
+    written = step.model_fields_set - step.others.keys()
     for name in ("for_each", "repeat", "switch", "steps", "compensate"):
-        if name in step.model_fields_set and getattr(step, name) is None:
+        if name in written and getattr(step, name) is None:
             field = Step.model_fields[name].alias or name
             yield Reason(f"{path}.{field}", "found null; write what belongs there, or remove the field")
 
@@ -224,12 +226,17 @@ def _fields(step: Step, kind: str, path: str, shop: Workshop) -> Template | None
 def _constant_problems(model: type[BaseModel], fields: Template, value: Any, path: str) -> Iterator[Reason]:
     """Problems of the fields that hold no expression; the others are checked when the step runs."""
     try:
-        model.model_validate(fields.evaluate({}) if fields.constant else value, context=WRITTEN)
+        written = fields.evaluate({}) if fields.constant else value
+        if issubclass(model, Model):
+            model.model_validate(written, context=WRITTEN, by_alias=True, by_name=False)
+        else:  # of another package, which may mean it otherwise
+            model.model_validate(written, context=WRITTEN)
     except ValidationError as error:
         kept = [
             detail
             for detail in error.errors(include_url=False)
-            if not any(detail["loc"][: len(place)] == place for place in fields.dynamic)
+            if detail["type"] == "extra_forbidden"
+            or not any(detail["loc"][: len(place)] == place for place in fields.dynamic)
         ]
         yield from reasons(kept, model, path)
 

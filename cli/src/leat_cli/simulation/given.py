@@ -110,7 +110,7 @@ def given_by(file: str, plan: Plan, known: Expectations, callees: Mapping[str, P
         raise Invalid.because(message, file=file)
     (document,) = documents
     try:
-        read = DurationsFile.model_validate(document.data)
+        read = DurationsFile.model_validate(document.data, by_alias=True, by_name=False)
     except ValidationError as error:
         found = reasons(error.errors(include_url=False), DurationsFile, "")
         raise Invalid(problems_of(document, found)) from error

@@ -129,7 +129,7 @@ def load(file: str) -> Suite:
     """
     document = _document(file)
     try:
-        spec = TestFile.model_validate(document.data)
+        spec = TestFile.model_validate(document.data, by_alias=True, by_name=False)
     except ValidationError as error:
         found = reasons_of(error.errors(include_url=False), TestFile, "")
         raise Invalid(problems_of(document, found)) from error

@@ -169,7 +169,7 @@ class TestFile(Model):
         names = [case.name for case in self.cases]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"{len(twice)} names stand at several cases: {', '.join(map(repr, twice))}")
+            raise ValueError(f"several cases have one name: {', '.join(map(repr, twice))}; each needs its own")
         return self
 
 

@@ -250,8 +250,20 @@ def _explain(message: str) -> str:
     return message[:1].lower() + message[1:].replace("in map : ", "in the object: ")
 
 
+_FUNCTIONS = (
+    "all", "bool", "bytes", "charAt", "contains", "double", "duration", "dyn", "endsWith", "exists", "exists_one",
+    "filter", "format", "getDayOfMonth", "getDayOfWeek", "getFullYear", "getHours", "getMinutes", "getMonth",
+    "getSeconds", "has", "indexOf", "int", "join", "lastIndexOf", "lowerAscii", "map", "matches", "orValue", "quote",
+    "replace", "reverse", "secret", "size", "split", "startsWith", "string", "substring", "timestamp", "trim", "type",
+    "upperAscii",
+)  # fmt: skip
+"""That people misspell."""
+
+
 def _undeclared(name: str, text: str, variables: frozenset[str]) -> str:
-    """What to say of a name that is no variable here."""
+    """What to say of a name that is no variable here, or no function."""
+    if re.search(rf"\b{re.escape(name)}\s*\(", text):
+        return unknown("function", name, _FUNCTIONS).partition("; there is ")[0]
     said = unknown("variable", name, variables)
     if re.search(rf"-\s*{re.escape(name)}\b", text):
         said += '; a name that holds `-` is read as steps["my-step"]'

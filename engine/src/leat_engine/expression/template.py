@@ -37,11 +37,11 @@ class _Expression:
         try:
             value = self.program.evaluate(bindings)
         except ExpressionError as error:
-            raise ExpressionError(f"{self.path}: ${{ {self.program.text} }} {error}") from error
+            raise ExpressionError(f"{self.path}: ${{ {self.program.text} }}: {error}") from error
         if self.condition and not isinstance(value, bool):
             found = orjson.dumps(value).decode()[:80]
             raise ExpressionError(
-                f"{self.path}: ${{ {self.program.text} }} gives {found}; a condition must give true or false"
+                f"{self.path}: ${{ {self.program.text} }}: gives {found}; a condition must give true or false"
             )
         return value
 

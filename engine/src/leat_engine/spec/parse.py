@@ -21,6 +21,13 @@ from leat_engine.spelling import unknown
 M = TypeVar("M", bound=BaseModel)
 _SAYS_WHAT_IS_WRONG = frozenset({"missing", "extra_forbidden", "value_error"})
 
+_PLAIN = {
+    "model_type": "an object",
+    "dict_type": "an object",
+    "timezone_aware": "a time with its timezone, such as 2030-01-31T12:00:00Z",
+}
+_ADDED = frozenset({"bool", "str", "int", "float", "[key]"})
+_PATTERN = re.compile("^String should match pattern ")
 _PREAMBLE = re.compile(r"^(?:Input should be (?:a valid )?|(?:String|List|Dictionary|Value) should have )")
 
 
@@ -113,7 +120,7 @@ def _with_steps(document: Mapping[str, Any], place: str, found: list[Reason]) ->
 
 def _parse(model: type[M], document: Mapping[str, Any], path: str, found: Sequence[Reason] = ()) -> M:
     try:
-        parsed = model.model_validate(document)
+        parsed = model.model_validate(document, by_alias=True, by_name=False)
     except ValidationError as error:
         raise Rejected([*found, *reasons(error.errors(include_url=False), model, path)]) from error
     if found:
@@ -123,7 +130,7 @@ def _parse(model: type[M], document: Mapping[str, Any], path: str, found: Sequen
 
 def _written(location: Location) -> list[str | int]:
     """A location without what pydantic adds for unions and validators: names of types, such as ``bool``."""
-    return [part for part in location if isinstance(part, int) or part not in {"bool", "str", "int", "float"}]
+    return [part for part in location if isinstance(part, int) or part not in _ADDED]
 
 
 def _message(detail: ErrorDetails, model: type[BaseModel]) -> str:
@@ -157,8 +164,8 @@ def _expected(detail: ErrorDetails) -> str:
     """What pydantic expected, in the words of YAML."""
     context = detail.get("ctx", {})
     match detail["type"]:
-        case "model_type" | "dict_type":
-            return "an object"
+        case "model_type" | "dict_type" | "timezone_aware" as kind:
+            return _PLAIN[kind]
         case "string_type" if isinstance(detail.get("input"), bool) and detail["loc"][-1:] != ("str",):
             return "string; on, off, yes, no, y and n are true and false in YAML unless they stand in quotes"
         case "literal_error":
@@ -178,7 +185,9 @@ def _expected(detail: ErrorDetails) -> str:
         case "less_than_equal":
             return f"at most {context['le']}"
         case _:
-            return _PREAMBLE.sub("", detail["msg"]).removesuffix(" after validation")
+            return _PREAMBLE.sub("", _PATTERN.sub("a text of the pattern ", detail["msg"])).removesuffix(
+                " after validation"
+            )
 
 
 def shown(value: Any) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from leat_engine import limits
 from leat_engine.spec.duration import Duration
@@ -17,6 +17,13 @@ from leat_engine.spec.trigger import Triggers
 Name = Annotated[str, Field(max_length=limits.NAME_CHARS)]
 End = Literal["Succeeded", "Failed", "Skipped", "Finished"]
 JsonSchema = dict[str, Any]
+
+
+def _tolerated(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        found = str(value).lower() if isinstance(value, bool | float) else type(value).__name__
+        raise ValueError(f"found {found}, expected a number of items, a share such as 10%, or all")  # noqa: TRY004
+    return value
 
 
 class Backoff(Model):
@@ -182,7 +189,7 @@ class Step(Model):
     output is the list of the outputs, in the order of the items, or an object with the same keys."""
     max_parallel: Annotated[int, Field(ge=1, le=limits.PARALLEL)] | None = None
     """With `forEach`: how many items may be under way at the same time. 500 unless stated."""
-    tolerate: Annotated[int | str, Field(union_mode="left_to_right")] | None = None
+    tolerate: Annotated[int | str, Field(union_mode="left_to_right"), BeforeValidator(_tolerated)] | None = None
     """With `forEach`: how many items may fail, and the step still succeeds: a number, a share such as `10%`, or `all`.
     0 unless stated: after the first failure no further item begins. The output of an item that failed is null."""
     repeat: Repeat | None = None

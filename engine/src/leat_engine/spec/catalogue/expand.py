@@ -61,7 +61,7 @@ class _Expansion:
         for name, written in own.items():
             here = f"{path}.{name}"
             try:
-                template = self.own[name] = StepTemplate.model_validate(written)
+                template = self.own[name] = StepTemplate.model_validate(written, by_alias=True, by_name=False)
             except ValidationError:
                 self.own[name], shapes = None, False
                 continue
