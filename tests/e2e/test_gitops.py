@@ -32,7 +32,8 @@ spec:
   history: {succeeded: 0, failed: 3, ttlSecondsAfterFinished: 86400}
   steps:
     - {name: a, transform: {"null": null, list: [null, 1, 1.0], text: "1e3"}}
-    - {name: b, needs: [a], when: true, wait: {duration: 1d}, deadline: 1500ms}
+    - {name: b, needs: [a], when: true, script: {run: "true"}, deadline: 1500ms}
+    - {name: w, needs: [b], wait: {duration: 1d}}
     - {name: c, needs: [{step: a, on: [Finished]}], when: false, fail: {message: "no"}}
   output: {a: "${ steps.a.output }", nothing: null}
 ---

@@ -223,8 +223,8 @@ def test_a_script_is_no_template():
 
 def test_retry_and_times_come_from_the_step_then_from_the_defaults():
     compiled = plan(
-        step("a", wait={"duration": "1s"}, retry={"max": 5, "when": "${ error.status >= 500 }"}, timeout="1m"),
-        step("b", wait={"duration": "1s"}, deadline="1h", pool="gpu"),
+        step("a", script={"run": "true"}, retry={"max": 5, "when": "${ error.status >= 500 }"}, timeout="1m"),
+        step("b", script={"run": "true"}, deadline="1h", pool="gpu"),
         defaults={"retry": {"max": 2, "backoff": {"initial": "500ms", "jitter": "none"}}, "timeout": "30s"},
         pool="cpu",
     )

@@ -26,8 +26,8 @@ from leat_engine.spelling import unknown
 PURE_KINDS = frozenset({"transform", "fail"})
 """Kinds without effects: the decider does them, in the commit of their predecessor."""
 
-WAITS_FOR_PEOPLE = frozenset({"signal", "approval"})
-"""Kinds that wait for somebody outside, for as long as they say themselves."""
+WAITS = frozenset({"signal", "approval", "wait"})
+"""Kinds that wait without a runner, for as long as they say themselves."""
 
 _STEP_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,62}")
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def compile_step(step: Step, path: str, shop: Workshop, when: Template | None = 
         return None
     if kind in PURE_KINDS:
         shop.reasons.extend(pure_problems(step, kind, path))
-    if kind in WAITS_FOR_PEOPLE:
+    if kind in WAITS:
         shop.reasons.extend(_idle_times(step, kind, path))
     shop.reasons.extend(artifact_problems(step, kind, path))
     templates = [fields, when, *(restraint.keys if restraint else ())]
@@ -191,11 +191,11 @@ def optional(condition: bool | str | None, path: str, shop: Workshop) -> Templat
 
 
 def _idle_times(step: Step, kind: str, path: str) -> Iterator[Reason]:
-    """Times that would not end a wait for people."""
+    """Times that would not end the wait."""
     for name, value in (("timeout", step.timeout), ("deadline", step.deadline)):
         if value is not None:
-            message = f"does not end the wait of a step with `{kind}`; write `{kind}: {{timeout: {value}}}`"
-            yield Reason(f"{path}.{name}", message)
+            instead = "it says itself for how long" if kind == "wait" else f"write `{kind}: {{timeout: {value}}}`"
+            yield Reason(f"{path}.{name}", f"does not end the wait of a step with `{kind}`; {instead}")
 
 
 def _kind(step: Step, path: str, shop: Workshop) -> str | None:
