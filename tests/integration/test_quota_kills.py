@@ -131,12 +131,12 @@ async def test_a_quota_acts_within_a_heartbeat_on_runners_that_are_at_work(fleet
         await load.publish(await load.store.quotas.put(SPACE, Allowance(steps=0)))
 
         async def at_rest():
-            question = "select count(*) from leat.step where state = 2"
-            return await connection.fetchval(question)
+            running = await connection.fetchval("select count(*) from leat.step where state = 2")
+            waiting = (await load.store.quotas.usage([SPACE]))[SPACE].waiting_steps
+            return running, waiting > 0
 
-        await eventually(at_rest, 0, 20)
+        await eventually(at_rest, (0, True), 20)
         assert await load.unfinished()
-        assert (await load.store.quotas.usage([SPACE]))[SPACE].waiting_steps > 0
         await load.publish(await load.store.quotas.put(SPACE, Allowance(steps=10)))
         account = await load.settle(60)
         assert account.clean, str(account)

@@ -31,6 +31,7 @@ from leat_cli.tree import tree
 from leat_cli.version import version
 from leat_cli.watch import watch
 from leat_engine.errors import LeatError
+from leat_engine.leave import left_alone
 
 app = typer.Typer(
     help="Run workflows on this machine, and look at those of a cluster.",
@@ -54,13 +55,14 @@ app.add_typer(artifacts.app, name="artifacts")
 
 def main() -> None:
     """Run the command line, and say what went wrong without a traceback."""
-    try:
-        complete_if_asked(app)
-        app(prog_name=_name())
-    except CommandError as error:
-        _end(str(error), error.code)
-    except LeatError as error:
-        _end(str(error), Exit.UNAVAILABLE)
+    with left_alone():
+        try:
+            complete_if_asked(app)
+            app(prog_name=_name())
+        except CommandError as error:
+            _end(str(error), error.code)
+        except LeatError as error:
+            _end(str(error), Exit.UNAVAILABLE)
 
 
 def _name() -> str:

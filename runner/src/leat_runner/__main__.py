@@ -15,6 +15,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponen
 from leat_engine.artifacts import Objects
 from leat_engine.caretakers import CaretakerOptions, Caretakers
 from leat_engine.errors import LeatError, StoreUnavailable
+from leat_engine.leave import left_alone
 from leat_engine.logs import configure
 from leat_engine.queue.rabbit import RabbitQueue
 from leat_engine.store import Store
@@ -113,11 +114,12 @@ def main() -> None:
     _keep_environment_private()
     settings = RunnerSettings()
     configure(settings.log_level, mask_held, process="runner", pool=settings.pool)
-    try:
-        with overhearing():
-            uvloop.run(serve(settings))
-    except LeatError as error:
-        sys.exit(f"leat-runner: {error}")
+    with left_alone():
+        try:
+            with overhearing():
+                uvloop.run(serve(settings))
+        except LeatError as error:
+            sys.exit(f"leat-runner: {error}")
 
 
 if __name__ == "__main__":
