@@ -1,6 +1,8 @@
 """The store: what each verb promises, and what it promises when two of them meet."""
 
 import asyncio
+import json
+import os
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -14,7 +16,7 @@ from leat_engine.caretakers.wake import wake
 from leat_engine.commit import written_form
 from leat_engine.job import END, StepKey, uuid7
 from leat_engine.result import Phase, Result, State
-from leat_engine.store.store import SQL
+from leat_engine.store.store import PINNED, SQL
 from leat_engine.store.writes import Lateness
 
 LOST = {"type": "RunnerLost", "message": "the runner fell silent"}
@@ -472,3 +474,18 @@ async def test_who_is_cancelled_in_a_transaction_whose_connection_is_gone_is_can
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_however_many_runs_have_ended_what_is_behind_is_read_by_the_runs_that_are(database):
+    connection = await asyncpg.connect(database, server_settings=PINNED, statement_cache_size=0)
+    await connection.execute(
+        "insert into leat.run (id, namespace, name, workflow, revision, pool, phase, inputs, total, live, finished_at)"
+        " select id, 'shop', 'run', 'order', 'r', 'default', 4, '{}', 1, 0, now() from unnest($1::uuid[]) id",
+        [uuid7(datetime.now(UTC), os.urandom(10)) for _ in range(2000)],
+    )
+    await connection.execute("analyze leat.run")
+    await connection.execute(f"prepare reports (int) as {SQL['reports']}")
+    ((plan,),) = await connection.fetch("explain (analyze, buffers, format json) execute reports (500)")
+    (whole,) = json.loads(plan)
+    assert whole["Plan"]["Shared Hit Blocks"] + whole["Plan"]["Shared Read Blocks"] < 20
+    await connection.close()

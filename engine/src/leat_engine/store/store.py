@@ -75,6 +75,7 @@ PINNED = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
     "jit": "off",
+    "max_parallel_workers_per_gather": "0",  # no statement here is worth starting processes for
     # A process that freezes inside a transaction holds its locks; those of the leader would stop all caretakers.
     "idle_in_transaction_session_timeout": "5000",
     "application_name": "leat",
