@@ -11,7 +11,7 @@ import asyncpg
 from leat_engine.job import StepKey
 from leat_engine.reference import Reference
 from leat_engine.store import schema
-from leat_engine.store.turns import Connect
+from leat_engine.store.access import Connect
 
 
 class ObjectId(NamedTuple):

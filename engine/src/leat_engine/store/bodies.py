@@ -1,21 +1,20 @@
 """Bodies that take too long: which they are, and what becomes of what is inside. Each question has the run's lock."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from uuid import UUID
 
 from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.job import Job, StepKey
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import job_of
 
 
 class Bodies:
     """Every method raises `StoreUnavailable` when Postgres does not answer; what was asked may be asked again."""
 
-    def __init__(
-        self, connection: Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]], sql: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: Connect, sql: Mapping[str, str]) -> None:
         self._connection = connection
         self._sql = sql
 

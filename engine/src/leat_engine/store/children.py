@@ -1,13 +1,11 @@
 """Child runs, and the Workflows that they are of: what steps start, hear of, and are woken by."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.child import Astray, Called, Parent, time_of, too_many
 from leat_engine.crash import crash_point
@@ -16,10 +14,10 @@ from leat_engine.kin import ChildRecord
 from leat_engine.records import NewRun, RunRecord
 from leat_engine.redaction import Redaction
 from leat_engine.result import Phase, StepError
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import accept_columns, job_of, root_jobs, run_of
 from leat_engine.store.signals import Mine
 
-Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]
 Admit = Callable[[str], Awaitable[list[Job]]]
 """Let runs of a namespace begin that its quota holds: see `quotas`."""
 SWEEP = 500

@@ -1,10 +1,7 @@
 """What runs have to do at their end: the crossing of `cleanup`, a statement each."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from uuid import UUID
-
-from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.cleanup import Cleanup
 from leat_engine.decide import End
@@ -12,15 +9,14 @@ from leat_engine.job import StepKey, dumps
 from leat_engine.plan import Undo
 from leat_engine.records import Block
 from leat_engine.result import Phase, Result, State
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import json_of
 
 
 class Cleanups:
     """Cleanups of runs. Every method raises `StoreUnavailable` when Postgres does not answer."""
 
-    def __init__(
-        self, connection: Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]], sql: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: Connect, sql: Mapping[str, str]) -> None:
         self._connection = connection
         self._sql = sql
 

@@ -5,8 +5,7 @@ is bounded in runs and in steps; what comes faster than that is sampled.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -23,10 +22,9 @@ from leat_engine.plan import Plan
 from leat_engine.records import RunRecord
 from leat_engine.result import State
 from leat_engine.spec import parse_spec
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import json_of
 from leat_engine.store.schema import bound
-
-Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]
 
 RUNS = 200
 """Runs that are folded at once."""

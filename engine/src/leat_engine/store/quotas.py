@@ -4,8 +4,7 @@ Both are counted from what the runs and steps are, so nothing has to be given ba
 questions wait for each other, runs and steps apart; a namespace without a quota asks none.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +13,9 @@ from asyncpg.pool import PoolConnectionProxy
 
 from leat_engine.job import Job, StepKey
 from leat_engine.quota import NOTHING_SAID, Allowance, Use, room, steps_waiting
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import job_of
 
-Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]
 BATCH = 500
 """Runs that begin in one transaction at most."""
 RUNS, STEPS = "quota of runs", "quota of steps"

@@ -5,8 +5,7 @@ for compensations if there are any; a run without all of these costs none.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import asyncpg
@@ -18,6 +17,7 @@ from leat_engine.job import ROOT_SCOPE
 from leat_engine.plan import END, Plan
 from leat_engine.records import Block, ShownAttempt, ShownStep
 from leat_engine.result import State
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import shown_attempt_of, shown_step_of
 
 BLOCKS = 100
@@ -33,9 +33,7 @@ Opened = tuple[int, int, Block]
 class Scopes:
     """Scopes of runs. Every method raises `StoreUnavailable` when Postgres does not answer."""
 
-    def __init__(
-        self, connection: Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]], sql: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: Connect, sql: Mapping[str, str]) -> None:
         self._connection = connection
         self._sql = sql
 

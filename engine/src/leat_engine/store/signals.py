@@ -3,8 +3,8 @@
 The lock is a statement of its own. What waits for it, in one statement with the rest, would see the rows of before.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from asyncpg.pool import PoolConnectionProxy
 from leat_engine.crash import crash_point
 from leat_engine.job import StepKey, dumps
 from leat_engine.result import Phase
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import json_of
 from leat_engine.waits import FOREVER, Delivery, Fate, Heard, Signal, Waiting, Wanted, judge, oversized
 
@@ -33,9 +34,7 @@ class Mine:
 class Signals:
     """Signals of runs. Every method raises `StoreUnavailable` when Postgres does not answer."""
 
-    def __init__(
-        self, connection: Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]], sql: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: Connect, sql: Mapping[str, str]) -> None:
         self._connection = connection
         self._sql = sql
 

@@ -4,8 +4,7 @@ Every question is one short transaction, and one key's questions wait for each o
 between question and answer is decided by the pure machines `leat_engine.bucket` and `leat_engine.fuse`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -17,9 +16,9 @@ from leat_engine.bucket import Bucket, turn
 from leat_engine.fuse import Pass, Position, Switch, ask, heard
 from leat_engine.job import Job, StepKey, dumps
 from leat_engine.restraint import Fuse, Rate, ShownBreaker, ShownBucket, ShownLimits, ShownSlots
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import job_of, json_of
 
-Connect = Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]]
 SWEEP = 200
 """Keys per round at most."""
 

@@ -5,8 +5,8 @@ are locked and none is claimed: no statement of a runner is under way then that 
 still knows, or tries again because an answer was lost, names the epoch of the run, which is another one afterwards.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -20,6 +20,7 @@ from leat_engine.job import Job, dumps
 from leat_engine.plan import Plan
 from leat_engine.records import Revision, RunRecord
 from leat_engine.result import State
+from leat_engine.store.access import Connect
 from leat_engine.store.rows import job_of, revision_of, run_of
 
 _AWAY = 1_000_000
@@ -52,9 +53,7 @@ class ShownVersion:
 class Versions:
     """Revisions and migrations. Every method raises `StoreUnavailable` when Postgres does not answer."""
 
-    def __init__(
-        self, connection: Callable[[], AbstractAsyncContextManager[PoolConnectionProxy]], sql: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: Connect, sql: Mapping[str, str]) -> None:
         self._connection = connection
         self._sql = sql
 
