@@ -7,7 +7,7 @@ import pytest
 from tests.support.fleet import a_fleet, ready
 from tests.support.graphs import Graph
 from tests.support.load import Load, witnessed
-from tests.support.queue import eventually, until
+from tests.support.queue import eventually
 
 POINTS = [
     f"{when} {what}" for what in ("open", "shut", "still", "claim", "commit") for when in ("before", "after")
@@ -115,20 +115,8 @@ async def test_a_runner_that_dies_there_lets_each_body_have_one_end(point, passe
     doomed = fleet.start(slots=50, crash_at=f"{point}:{passes}")
     ready(doomed, seconds=90)
     async with Load.connected(database, amqp_url, fleet.effects) as load:
-        for wave in range(WAVES):
-            await load.submit(a_graph(RUNS * wave + number) for number in range(RUNS))
-            if await _dies(doomed, 0.5):
-                break
-        assert await _dies(doomed, 10), f"it never came to {point!r}"
-        assert doomed.code == -9
+        waves = ((a_graph(RUNS * wave + number) for number in range(RUNS)) for wave in range(WAVES))
+        await load.kill(doomed, point, waves)
         account = await load.settle()
     assert account.clean, str(account)
     await eventually(lambda: what_is_left(database), NOTHING, 10)
-
-
-async def _dies(runner, seconds):
-    try:
-        await until(lambda: not runner.alive, seconds)
-    except AssertionError:
-        return False
-    return True

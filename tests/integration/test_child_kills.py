@@ -8,7 +8,7 @@ from tests.support.family import shelve
 from tests.support.fleet import a_fleet, ready
 from tests.support.graphs import Graph
 from tests.support.load import Load, witnessed
-from tests.support.queue import eventually, until
+from tests.support.queue import eventually
 
 from leat_engine.store import Store
 
@@ -103,20 +103,8 @@ async def test_a_runner_that_dies_there_loses_doubles_and_leaves_no_child(point,
     doomed = fleet.start(slots=4, crash_at=f"{point}:{passes}")
     ready(doomed)
     async with Load.connected(database, amqp_url, fleet.effects) as load:
-        for wave in range(WAVES):
-            await load.submit(a_graph(RUNS * wave + number) for number in range(RUNS))
-            if await _dies(doomed, 0.5):
-                break
-        assert await _dies(doomed, 10), f"it never came to {point!r}"
-        assert doomed.code == -9
+        waves = ((a_graph(RUNS * wave + number) for number in range(RUNS)) for wave in range(WAVES))
+        await load.kill(doomed, point, waves)
         account = await load.settle()
     assert account.clean, str(account)
     await eventually(lambda: the_children(database), NOTHING, 10)
-
-
-async def _dies(runner, seconds):
-    try:
-        await until(lambda: not runner.alive, seconds)
-    except AssertionError:
-        return False
-    return True

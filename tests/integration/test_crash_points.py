@@ -6,7 +6,6 @@ import pytest
 from tests.support.fleet import a_fleet, ready
 from tests.support.graphs import a_graph
 from tests.support.load import Load, witnessed
-from tests.support.queue import until
 
 POINTS = [
     f"{when} {what}" for what in ("claim", "ack", "commit", "open", "publish", "settle") for when in ("before", "after")
@@ -35,19 +34,7 @@ async def test_a_runner_that_dies_there_loses_doubles_and_blocks_nothing(point, 
     doomed = fleet.start(slots=4, crash_at=f"{point}:{passes}")
     ready(doomed)
     async with Load.connected(database, amqp_url, fleet.effects) as load:
-        for wave in range(WAVES):
-            await load.submit(a_graph(1000 * passes + WAVE * wave + number) for number in range(WAVE))
-            if await _dies(doomed, 0.5):
-                break
-        assert await _dies(doomed, 10), f"it never came to {point!r}"
-        assert doomed.code == -9
+        waves = ((a_graph(1000 * passes + WAVE * wave + number) for number in range(WAVE)) for wave in range(WAVES))
+        await load.kill(doomed, point, waves)
         account = await load.settle()
     assert account.clean, str(account)
-
-
-async def _dies(runner, seconds):
-    try:
-        await until(lambda: not runner.alive, seconds)
-    except AssertionError:
-        return False
-    return True

@@ -187,7 +187,7 @@ async def test_a_parked_step_says_what_it_waits_for(waiter):
     await waiter.park()
     (step,) = await waiter.store.steps(waiter.run_id)
     assert (step.state, step.note) == (State.DELAYED, "waits for paid")
-    assert [(each.name, each.approval) for each in await waiter.store.signals.awaited(waiter.run_id)] == [
+    assert [(each.name, each.approval) for each in await waiter.store.signals.awaited([waiter.run_id])] == [
         ("paid", False)
     ]
 

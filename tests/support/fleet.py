@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from tests.support.queue import until
 
 NAMESPACE = "test"
 """Of the installation: part of its queues' names."""
@@ -30,6 +31,14 @@ class RunnerProcess:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    async def dies(self, seconds: float) -> bool:
+        """Whether it is gone within so many seconds."""
+        try:
+            await until(lambda: not self.alive, seconds)
+        except AssertionError:
+            return False
+        return True
 
     @property
     def code(self) -> int | None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import asyncpg
 import orjson
-from tests.support.fleet import NAMESPACE
+from tests.support.fleet import NAMESPACE, RunnerProcess
 from tests.support.graphs import INNER, Graph, Spec
 from tests.support.queue import eventually
 
@@ -94,6 +94,15 @@ class Load:
             queue = await RabbitQueue.connect(amqp_url, NAMESPACE)
             stack.push_async_callback(queue.close)
             yield cls(store, queue, dsn, effects)
+
+    async def kill(self, doomed: RunnerProcess, point: str, waves: Iterable[Iterable[Graph]]) -> None:
+        """Submit one wave of graphs after the other until the runner has died at the named point, which it must."""
+        for graphs in waves:
+            await self.submit(graphs)
+            if await doomed.dies(0.5):
+                break
+        assert await doomed.dies(10), f"it never came to {point!r}"
+        assert doomed.code == -9
 
     async def submit(self, graphs: Iterable[Graph]) -> list[UUID]:
         """Let one run of each graph enter, however often Postgres has to be asked."""

@@ -26,23 +26,23 @@ class Questions:
     async def read(self) -> RunSnapshot:
         """Return the run."""
         run = await self._read()
-        await self._ask(run, UUID(run.run_id), run.name)
-        for child in await self._store.children.show(UUID(run.run_id)):
-            if not child.phase.done:
-                await self._ask(run, child.run_id, child.name)
+        if len(self._asked) <= _SAID:
+            await self._ask(run)
         return run
 
-    async def _ask(self, run: RunSnapshot, run_id: UUID, name: str) -> None:
-        if len(self._asked) > _SAID:
-            return
-        for waiting in await self._store.signals.awaited(run_id):
+    async def _ask(self, run: RunSnapshot) -> None:
+        run_id = UUID(run.run_id)
+        names = {run_id: run.name}
+        names |= {child.run_id: child.name for child in await self._store.children.show(run_id) if not child.phase.done}
+        for waiting in await self._store.signals.awaited([*names]):
             if waiting.key in self._asked:
                 continue
             self._asked.add(waiting.key)
             if len(self._asked) > _SAID:
                 self._note(f"more than {_SAID} steps have asked something: no more of that is told here")
                 return
-            self._note(f"to answer: {_command(run, name, waiting)} --database {shlex.quote(self._url)}")
+            command = _command(run, names[waiting.key.run_id], waiting)
+            self._note(f"to answer: {command} --database {shlex.quote(self._url)}")
 
 
 def _command(run: RunSnapshot, name: str, waiting: Waiting) -> str:

@@ -30,7 +30,7 @@ HOLD_OFF = 0.5
 
 log = structlog.get_logger()
 _CLAIMS = Counter("leat_claims", "Steps claimed", ["by"])
-BY_QUEUE, BY_POLL, INLINE, HELD = (_CLAIMS.labels(by) for by in ("queue", "poll", "inline", "held"))
+BY_QUEUE, BY_POLL, INLINE, BY_HOLD = (_CLAIMS.labels(by) for by in ("queue", "poll", "inline", "held"))
 QUEUED = Histogram(
     "leat_queue_to_start_seconds", "Ready to claimed", buckets=(0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 30, 300)
 )
@@ -95,10 +95,12 @@ class Claims:
 
     def spread(self, jobs: Sequence[Job]) -> None:
         """First steps of scopes that found no slots: publish them, but for those that this runner gets to soon."""
-        own = [] if self._desk.draining else [job for job in jobs if job.pool == self._pool]
-        if len(own) < len(jobs):
-            self.aside(self.publish([job for job in jobs if job.pool != self._pool] if own else jobs))
-        self._held.put(own, len(self._inbox))
+        if self._desk.draining:
+            self.aside(self.publish(jobs))
+            return
+        if others := [job for job in jobs if job.pool != self._pool]:
+            self.aside(self.publish(others))
+        self._held.put([job for job in jobs if job.pool == self._pool], len(self._inbox))
         self._desk.freed.set()
 
     async def publish(self, jobs: Sequence[Job]) -> None:
@@ -146,7 +148,8 @@ class Claims:
     async def _claim(self) -> None:
         room = min(self._desk.slots.free, CLAIM_BATCH)
         batch = [self._inbox.popleft() for _ in range(min(room, len(self._inbox)))]
-        jobs = [delivery.job for delivery in batch] + self._held.take(room - len(batch))
+        held = self._held.take(room - len(batch))
+        jobs = [delivery.job for delivery in batch] + held
         crash_point("before claim")
         age = self._desk.age
         self._desk.slots.force(len(jobs))  # reserved: what a commit takes meanwhile it takes of the others
@@ -156,15 +159,16 @@ class Claims:
             if self._desk.age == age:
                 self._desk.slots.give(len(jobs))
             self._inbox.extendleft(reversed(batch))
-            self.aside(self.publish(jobs[len(batch) :]))
+            self.aside(self.publish(held))
             await self._wait_for_store(error)
             return
         crash_point("after claim")
         for delivery in batch:
             self.aside(_acknowledge(delivery))
-        by_queue = sum(claim.key in told for claim in claims) if (told := {each.job.key for each in batch}) else 0
-        BY_QUEUE.inc(by_queue)
-        HELD.inc(len(claims) - by_queue)
+        untold = {job.key for job in held}
+        by_hold = sum(claim.key in untold for claim in claims) if untold else 0
+        BY_QUEUE.inc(len(claims) - by_hold)
+        BY_HOLD.inc(by_hold)
         await self._adopt(claims, age, reserved=len(jobs))
 
     async def _poll(self) -> None:

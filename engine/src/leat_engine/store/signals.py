@@ -3,7 +3,7 @@
 The lock is a statement of its own. What waits for it, in one statement with the rest, would see the rows of before.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from uuid import UUID
@@ -54,7 +54,7 @@ class Signals:
             if (phase := Phase(run["phase"])).done or run["stopping"] is not None:
                 state = f"has ended: {phase.label}" if phase.done else "is being stopped"
                 return Delivery(Fate.REFUSED, f"the run {state}")
-            rows = await connection.fetch(self._sql["awaited"], run_id)
+            rows = await connection.fetch(self._sql["awaited"], [run_id])
             delivery = judge(signal, [waiting_of(row) for row in rows], sent["unread"])
             if delivery.fate is Fate.DELIVERED:
                 crash_point("before deliver")
@@ -86,10 +86,10 @@ class Signals:
         async with self._locked(mine.key.run_id) as (connection, _):
             await connection.fetch(self._sql["close"], *_claim(mine))
 
-    async def awaited(self, run_id: UUID) -> list[Waiting]:
-        """The steps of a run that wait for something from outside."""
+    async def awaited(self, run_ids: Sequence[UUID]) -> list[Waiting]:
+        """The steps of runs that wait for something from outside."""
         async with self._connection() as connection:
-            return [waiting_of(row) for row in await connection.fetch(self._sql["awaited"], run_id)]
+            return [waiting_of(row) for row in await connection.fetch(self._sql["awaited"], run_ids)]
 
     async def sent(self, run_id: UUID, limit: int = 1000) -> list[Signal]:
         """What a run was told, in that order."""
